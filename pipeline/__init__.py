@@ -1,0 +1,51 @@
+"""A neural network from scratch: the brief's functions by the brief's names."""
+
+from pipeline.backward import (
+    L_model_backward,
+    Linear_backward,
+    Update_parameters,
+    batchnorm_backward,
+    linear_activation_backward,
+    linear_backward,
+    relu_backward,
+    softmax_backward,
+    update_parameters,
+)
+from pipeline.forward import (
+    L_model_forward,
+    apply_batchnorm,
+    compute_cost,
+    initialize_parameters,
+    l2_penalty,
+    linear_activation_forward,
+    linear_forward,
+    relu,
+    softmax,
+)
+from pipeline.training import L_layer_model, Predict, TrainingResult, predict, train
+
+__all__ = [
+    "L_layer_model",
+    "L_model_backward",
+    "L_model_forward",
+    "Linear_backward",
+    "Predict",
+    "TrainingResult",
+    "Update_parameters",
+    "apply_batchnorm",
+    "batchnorm_backward",
+    "compute_cost",
+    "initialize_parameters",
+    "l2_penalty",
+    "linear_activation_backward",
+    "linear_activation_forward",
+    "linear_backward",
+    "linear_forward",
+    "predict",
+    "relu",
+    "relu_backward",
+    "softmax",
+    "softmax_backward",
+    "train",
+    "update_parameters",
+]

@@ -1,0 +1,96 @@
+"""The only module that reads and writes files of results.
+
+Every file is written to a temporary name in its own folder and then renamed, so that under its final
+name there is the whole of it or nothing; and the same results give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors.torch
+from torch import Tensor
+
+Record = TypeVar("Record")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, indented; NaN and infinity are refused."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, str | int | float]]) -> None:
+    """Write a CSV table whose columns are the keys of its first row; a table without rows is refused."""
+    if not rows:
+        raise ValueError(f"{path} would be a table without rows")
+    text = io.StringIO()
+    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read a CSV table, everything as text."""
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a dictionary of tensors as safetensors."""
+    write_bytes(path, safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a dictionary of tensors."""
+    return dict(safetensors.torch.load_file(path))
+
+
+def write_record(folder: Path, record: Any) -> None:
+    """Write a dataclass into a folder.
+
+    A field that is a dictionary of tensors becomes ``<field>.safetensors``, all tensors together
+    ``tensors.safetensors``, and the rest ``record.json``.
+    """
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    for name in [name for name, value in fields.items() if _is_tensors(value)]:
+        write_tensors(folder / f"{name}.safetensors", fields.pop(name))
+    tensors = {name: fields.pop(name) for name in list(fields) if isinstance(fields[name], Tensor)}
+    if tensors:
+        write_tensors(folder / "tensors.safetensors", tensors)
+    write_json(folder / "record.json", fields)
+
+
+def read_record(kind: type[Record], folder: Path) -> Record:
+    """Read a dataclass of the given kind from a folder."""
+    fields = read_json(folder / "record.json")
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors = read_tensors(path)
+        fields |= tensors if path.stem == "tensors" else {path.stem: tensors}
+    return kind(**fields)
+
+
+def _is_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(each, Tensor) for each in value.values())

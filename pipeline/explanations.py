@@ -1,0 +1,179 @@
+"""What each function of the brief does, with its formula, for the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.document import Document
+from pipeline.equations import over, root, row, sub, sup, total
+
+_W, _B, _Z, _A = sub("W", "l"), sub("b", "l"), sub("Z", "l"), sub("A", "l")
+_A_PREV = sub("A", "l-1")
+_DZ, _DA = row("d", _Z), row("d", _A)
+_MEAN, _VAR = "μ", sup("σ", "2")
+
+L2_COST = row("J = cost + ", over("λ", "2"), total("l", row("‖", _W, sup("‖", "2"))))
+L2_GRADIENT = row("d", _W, " = ", over("1", "m"), _DZ, sup(_A_PREV, "T"), " + λ ", _W)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A function of the brief, its formula in OMML, and what there is to say of it."""
+
+    name: str
+    formula: str
+    text: str
+
+
+FORWARD = (
+    Explanation(
+        "initialize_parameters",
+        row(_W, " ~ N", "(0, ", over("2", sub("n", "l-1")), "),   ", _B, " = 0"),
+        "He's variance keeps the size of the activations from layer to layer under ReLU.",
+    ),
+    Explanation(
+        "linear_forward",
+        row(_Z, " = ", _W, _A_PREV, " + ", _B),
+        "An example is a column. The inputs are kept for the backward pass.",
+    ),
+    Explanation(
+        "softmax",
+        row(
+            sub("p", "i"),
+            " = ",
+            over(sup("e", row(sub("z", "i"), " - max z")), total("j", sup("e", row(sub("z", "j"), " - max z")))),
+        ),
+        "Subtracting the maximum changes nothing but keeps the exponentials from overflowing.",
+    ),
+    Explanation("relu", row(_A, " = max(0, ", _Z, ")"), "What is negative becomes zero."),
+    Explanation(
+        "linear_activation_forward",
+        row(_A, " = g(", _W, _A_PREV, " + ", _B, ")"),
+        "One layer: the linear part, then ReLU or softmax.",
+    ),
+    Explanation(
+        "L_model_forward",
+        row(
+            sub("A", "L"),
+            " = softmax(",
+            sub("W", "L"),
+            " N(relu(… N(relu(",
+            sub("W", "1"),
+            "X + ",
+            sub("b", "1"),
+            ")) …)) + ",
+            sub("b", "L"),
+            ")",
+        ),
+        "All layers in turn; N is batch norm if that is on, and nothing otherwise.",
+    ),
+    Explanation(
+        "compute_cost",
+        row(
+            "cost = -",
+            over("1", "m"),
+            total("examples", total("i", row(sub("y", "i"), " log ", sub("p", "i")))),
+        ),
+        "Categorical cross-entropy, in nats; finite, since no probability is below the smallest normal number.",
+    ),
+    Explanation(
+        "apply_batchnorm",
+        row("n = ", over(row("a - ", _MEAN), root(row(_VAR, " + ε")))),
+        "Each unit is normalised over the examples of the batch; ε is 0.00001.",
+    ),
+)
+BACKWARD = (
+    Explanation(
+        "linear_backward",
+        row(
+            "d",
+            _W,
+            " = ",
+            over("1", "m"),
+            _DZ,
+            sup(_A_PREV, "T"),
+            ",   d",
+            _B,
+            " = ",
+            over("1", "m"),
+            total("examples", _DZ),
+            ",   d",
+            _A_PREV,
+            " = ",
+            sup(_W, "T"),
+            _DZ,
+        ),
+        "Gradients at activations are of the sum over examples, those at weights of the mean.",
+    ),
+    Explanation(
+        "linear_activation_backward",
+        row(_DZ, " = ", "g'(", _Z, ") · ", _DA),
+        "Back through the activation, then through the linear part.",
+    ),
+    Explanation(
+        "relu_backward",
+        row(_DZ, " = ", _DA, " · [", _Z, " > 0]"),
+        "The gradient passes where the unit was active.",
+    ),
+    Explanation(
+        "softmax_backward",
+        row(
+            "d",
+            sub("z", "i"),
+            " = ",
+            sub("p", "i"),
+            "(d",
+            sub("a", "i"),
+            " - ",
+            total("j", row(sub("p", "j"), " d", sub("a", "j"))),
+            ")",
+        ),
+        "The full Jacobian. For the gradient of the cross-entropy it is p - y, also where a probability underflows.",
+    ),
+    Explanation(
+        "batchnorm_backward",
+        row("da = ", over(row("g - mean(g) - n · mean(g · n)"), root(row(_VAR, " + ε")))),
+        "Mean and variance depend on every example of the batch, and the gradient g passes through both of them.",
+    ),
+    Explanation(
+        "L_model_backward",
+        row("d", sub("Z", "L"), " = ", sub("A", "L"), " - Y,   then l = L-1, …, 1"),
+        "Softmax once, then batch norm (if on) and ReLU layer by layer; with L2, λ times the weights is added.",
+    ),
+    Explanation(
+        "update_parameters",
+        row(_W, " ← ", _W, " - α d", _W, ",   ", _B, " ← ", _B, " - α d", _B),
+        "One step of gradient descent at the learning rate α.",
+    ),
+)
+TRAINING = (
+    Explanation(
+        "L_layer_model",
+        "",
+        "Initialise; then, batch by batch, forward, cost, backward, update. Every 100 steps the cost is printed and "
+        "kept. Each epoch visits every example once, in a new order. It is a thin face on `train`, which trains one "
+        "network for every seed at once, as a stack of matrices, each network as if it were alone.",
+    ),
+    Explanation(
+        "predict",
+        row("accuracy = ", over("100", "m"), " · #{ examples whose true class has the highest probability }"),
+        "With batch norm the running statistics are used, so that an image is classified alike alone and in any batch.",
+    ),
+)
+
+
+def write(document: Document) -> None:
+    """Write the explanations, a heading for each section of the brief."""
+    document.paragraph(
+        "In the formulas l counts layers and m the examples of a batch; dX stands for the gradient at X."
+    )
+    for title, group in (
+        ("Forward propagation", FORWARD),
+        ("Backward propagation", BACKWARD),
+        ("Training and prediction", TRAINING),
+    ):
+        document.heading(title, level=2)
+        for explanation in group:
+            document.paragraph(f"**`{explanation.name}`** {explanation.text}")
+            if explanation.formula:
+                document.equation(explanation.formula)

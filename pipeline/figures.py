@@ -1,0 +1,253 @@
+"""The report's figures, all in one style, each as the bytes of a PNG file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.evaluation import Evaluation
+from pipeline.tables import Rows
+
+# Okabe and Ito's colours, in an order that also falls from dark to light in grey.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+MARKERS = "osD^vP"
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 3)))
+WIDTH = 6.3  # inches between the report's margins
+DPI = 200
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "figure.constrained_layout.use": True,
+}
+GRIDLESS: Any = {**STYLE, "axes.grid": False}
+Titles = Mapping[str, str]  # what the report calls each arm, in their order
+
+
+def cost_curves(curves: Rows, titles: Titles) -> bytes:
+    """Draw training and validation cost against steps, median and quartiles over the seeds."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.8))
+        axes = figure.subplots(1, 2, sharey=True)
+        for axis, series in zip(axes, ("training cost", "validation cost"), strict=True):
+            _draw_bands(axis, [row for row in curves if row["series"] == series], titles)
+            axis.set(title=series.capitalize(), xlabel="training step", yscale="log")
+            _plain_log_ticks(axis, [0.2, 0.3, 0.5, 1, 2])
+        axes[0].set_ylabel("cross-entropy (nats)")
+        axes[1].legend()
+        return _png(figure)
+
+
+def accuracy_curves(accuracies: Rows, titles: Titles) -> bytes:
+    """Draw validation accuracy against steps, median and quartiles over the seeds."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.5))
+        axis = figure.subplots()
+        _draw_bands(axis, accuracies, titles)
+        axis.set(xlabel="training step", ylabel="validation accuracy (%)", ylim=(50, None))
+        axis.legend(loc="lower right")
+        return _png(figure)
+
+
+def seed_distribution(accuracies: Mapping[str, Tensor], titles: Titles) -> bytes:
+    """Draw every seed's test accuracy, an arm a column, the seeds joined across the arms."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.8))
+        axis = figure.subplots()
+        values = np.stack([accuracies[arm].numpy() for arm in titles])
+        axis.plot(values, color="#BBBBBB", linewidth=0.7, zorder=1)
+        for column, (row, colour, marker) in enumerate(zip(values, PALETTE, MARKERS, strict=False)):
+            axis.scatter([column] * len(row), row, s=16, color=colour, marker=marker, alpha=0.8, zorder=2)
+            axis.hlines(np.median(row), column - 0.18, column + 0.18, color="black", linewidth=1.4, zorder=3)
+        axis.set(ylabel="test accuracy (%)", xlim=(-0.5, len(values) - 0.5))
+        axis.set_xticks(range(len(values)), list(titles.values()))
+        axis.grid(axis="x", visible=False)
+        return _png(figure)
+
+
+def confusion_matrices(evaluations: Mapping[str, Evaluation], titles: Titles, classes: Sequence[str]) -> bytes:
+    """Draw each headline model's confusion matrix in per cent of the true class."""
+    with mpl.rc_context(GRIDLESS):
+        columns = min(len(titles), 2)
+        rows = -(-len(titles) // columns)
+        figure = Figure(figsize=(WIDTH, 3.1 * rows))
+        axes = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axis, (arm, title) in zip(axes, titles.items(), strict=False):
+            counts = evaluations[arm].confusion.numpy()
+            percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+            axis.imshow(percent, cmap="Blues", norm=PowerNorm(0.4, 0, 100))
+            for (i, j), count in np.ndenumerate(counts):
+                if count:
+                    colour = "white" if percent[i, j] > 25 else "black"
+                    axis.text(j, i, str(count), ha="center", va="center", fontsize=7, color=colour)
+            rotation = 0 if max(map(len, classes)) <= 3 else 60
+            axis.set_xticks(range(len(classes)), classes, rotation=rotation)
+            axis.set_yticks(range(len(classes)), classes)
+            axis.set(title=title, xlabel="predicted class", ylabel="true class")
+            axis.spines[:].set_visible(False)
+            axis.tick_params(length=0)
+        for axis in axes[len(titles) :]:
+            axis.set_visible(False)
+        return _png(figure)
+
+
+def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
+    """Draw the test images that a model classified wrongly with the greatest confidence."""
+    with mpl.rc_context(GRIDLESS):
+        mistakes = evaluation.mistakes
+        columns = 8
+        rows = max(1, -(-len(mistakes["true"]) // columns))
+        figure = Figure(figsize=(WIDTH, 1.15 * rows))
+        axes = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axis in axes:
+            axis.set_axis_off()
+        fields = ("images", "true", "predicted", "confidence")
+        for axis, image, true, predicted, confidence in zip(
+            axes, *(mistakes[field].tolist() for field in fields), strict=False
+        ):
+            axis.imshow(_as_image(np.array(image)), cmap="gray_r")
+            label = f"{classes[true]} as {classes[predicted]}\n{100 * confidence:.1f} %"
+            axis.set_title(label, fontsize=7, fontweight="normal", loc="center")
+        return _png(figure)
+
+
+def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: Titles) -> bytes:
+    """Draw the weights of each arm's first hidden layer as images, an arm a row, in one scale."""
+    with mpl.rc_context(GRIDLESS):
+        units = next(iter(parameters.values()))["W1"].shape[0]
+        shown = min(units, 10)
+        figure = Figure(figsize=(WIDTH, 0.95 * len(titles)))
+        axes = figure.subplots(len(titles), shown, squeeze=False)
+        limit = max(float(parameters[arm]["W1"].abs().quantile(0.995)) for arm in titles)
+        for row, (arm, title) in zip(axes, titles.items(), strict=True):
+            strongest = parameters[arm]["W1"].square().sum(dim=1).argsort(descending=True, stable=True)
+            for axis, unit in zip(row, strongest.tolist(), strict=False):
+                image = axis.imshow(
+                    _as_image(parameters[arm]["W1"][unit].numpy()), cmap="RdBu_r", vmin=-limit, vmax=limit
+                )
+                axis.set_xticks([])
+                axis.set_yticks([])
+                axis.spines[:].set_visible(False)
+            row[0].set_ylabel(title)
+        figure.colorbar(image, ax=axes, shrink=0.8, label="weight", pad=0.01)
+        return _png(figure)
+
+
+def weight_histograms(weights: Rows, titles: Titles) -> bytes:
+    """Draw the distribution of all seeds' weights, a layer a panel."""
+    with mpl.rc_context(STYLE):
+        layers = list(dict.fromkeys(str(row["layer"]) for row in weights))
+        figure = Figure(figsize=(WIDTH, 2.2))
+        for axis, layer in zip(figure.subplots(1, len(layers), squeeze=False)[0], layers, strict=True):
+            for arm, colour, dash in zip(titles, PALETTE, DASHES, strict=False):
+                these = [row for row in weights if row["layer"] == layer and row["arm"] == arm]
+                axis.step(
+                    [row["weight"] for row in these],
+                    [row["percent"] for row in these],
+                    where="mid",
+                    color=colour,
+                    linestyle=dash,
+                    linewidth=1,
+                    label=titles[arm],
+                )
+            axis.set(title=layer, xlabel="weight")
+        figure.axes[0].set_ylabel("% of the weights in a bin")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(titles))
+        return _png(figure)
+
+
+def l2_path(path: Rows, chosen: float) -> bytes:
+    """Draw validation accuracy and the weights' norm against lambda."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.5))
+        left, right = figure.subplots(1, 2)
+        places = list(range(len(path)))
+        low, middle, high = (
+            np.array([float(row[name]) for row in path])
+            for name in ("accuracy_low", "validation_accuracy", "accuracy_high")
+        )
+        left.errorbar(places, middle, [middle - low, high - middle], color=PALETTE[2], marker="o", ms=4, capsize=3)
+        left.set(title="Mean and range over the seeds", ylabel="validation accuracy (%)")
+        right.plot(places, [row["weight_norm"] for row in path], color=PALETTE[2], marker="o", ms=4)
+        right.set(title="Norm of all weights", ylabel="Euclidean norm", ylim=(0, None))
+        for axis in (left, right):
+            axis.set_xticks(places, [f"{float(row['l2']):g}" for row in path])
+            axis.set_xlabel("lambda")
+            if chosen in (values := [float(row["l2"]) for row in path]):
+                axis.axvline(values.index(chosen), color="#888888", linestyle=":", linewidth=1)
+        return _png(figure)
+
+
+def step_times(seconds: Mapping[str, Mapping[str, float]], titles: Titles) -> bytes:
+    """Draw the time that one network's training step takes, alone and as one of a stack."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.45 * len(titles)))
+        axis = figure.subplots()
+        sizes = list(next(iter(seconds.values())))
+        height = 0.8 / len(sizes)
+        for place, size in enumerate(sizes):
+            microseconds = [1e6 * seconds[arm][size] / int(size) for arm in titles]
+            label = "one network alone" if size == "1" else f"one of a stack of {size}"
+            bars = axis.barh(
+                np.arange(len(titles)) + (place - (len(sizes) - 1) / 2) * height,
+                microseconds,
+                height=0.9 * height,
+                color=("#B8B8B8", "#4D4D4D")[place % 2],
+                label=label,
+            )
+            axis.bar_label(bars, fmt="%.0f", fontsize=7.5, padding=2)
+        axis.set_yticks(range(len(titles)), list(titles.values()))
+        axis.set(xlabel="microseconds a training step of one network")
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+        figure.legend(loc="outside upper right", ncols=len(sizes))
+        return _png(figure)
+
+
+def _draw_bands(axis: Axes, rows: Rows, titles: Titles) -> None:
+    for arm, colour, dash in zip(titles, PALETTE, DASHES, strict=False):
+        these = [row for row in rows if row["arm"] == arm]
+        steps, low, median, high = ([row[name] for row in these] for name in ("step", "low", "median", "high"))
+        axis.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        axis.plot(steps, median, color=colour, linestyle=dash, label=titles[arm])
+
+
+def _plain_log_ticks(axis: Axes, ticks: Sequence[float]) -> None:
+    low, high = axis.get_ylim()
+    inside = [tick for tick in ticks if low <= tick <= high]
+    axis.set_yticks(inside, [f"{tick:g}" for tick in inside])
+    axis.minorticks_off()
+
+
+def _as_image(pixels: NDArray[Any]) -> NDArray[Any]:
+    side = round(len(pixels) ** 0.5)
+    return pixels.reshape(side, side)
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+    return content.getvalue()

@@ -1,0 +1,333 @@
+"""Forward propagation: section 1 of the brief, its functions in its order.
+
+An example is a column: activations are ``(..., units, m)``, weights ``(..., n_l, n_{l-1})`` and
+biases ``(..., n_l, 1)``. ``...`` stands for any number of replica axes, which broadcast as PyTorch
+broadcasts; so sixteen networks of shape ``(16, n_l, n_{l-1})`` run as one.
+
+NumPy arrays and tensors are both taken, tensors are returned, and dtype and device follow the input.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = Tensor | np.ndarray[Any, Any]
+
+Parameters = dict[str, Tensor]
+Cache = dict[str, Any]
+
+BATCHNORM_EPSILON = 1e-5
+BATCHNORM_MOMENTUM = 0.1
+
+
+def initialize_parameters(
+    layer_dims: Sequence[int], *, seed: int | torch.Generator = 0, dtype: torch.dtype = torch.float32
+) -> Parameters:
+    """Draw He-initialised weights and zero biases (brief, section 1a).
+
+    Parameters
+    ----------
+    layer_dims : sequence of int
+        Units of each layer, from the flattened input to the output softmax.
+    seed : int or torch.Generator
+        The source of randomness; the same seed gives the same start in every dtype.
+    dtype : torch.dtype
+        Floating type of the parameters.
+
+    Returns
+    -------
+    dict
+        ``W{l}`` of shape ``(n_l, n_{l-1})`` and ``b{l}`` of shape ``(n_l, 1)``, for l = 1..L.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two layers or one of them has no unit.
+
+    References
+    ----------
+    K. He et al., "Delving deep into rectifiers", 2015, eq. 10.
+    """
+    if len(layer_dims) < 2 or any(units < 1 for units in layer_dims):
+        raise ValueError(f"layer_dims must be two or more sizes of at least 1, got {list(layer_dims)}")
+    generator = torch.Generator().manual_seed(seed) if isinstance(seed, int) else seed
+    parameters: Parameters = {}
+    for layer, (inputs, units) in enumerate(itertools.pairwise(layer_dims), start=1):
+        W = torch.randn(units, inputs, generator=generator, dtype=torch.float64) * math.sqrt(2 / inputs)
+        parameters[f"W{layer}"] = W.to(dtype)
+        parameters[f"b{layer}"] = torch.zeros(units, 1, dtype=dtype)
+    return parameters
+
+
+def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
+    """Compute ``Z = W A + b`` (brief, section 1b).
+
+    Parameters
+    ----------
+    A : (..., n_{l-1}, m)
+        Activations of the previous layer.
+    W : (..., n_l, n_{l-1})
+    b : (..., n_l, 1)
+
+    Returns
+    -------
+    Z : (..., n_l, m)
+    linear_cache : dict
+        ``A``, ``W`` and ``b``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other.
+    """
+    A, W, b = as_tensor(A), as_tensor(W), as_tensor(b)
+    if min(A.dim(), W.dim(), b.dim()) < 2 or W.shape[-1] != A.shape[-2] or b.shape[-2:] != (W.shape[-2], 1):
+        raise ValueError(
+            "linear_forward wants A (..., n_prev, m), W (..., n, n_prev) and b (..., n, 1), "
+            f"got A {tuple(A.shape)}, W {tuple(W.shape)} and b {tuple(b.shape)}"
+        )
+    Z = torch.matmul(W, A) + b
+    return Z, {"A": A, "W": W, "b": b}
+
+
+def softmax(Z: Array) -> tuple[Tensor, Tensor]:
+    """Turn logits into probabilities, column by column (brief, section 1c).
+
+    The logits are shifted by their maximum, and no probability is below the smallest normal number:
+    whatever the logits, ``log(A)`` and ``1 / A`` stay finite.
+
+    Parameters
+    ----------
+    Z : (..., units, m)
+
+    Returns
+    -------
+    A : (..., units, m)
+        Each column sums to one.
+    activation_cache : (..., units, m)
+        ``Z``.
+    """
+    Z = as_tensor(Z)
+    A = torch.exp(Z - Z.amax(dim=-2, keepdim=True))
+    A /= A.sum(dim=-2, keepdim=True)
+    return A.clamp_(min=torch.finfo(A.dtype).tiny), Z
+
+
+def relu(Z: Array) -> tuple[Tensor, Tensor]:
+    """Replace what is negative by zero (brief, section 1d).
+
+    Parameters
+    ----------
+    Z : (..., units, m)
+
+    Returns
+    -------
+    A : (..., units, m)
+    activation_cache : (..., units, m)
+        ``Z``.
+    """
+    Z = as_tensor(Z)
+    return Z.clamp(min=0), Z
+
+
+def linear_activation_forward(A_prev: Array, W: Array, B: Array, activation: str) -> tuple[Tensor, Cache]:
+    """Run one layer, LINEAR -> ACTIVATION (brief, section 1e).
+
+    Parameters
+    ----------
+    A_prev : (..., n_{l-1}, m)
+    W : (..., n_l, n_{l-1})
+    B : (..., n_l, 1)
+    activation : {"relu", "softmax"}
+
+    Returns
+    -------
+    A : (..., n_l, m)
+    cache : dict
+        ``linear_cache`` and ``activation_cache``.
+
+    Raises
+    ------
+    ValueError
+        If the activation is unknown or the shapes do not fit each other.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}")
+    Z, linear_cache = linear_forward(A_prev, W, B)
+    A, activation_cache = ACTIVATIONS[activation](Z)
+    return A, {"linear_cache": linear_cache, "activation_cache": activation_cache}
+
+
+ACTIVATIONS = {"relu": relu, "softmax": softmax}
+
+
+def L_model_forward(
+    X: Array, parameters: Mapping[str, Array], use_batchnorm: bool, *, inference: bool = False
+) -> tuple[Tensor, list[Cache]]:
+    """Run [LINEAR -> RELU -> (BATCHNORM)] * (L-1) -> LINEAR -> SOFTMAX (brief, section 1f).
+
+    Parameters
+    ----------
+    X : (..., n_0, m)
+        The examples, one a column.
+    parameters : dict
+        ``W{l}`` and ``b{l}``. In training with batchnorm the running statistics ``mean{l}`` and
+        ``var{l}`` of each hidden layer are kept here too: made at the first call, and from then on
+        updated in place with the momentum and the unbiased variance of ``torch.nn.BatchNorm1d``.
+    use_batchnorm : bool
+        Whether to normalise each hidden layer's activations.
+    inference : bool
+        Normalise by the running statistics, and leave them as they are.
+
+    Returns
+    -------
+    AL : (..., n_L, m)
+        Probabilities of the classes.
+    caches : list of dict
+        Layer by layer ``linear_cache``, ``activation_cache`` and, in training with batchnorm,
+        ``batchnorm_cache``.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or inference with batchnorm finds no running statistics.
+    """
+    L = number_of_layers(parameters)
+    A = as_tensor(X)
+    caches = []
+    for layer in range(1, L):
+        A, cache = linear_activation_forward(A, parameters[f"W{layer}"], parameters[f"b{layer}"], "relu")
+        if use_batchnorm and inference:
+            if f"mean{layer}" not in parameters:
+                raise ValueError(f"parameters hold no running statistics mean{layer}: train with batchnorm first")
+            A = apply_batchnorm(A, mean=parameters[f"mean{layer}"], var=parameters[f"var{layer}"])
+        elif use_batchnorm:
+            mean, var = batch_statistics(A)
+            A = apply_batchnorm(A, mean=mean, var=var)
+            cache["batchnorm_cache"] = {"NA": A, "var": var}
+            _update_running_statistics(parameters, layer, mean, var, m=A.shape[-1])
+        caches.append(cache)
+    AL, cache = linear_activation_forward(A, parameters[f"W{L}"], parameters[f"b{L}"], "softmax")
+    return AL, [*caches, cache]
+
+
+def compute_cost(
+    AL: Array, Y: Array, *, parameters: Mapping[str, Array] | None = None, l2: float | Tensor = 0.0
+) -> Tensor:
+    """Average the categorical cross-entropy over the examples (brief, section 1g).
+
+    Parameters
+    ----------
+    AL : (..., classes, m)
+        Predicted probabilities.
+    Y : (..., classes, m)
+        One-hot labels.
+    parameters : dict, optional
+        With it, the L2 penalty of these parameters is added.
+    l2 : float or (...) tensor
+        The penalty's lambda.
+
+    Returns
+    -------
+    (...) tensor
+        The cost in nats, one for each replica.
+
+    Raises
+    ------
+    ValueError
+        If the shapes of ``AL`` and ``Y`` differ in classes or examples.
+    """
+    AL, Y = as_tensor(AL), as_tensor(Y)
+    if AL.dim() < 2 or AL.shape[-2:] != Y.shape[-2:]:
+        raise ValueError(
+            f"compute_cost wants AL and Y of one shape (classes, m), got {tuple(AL.shape)} and {tuple(Y.shape)}"
+        )
+    log_likelihood = (Y * AL.clamp(min=torch.finfo(AL.dtype).tiny).log()).sum(dim=-2)
+    cost = -log_likelihood.mean(dim=-1)
+    return cost if parameters is None else cost + l2_penalty(parameters, l2)
+
+
+def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
+    """Compute ``l2 / 2 * sum ||W||^2`` over the weights, never the biases (brief, section 6).
+
+    Parameters
+    ----------
+    parameters : dict
+    l2 : float or (...) tensor
+        Lambda, one for all replicas or one for each.
+
+    Returns
+    -------
+    (...) tensor
+        The penalty, one for each replica.
+    """
+    weights = [as_tensor(parameters[f"W{layer}"]) for layer in range(1, number_of_layers(parameters) + 1)]
+    squares = [W.square().sum(dim=(-2, -1)) for W in weights]
+    return l2 / 2 * torch.stack(squares).sum(dim=0)
+
+
+def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = None) -> Tensor:
+    """Normalise each unit over the examples, ``(A - mean) / sqrt(var + eps)`` (brief, section 1h).
+
+    No scale and no shift are learnt (brief, section 5). A constant unit gives zeros.
+
+    Parameters
+    ----------
+    A : (..., units, m)
+    mean, var : (..., units, 1), optional
+        The statistics to normalise by; without them those of ``A``.
+
+    Returns
+    -------
+    NA : (..., units, m)
+        The normalised activations.
+
+    Raises
+    ------
+    ValueError
+        If only one of the two statistics is given.
+
+    References
+    ----------
+    S. Ioffe, C. Szegedy, "Batch normalization", 2015, algorithm 1.
+    """
+    A = as_tensor(A)
+    if (mean is None) != (var is None):
+        raise ValueError("apply_batchnorm wants both mean and var, or neither of them")
+    if mean is None or var is None:
+        mean, var = batch_statistics(A)
+    return (A - as_tensor(mean)) * torch.rsqrt(as_tensor(var) + BATCHNORM_EPSILON)
+
+
+def batch_statistics(A: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute each unit's mean and biased variance over the examples, both ``(..., units, 1)``."""
+    mean = A.mean(dim=-1, keepdim=True)
+    return mean, (A - mean).square_().mean(dim=-1, keepdim=True)
+
+
+def number_of_layers(parameters: Mapping[str, Array]) -> int:
+    """Count the layers L of a network, the input not among them."""
+    return sum(name.startswith("W") for name in parameters)
+
+
+def as_tensor(array: Array) -> Tensor:
+    """Return a tensor as it is and a NumPy array as the tensor that shares its memory."""
+    return array if isinstance(array, Tensor) else torch.as_tensor(array)
+
+
+def _update_running_statistics(parameters: Any, layer: int, mean: Tensor, var: Tensor, m: int) -> None:
+    if f"mean{layer}" not in parameters:
+        parameters[f"mean{layer}"] = torch.zeros_like(mean)
+        parameters[f"var{layer}"] = torch.ones_like(var)
+    unbiased = var * (m / max(m - 1, 1))
+    as_tensor(parameters[f"mean{layer}"]).lerp_(mean, BATCHNORM_MOMENTUM)
+    as_tensor(parameters[f"var{layer}"]).lerp_(unbiased, BATCHNORM_MOMENTUM)

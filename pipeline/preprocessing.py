@@ -1,0 +1,143 @@
+"""Split, standardise and encode the examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Decoded images and their labels.
+
+    Attributes
+    ----------
+    name : str
+    classes : list of str
+        What label ``k`` is called.
+    train_images, test_images : (n, 784) uint8 tensors
+        An example a row.
+    train_labels, test_labels : (n,) uint8 tensors
+    """
+
+    name: str
+    classes: list[str]
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One set of examples, as it lies on disk.
+
+    Attributes
+    ----------
+    images : (n, pixels) uint8 tensor
+    labels : (n,) uint8 tensor
+    indices : (n,) int64 tensor
+        Where each example stands in the data set's own training or test set.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What is known of the data besides the examples.
+
+    Attributes
+    ----------
+    name : str
+    classes : list of str
+    mean, std : float
+        Of the training set's pixels, 0 to 255.
+    sizes : dict
+        Examples in ``train``, ``validation`` and ``test``.
+    """
+
+    name: str
+    classes: list[str]
+    mean: float
+    std: float
+    sizes: dict[str, int]
+
+
+def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict[str, Examples], DatasetCard]:
+    """Divide a data set into ``train``, ``validation`` and ``test`` (brief, section 4a).
+
+    Parameters
+    ----------
+    dataset : Dataset
+    validation_fraction : float
+        Share of the data set's own training set, drawn at random; its test set stays what it is.
+    seed : int
+
+    Returns
+    -------
+    sets : dict of Examples
+    card : DatasetCard
+    """
+    train, validation = split_indices(len(dataset.train_labels), validation_fraction, seed)
+    sets = {
+        name: Examples(dataset.train_images[indices], dataset.train_labels[indices], indices)
+        for name, indices in (("train", train), ("validation", validation))
+    }
+    sets["test"] = Examples(dataset.test_images, dataset.test_labels, torch.arange(len(dataset.test_labels)))
+    mean, std = pixel_statistics(sets["train"].images)
+    sizes = {name: len(examples.labels) for name, examples in sets.items()}
+    return sets, DatasetCard(dataset.name, dataset.classes, mean, std, sizes)
+
+
+def split_indices(examples: int, validation_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw a random part of the examples.
+
+    Parameters
+    ----------
+    examples : int
+    validation_fraction : float
+        Share of the examples that is set aside, strictly between 0 and 1.
+    seed : int
+
+    Returns
+    -------
+    train, validation : (n,) int64 tensors
+        Disjoint, ascending, together all indices.
+
+    Raises
+    ------
+    ValueError
+        If one of the two sets would be empty.
+    """
+    count = round(examples * validation_fraction)
+    if not 0 < count < examples:
+        raise ValueError(f"a share of {validation_fraction} of {examples} examples leaves one of the two sets empty")
+    order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed))
+    return order[count:].sort().values, order[:count].sort().values
+
+
+def pixel_statistics(images: Tensor) -> tuple[float, float]:
+    """Compute mean and standard deviation over all pixels of ``(n, pixels)`` uint8 images.
+
+    A constant set gives a standard deviation of 1, so that standardising it gives zeros.
+    """
+    pixels = images.numpy()
+    return float(pixels.mean()), float(pixels.std()) or 1.0
+
+
+def standardise(images: Tensor, mean: float, std: float) -> Tensor:
+    """Turn ``(n, pixels)`` uint8 rows into ``(pixels, n)`` float32 columns of mean 0 and deviation 1.
+
+    The memory stays an example a row; the result is its transposed view.
+    """
+    return images.float().sub_(mean).div_(std).mT
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Turn ``(n,)`` labels into ``(classes, n)`` float32 columns with a single 1."""
+    return (labels == torch.arange(classes).unsqueeze(1)).float()

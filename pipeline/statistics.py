@@ -1,0 +1,151 @@
+"""Summaries over seeds and paired comparisons between arms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+CONFIDENCE = 0.95
+SUBSETS = 2**16  # all subsets of sixteen seeds; of more seeds, as many are drawn
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean, standard deviation (n - 1), median and range of one quantity over the seeds."""
+
+    mean: float
+    sd: float
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against another, seed by seed.
+
+    Attributes
+    ----------
+    difference : float
+        Mean of the paired differences.
+    low, high : float
+        95 % interval of the differences' centre; infinite where there are too few seeds for one.
+    wins, losses, pairs : int
+        Seeds whose difference is above zero, below zero, and all that count.
+    """
+
+    difference: float
+    low: float
+    high: float
+    wins: int
+    losses: int
+    pairs: int
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+
+def summarise(values: ArrayLike) -> Summary:
+    """Describe one quantity over the seeds.
+
+    Parameters
+    ----------
+    values : (seeds,) array_like
+
+    Returns
+    -------
+    Summary
+        ``sd`` is 0 for a single seed.
+    """
+    sample = np.asarray(values, dtype=float)
+    return Summary(
+        mean=float(sample.mean()),
+        sd=float(sample.std(ddof=1)) if len(sample) > 1 else 0.0,
+        median=float(np.median(sample)),
+        low=float(sample.min()),
+        high=float(sample.max()),
+    )
+
+
+def compare(values: ArrayLike, reference: ArrayLike) -> Comparison:
+    """Compare two arms whose entries are paired by seed.
+
+    A pair in which one value is not finite, because its network diverged, does not count.
+
+    Parameters
+    ----------
+    values, reference : (seeds,) array_like
+
+    Returns
+    -------
+    Comparison
+        Of ``values - reference``.
+
+    Raises
+    ------
+    ValueError
+        If the two do not pair.
+    """
+    ours, theirs = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
+    if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
+        raise ValueError(f"values and reference must be one value a seed each, got {ours.shape} and {theirs.shape}")
+    finite = np.isfinite(ours) & np.isfinite(theirs)
+    differences = ours[finite] - theirs[finite]
+    low, high = typical_interval(differences)
+    return Comparison(
+        difference=float(differences.mean()) if len(differences) else math.nan,
+        low=low,
+        high=high,
+        wins=int((differences > 0).sum()),
+        losses=int((differences < 0).sum()),
+        pairs=len(differences),
+    )
+
+
+def typical_interval(sample: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Bound the centre of a symmetric distribution, whatever its tails.
+
+    If two arms do not differ, swapping them changes nothing, so that their paired differences are
+    symmetric about zero. For independent values, each symmetric about one common centre and without
+    ties, the means of all non-empty subsets cut the line into ``2**n`` intervals that hold the centre
+    with equal probability; so the interval between two of these means has exactly the coverage that
+    one counts, with collapsed seeds among them too. Ties can only raise it. Of more than sixteen
+    values random subsets stand in for all, and the coverage is that count's but for chance.
+
+    It is the interval of all shifts that a two-sided sign-flip permutation test does not reject.
+    Where two arms do differ and the differences are skewed, whether it leaves zero out is still that
+    test's answer; its ends then bound no mean, as there is no centre to bound.
+
+    Parameters
+    ----------
+    sample : (n,) array_like
+    confidence : float
+
+    Returns
+    -------
+    low, high : float
+        Infinite if ``n`` is too small for that confidence (below six for 95 %).
+
+    References
+    ----------
+    J. A. Hartigan, "Using subsample values as typical values", JASA 64 (1969), 1303-1317.
+    """
+    values = np.asarray(sample, dtype=float)
+    n = len(values)
+    if 2**n <= SUBSETS:
+        sums, sizes = np.zeros(1), np.zeros(1)
+        for value in values:  # each subset so far, without the value and with it
+            sums, sizes = np.append(sums, sums + value), np.append(sizes, sizes + 1)
+    else:
+        members = np.random.default_rng(0).integers(0, 2, size=(SUBSETS - 1, n))
+        sums, sizes = members @ values, members.sum(axis=1)
+    means = np.sort(sums[sizes > 0] / sizes[sizes > 0])
+    outside = math.floor((1 - confidence) / 2 * (len(means) + 1))
+    if outside < 1:
+        return -math.inf, math.inf
+    return float(means[outside - 1]), float(means[-outside])

@@ -1,0 +1,88 @@
+"""Seconds a training step of each kind of arm."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.forward import Parameters, initialize_parameters
+from pipeline.training import training_step
+
+LEARNING_RATE = 0.009  # of no consequence for the time
+KINDS: dict[str, Any] = {
+    "plain": {"use_batchnorm": False, "l2": 0.0},
+    "batchnorm": {"use_batchnorm": True, "l2": 0.0},
+    "l2": {"use_batchnorm": False, "l2": 0.01},
+    "batchnorm_l2": {"use_batchnorm": True, "l2": 0.01},
+}
+
+
+def kind_of(use_batchnorm: bool, l2: float) -> str:
+    """Name the kind of an arm; within a kind, the value of lambda costs no time."""
+    return next(
+        name for name, kind in KINDS.items() if kind["use_batchnorm"] == use_batchnorm and (kind["l2"] > 0) == (l2 > 0)
+    )
+
+
+def time_steps(
+    X: Tensor,
+    Y: Tensor,
+    layers_dims: Sequence[int],
+    *,
+    batch_size: int,
+    networks: Sequence[int],
+    rounds: int,
+    steps: int,
+) -> dict[str, dict[str, float]]:
+    """Time training steps, the kinds and stack sizes taking turns.
+
+    Parameters
+    ----------
+    X : (n_0, examples) tensor
+    Y : (n_L, examples) tensor
+    layers_dims : sequence of int
+    batch_size : int
+    networks : sequence of int
+        Stack sizes.
+    rounds : int
+        Turns of each; the median counts, and a first turn to warm up does not.
+    steps : int
+        Training steps in a turn.
+
+    Returns
+    -------
+    dict
+        For each kind and stack size (as text), the median seconds a step of the whole stack.
+    """
+    examples = X.mT.contiguous()
+    turns: dict[tuple[str, int], list[float]] = {pair: [] for pair in itertools.product(KINDS, dict.fromkeys(networks))}
+    stacks = {pair: _stack(layers_dims, count=pair[1]) for pair in turns}
+    batches = torch.randint(len(examples), (steps, batch_size), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for _ in range(rounds + 1):
+            for (kind, count), seconds in turns.items():
+                start = time.perf_counter()
+                for batch in batches:
+                    training_step(
+                        examples.index_select(0, batch).mT,
+                        Y.index_select(1, batch),
+                        stacks[kind, count],
+                        LEARNING_RATE,
+                        **KINDS[kind],
+                    )
+                seconds.append((time.perf_counter() - start) / steps)
+    return {
+        kind: {str(count): statistics.median(turns[kind, count][1:]) for count in dict.fromkeys(networks)}
+        for kind in KINDS
+    }
+
+
+def _stack(layers_dims: Sequence[int], count: int) -> Parameters:
+    networks = [initialize_parameters(layers_dims, seed=seed) for seed in range(count)]
+    return {name: torch.stack([network[name] for network in networks]) for name in networks[0]}

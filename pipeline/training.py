@@ -1,0 +1,553 @@
+"""Training and prediction: section 3 of the brief.
+
+:func:`train` trains one network a seed, all of them as one stack; :func:`L_layer_model` is its face for
+a single network. There is no other implementation of a step.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline.backward import L_model_backward, update_parameters
+from pipeline.forward import (
+    L_model_forward,
+    as_tensor,
+    compute_cost,
+    initialize_parameters,
+    l2_penalty,
+    number_of_layers,
+)
+
+if TYPE_CHECKING:
+    from pipeline.forward import Array, Parameters
+
+COST_EVERY = 100  # training steps between two recorded costs (brief, section 3a)
+EVALUATION_BLOCK = 1000  # examples evaluated at once, few enough that their activations stay in cache
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """How a stack stands while it trains; what a progress callback receives.
+
+    Attributes
+    ----------
+    step : int
+        Training steps done.
+    costs : (replicas,) tensor
+        Data cost of this step's batch plus the penalty, NaN for replicas that have stopped.
+    training : int
+        Replicas still training.
+    best_validation_cost : float
+        The lowest so far over all replicas, NaN without validation.
+    """
+
+    step: int
+    costs: Tensor
+    training: int
+    best_validation_cost: float
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """One trained network a seed; row or entry ``k`` everywhere belongs to ``seeds[k]``.
+
+    Attributes
+    ----------
+    parameters : dict
+        Best parameters, ``(replicas, ...)``: those of the lowest validation cost, or the last finite
+        ones where there is no validation.
+    seeds : list of int
+    l2 : list of float
+        Lambda of each network's penalty.
+    cost_steps : list of int
+        Steps at which a cost was recorded: every 100th.
+    costs, penalties : (len(cost_steps), replicas) tensors
+        Data cost of that step's batch, and L2 penalty, in nats; NaN once a replica has stopped.
+    evaluation_steps : list of int
+        Steps at which the validation set was evaluated.
+    validation_costs, validation_accuracies : (len(evaluation_steps), replicas) tensors
+        In nats and in percent; NaN once a replica has stopped.
+    steps, best_step : list of int
+        Training steps until the stop, and the step of the best parameters.
+    epochs : list of float
+        Passes over the training set until the stop.
+    stop_reason : list of str
+        ``"no improvement"``, ``"cap reached"``, ``"interrupted"`` or ``"diverged"``.
+    """
+
+    parameters: Parameters
+    seeds: list[int]
+    l2: list[float]
+    cost_steps: list[int]
+    costs: Tensor
+    penalties: Tensor
+    evaluation_steps: list[int]
+    validation_costs: Tensor
+    validation_accuracies: Tensor
+    steps: list[int]
+    best_step: list[int]
+    epochs: list[float]
+    stop_reason: list[str]
+
+
+def train(
+    X: Array,
+    Y: Array,
+    layers_dims: Sequence[int],
+    *,
+    learning_rate: float,
+    max_steps: int,
+    batch_size: int,
+    seeds: Sequence[int],
+    use_batchnorm: bool = False,
+    l2: float | Sequence[float] = 0.0,
+    validation: tuple[Array, Array] | None = None,
+    evaluate_every: int = 50,
+    patience: int = 100,
+    min_delta: float = 0.0,
+    shuffle_seed: int = 0,
+    progress: bool | Callable[[Snapshot], None] = False,
+) -> TrainingResult:
+    """Train one network for each seed, all as one stack.
+
+    A seed decides a network's start; the batches depend on ``shuffle_seed`` alone and are the same for
+    every network. A network whose best validation cost has not improved for ``patience`` training steps
+    stops and leaves the stack. Its best parameters are returned on every way out: stopped, cap reached,
+    diverged, or interrupted by Ctrl-C.
+
+    Parameters
+    ----------
+    X : (n_0, examples)
+    Y : (n_L, examples)
+        One-hot labels.
+    layers_dims : sequence of int
+        Units of each layer, input and output included.
+    learning_rate : float
+    max_steps : int
+        Cap on the training steps; a step is one mini-batch.
+    batch_size : int
+    seeds : sequence of int
+    use_batchnorm : bool
+    l2 : float or sequence of float
+        Lambda of the L2 penalty, one for all networks or one for each.
+    validation : (X, Y), optional
+        The validation set; without it every network trains to the cap.
+    evaluate_every : int
+        Training steps between two evaluations of the validation set.
+    patience : int
+        Training steps without improvement after which a network stops.
+    min_delta : float
+        What the validation cost must fall by to count as improved, in nats.
+    shuffle_seed : int
+        Seed of the order in which examples are drawn.
+    progress : bool or callable
+        Print the cost every 100 steps, or call with a :class:`Snapshot` then.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    ValueError
+        If an argument is not what it must be; the message names it.
+    """
+    X, Y = _checked_examples("X", X, "Y", Y, layers_dims)
+    if validation is not None:
+        validation = _checked_examples("validation[0]", validation[0], "validation[1]", validation[1], layers_dims)
+    _check_settings(
+        X.shape[1],
+        seeds,
+        l2,
+        learning_rate=learning_rate,
+        min_delta=min_delta,
+        max_steps=max_steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        patience=patience,
+    )
+    report = _print_costs if progress is True else progress or None
+    stack = _Stack([_start(layers_dims, seed, X.dtype, use_batchnorm) for seed in seeds], l2)
+    examples = X.mT.contiguous()  # an example a row: a batch is a contiguous gather
+    batches = _batches(len(examples), batch_size, max_steps, shuffle_seed)
+    try:
+        with torch.inference_mode():
+            for step, batch in enumerate(batches, start=1):
+                X_batch, Y_batch = examples.index_select(0, batch).mT, Y.index_select(1, batch)
+                if step % COST_EVERY == 0:
+                    penalties = l2_penalty(stack.parameters, stack.l2)
+                AL = training_step(
+                    X_batch,
+                    Y_batch,
+                    stack.parameters,
+                    learning_rate,
+                    use_batchnorm=use_batchnorm,
+                    l2=stack.l2,
+                )
+                stack.step = step
+                if step % COST_EVERY == 0:
+                    stack.record_costs(compute_cost(AL, Y_batch), penalties)
+                if step % evaluate_every == 0 or step == max_steps:
+                    if validation is None:
+                        stack.keep_finite(compute_cost(AL, Y_batch))
+                    else:
+                        stack.keep_best(*evaluate(*validation, stack.parameters), min_delta)
+                        stack.stop(step - stack.best_step[stack.live] >= patience, "no improvement")
+                if report and step % COST_EVERY == 0:
+                    report(stack.snapshot())
+                if not len(stack.live):
+                    break
+        stack.stop(torch.ones(len(stack.live), dtype=torch.bool), "cap reached")
+    except KeyboardInterrupt:
+        stack.stop(torch.ones(len(stack.live), dtype=torch.bool), "interrupted")
+    lambdas = [float(l2)] * len(seeds) if isinstance(l2, float | int) else list(l2)
+    return stack.result(list(seeds), lambdas, epochs_per_step=batch_size / len(examples))
+
+
+def training_step(
+    X: Tensor,
+    Y: Tensor,
+    parameters: Parameters,
+    learning_rate: float,
+    *,
+    use_batchnorm: bool = False,
+    l2: float | Tensor = 0.0,
+) -> Tensor:
+    """Take one step on one mini-batch: forward, backward, update.
+
+    Parameters
+    ----------
+    X : (n_0, batch_size) tensor
+    Y : (n_L, batch_size) tensor
+    parameters : dict
+        Updated in place.
+    learning_rate : float
+    use_batchnorm : bool
+    l2 : float or (...) tensor
+
+    Returns
+    -------
+    (..., n_L, batch_size) tensor
+        The probabilities before the update.
+    """
+    AL, caches = L_model_forward(X, parameters, use_batchnorm)
+    grads = L_model_backward(AL, Y, caches, l2=l2)
+    update_parameters(parameters, grads, learning_rate)
+    return AL
+
+
+def L_layer_model(
+    X: Array,
+    Y: Array,
+    layers_dims: Sequence[int],
+    learning_rate: float,
+    num_iterations: int,
+    batch_size: int,
+    *,
+    use_batchnorm: bool = False,
+    l2: float = 0.0,
+    seed: int = 0,
+    validation: tuple[Array, Array] | None = None,
+    evaluate_every: int = 50,
+    patience: int = 100,
+    min_delta: float = 0.0,
+    progress: bool | Callable[[Snapshot], None] = True,
+) -> tuple[Parameters, list[float]]:
+    """Train one network (brief, section 3a); print its cost every 100 steps.
+
+    Parameters
+    ----------
+    X : (n_0, examples)
+    Y : (n_L, examples)
+        One-hot labels.
+    layers_dims : sequence of int
+        Units of each layer, input and output included.
+    learning_rate : float
+    num_iterations : int
+        Cap on the training steps.
+    batch_size : int
+    use_batchnorm, l2, validation, evaluate_every, patience, min_delta, progress
+        As in :func:`train`.
+    seed : int
+        Decides the start.
+
+    Returns
+    -------
+    parameters : dict
+        The best parameters, as in :class:`TrainingResult`, without a replica axis.
+    costs : list of float
+        The cost, L2 penalty included, at every 100th step.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not what it must be; the message names it.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the cost stopped being finite.
+    """
+    result = train(
+        X,
+        Y,
+        layers_dims,
+        learning_rate=learning_rate,
+        max_steps=num_iterations,
+        batch_size=batch_size,
+        seeds=[seed],
+        use_batchnorm=use_batchnorm,
+        l2=l2,
+        validation=validation,
+        evaluate_every=evaluate_every,
+        patience=patience,
+        min_delta=min_delta,
+        progress=progress,
+    )
+    if result.stop_reason == ["diverged"]:
+        warnings.warn(
+            f"diverged: the cost was not finite at step {result.steps[0]}; "
+            f"the parameters of step {result.best_step[0]} are returned",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    costs = (result.costs + result.penalties)[:, 0]
+    return {name: stacked[0] for name, stacked in result.parameters.items()}, costs.tolist()
+
+
+def predict(X: Array, Y: Array, parameters: Mapping[str, Array]) -> float | Tensor:
+    """Measure how many examples' true class has the highest probability (brief, section 3b).
+
+    It must be higher than every other: a tie counts as a miss.
+
+    Networks trained with batchnorm, which hold ``mean{l}`` and ``var{l}``, normalise by these running
+    statistics: an image is classified alike alone and in any batch.
+
+    Parameters
+    ----------
+    X : (n_0, examples)
+    Y : (n_L, examples)
+        One-hot labels.
+    parameters : dict
+
+    Returns
+    -------
+    float or (...) tensor
+        Accuracy in percent, one for each replica.
+
+    Raises
+    ------
+    ValueError
+        If ``X`` is not finite, ``Y`` not one-hot, or a shape does not fit.
+    """
+    L = number_of_layers(parameters)
+    layers_dims = [parameters["W1"].shape[-1], parameters[f"W{L}"].shape[-2]]
+    X, Y = _checked_examples("X", X, "Y", Y, layers_dims)
+    _, accuracy = evaluate(X, Y, parameters)
+    return accuracy if accuracy.dim() else accuracy.item()
+
+
+def evaluate(X: Tensor, Y: Tensor, parameters: Mapping[str, Array]) -> tuple[Tensor, Tensor]:
+    """Compute the data cost and the accuracy of a trained stack, block by block.
+
+    Parameters
+    ----------
+    X : (n_0, examples) tensor
+    Y : (n_L, examples) tensor
+    parameters : dict
+
+    Returns
+    -------
+    cost : (...) tensor
+        In nats.
+    accuracy : (...) tensor
+        In percent.
+    """
+    costs, hits = [], []
+    for X_block, Y_block in zip(
+        torch.split(X, EVALUATION_BLOCK, dim=1), torch.split(Y, EVALUATION_BLOCK, dim=1), strict=True
+    ):
+        AL, _ = L_model_forward(X_block, parameters, "mean1" in parameters, inference=True)
+        costs.append(compute_cost(AL, Y_block).double() * Y_block.shape[1])
+        of_truth, of_rivals = (AL * Y_block).sum(dim=-2), (AL - Y_block).amax(dim=-2)
+        hits.append((of_truth > of_rivals).sum(dim=-1))
+    examples = X.shape[1]
+    return torch.stack(costs).sum(dim=0) / examples, torch.stack(hits).sum(dim=0).double() * 100 / examples
+
+
+Predict = predict
+
+
+class _Stack:
+    """The networks that are still training, and what is known of all of them."""
+
+    def __init__(self, replicas: Sequence[Parameters], l2: float | Sequence[float]) -> None:
+        count = len(replicas)
+        self.parameters = {name: torch.stack([replica[name] for replica in replicas]) for name in replicas[0]}
+        self.l2 = l2 if isinstance(l2, float | int) else torch.tensor(l2, dtype=self.parameters["W1"].dtype)
+        self.live = torch.arange(count)
+        self.step = 0
+        self.best = {name: stacked.clone() for name, stacked in self.parameters.items()}
+        self.best_cost = torch.full((count,), math.inf, dtype=torch.float64)
+        self.best_step = torch.zeros(count, dtype=torch.int64)
+        self.steps = torch.zeros(count, dtype=torch.int64)
+        self.stop_reason = [""] * count
+        self.cost_steps: list[int] = []
+        self.costs: list[Tensor] = []
+        self.penalties: list[Tensor] = []
+        self.evaluation_steps: list[int] = []
+        self.validation_costs: list[Tensor] = []
+        self.validation_accuracies: list[Tensor] = []
+
+    def record_costs(self, costs: Tensor, penalties: Tensor) -> None:
+        self.cost_steps.append(self.step)
+        self.costs.append(self._of_all(costs))
+        self.penalties.append(self._of_all(penalties))
+
+    def keep_best(self, costs: Tensor, accuracies: Tensor, min_delta: float) -> None:
+        """Record an evaluation; keep copies of what has improved and drop what has diverged."""
+        self.evaluation_steps.append(self.step)
+        self.validation_costs.append(self._of_all(costs))
+        self.validation_accuracies.append(self._of_all(accuracies))
+        self._keep(costs, costs < self.best_cost[self.live] - min_delta)
+
+    def keep_finite(self, costs: Tensor) -> None:
+        """Keep copies of every network whose cost is finite, and drop the others."""
+        self._keep(costs, torch.ones(len(costs), dtype=torch.bool))
+
+    def stop(self, which: Tensor, reason: str) -> None:
+        """Let the networks of the mask ``which`` leave the stack."""
+        if not which.any():
+            return
+        for replica in self.live[which].tolist():
+            self.stop_reason[replica] = reason
+        self.steps[self.live[which]] = self.step
+        self.parameters = {name: stacked[~which] for name, stacked in self.parameters.items()}
+        if isinstance(self.l2, Tensor):
+            self.l2 = self.l2[~which]
+        self.live = self.live[~which]
+
+    def snapshot(self) -> Snapshot:
+        best = self.best_cost.min().item()
+        return Snapshot(
+            step=self.step,
+            costs=self.costs[-1] + self.penalties[-1],
+            training=len(self.live),
+            best_validation_cost=best if self.validation_costs and math.isfinite(best) else math.nan,
+        )
+
+    def result(self, seeds: list[int], lambdas: list[float], epochs_per_step: float) -> TrainingResult:
+        steps = self.steps.tolist()
+        return TrainingResult(
+            parameters={name: stacked.clone() for name, stacked in self.best.items()},
+            seeds=seeds,
+            l2=lambdas,
+            cost_steps=self.cost_steps,
+            costs=self._rows(self.costs),
+            penalties=self._rows(self.penalties),
+            evaluation_steps=self.evaluation_steps,
+            validation_costs=self._rows(self.validation_costs),
+            validation_accuracies=self._rows(self.validation_accuracies),
+            steps=steps,
+            best_step=self.best_step.tolist(),
+            epochs=[count * epochs_per_step for count in steps],
+            stop_reason=self.stop_reason,
+        )
+
+    def _keep(self, costs: Tensor, improved: Tensor) -> None:
+        finite = costs.isfinite()
+        for stacked in self.parameters.values():
+            finite &= stacked.isfinite().flatten(start_dim=1).all(dim=1)
+        improved = improved & finite
+        rows = self.live[improved]
+        # Out of place, and swapped at once: an interruption finds the old copies or the new ones.
+        self.best, self.best_cost, self.best_step = (
+            {name: self.best[name].index_copy(0, rows, stacked[improved]) for name, stacked in self.parameters.items()},
+            self.best_cost.index_copy(0, rows, costs[improved].double()),
+            self.best_step.index_fill(0, rows, self.step),
+        )
+        self.stop(~finite, "diverged")
+
+    def _of_all(self, values: Tensor) -> Tensor:
+        return torch.full((len(self.steps),), math.nan, dtype=torch.float64).index_copy(0, self.live, values.double())
+
+    def _rows(self, records: list[Tensor]) -> Tensor:
+        return torch.stack(records).clone() if records else torch.empty(0, len(self.steps), dtype=torch.float64)
+
+
+def _start(layers_dims: Sequence[int], seed: int, dtype: torch.dtype, use_batchnorm: bool) -> Parameters:
+    """Initialise one network, running statistics included: it has them even if no step succeeds."""
+    parameters = initialize_parameters(layers_dims, seed=seed, dtype=dtype)
+    if use_batchnorm:
+        for layer, units in enumerate(layers_dims[1:-1], start=1):
+            parameters[f"mean{layer}"] = torch.zeros(units, 1, dtype=dtype)
+            parameters[f"var{layer}"] = torch.ones(units, 1, dtype=dtype)
+    return parameters
+
+
+def _batches(examples: int, batch_size: int, steps: int, seed: int) -> Iterator[Tensor]:
+    """Cut an endless stream of shuffled epochs into full batches of indices."""
+    generator = torch.Generator().manual_seed(seed)
+    stream = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        if len(stream) < batch_size:
+            stream = torch.cat([stream, torch.randperm(examples, generator=generator)])
+        yield stream[:batch_size]
+        stream = stream[batch_size:]
+
+
+def _print_costs(snapshot: Snapshot) -> None:
+    costs = "  ".join(f"{cost:.6f}" for cost in snapshot.costs.tolist() if not math.isnan(cost))
+    print(f"step {snapshot.step:6d}  cost {costs}", flush=True)
+
+
+def _checked_examples(
+    x_name: str, X: Array, y_name: str, Y: Array, layers_dims: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    X, Y = as_tensor(X), as_tensor(Y)
+    inputs, classes = layers_dims[0], layers_dims[-1]
+    if X.dim() != 2 or X.shape[0] != inputs or X.shape[1] < 1:
+        raise ValueError(f"{x_name} must have shape ({inputs}, examples), an example a column, got {tuple(X.shape)}")
+    if X.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"{x_name} must be float32 or float64, got {X.dtype}")
+    if not X.isfinite().all():
+        raise ValueError(f"{x_name} must be finite, got NaN or inf in {int((~X.isfinite()).sum())} places")
+    if Y.shape != (classes, X.shape[1]):
+        raise ValueError(f"{y_name} must have shape ({classes}, {X.shape[1]}), got {tuple(Y.shape)}")
+    if not (((Y == 0) | (Y == 1)).all() and (Y.sum(dim=0) == 1).all()):
+        raise ValueError(f"{y_name} must be one-hot: a single 1 and otherwise 0 in each column")
+    return X, Y.to(X.dtype)
+
+
+def _check_settings(
+    examples: int,
+    seeds: Sequence[int],
+    l2: float | Sequence[float],
+    *,
+    learning_rate: float,
+    min_delta: float,
+    **counts: int,
+) -> None:
+    if not (learning_rate > 0 and math.isfinite(learning_rate)):
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if counts["batch_size"] > examples:
+        raise ValueError(f"batch_size must be at most the {examples} examples, got {counts['batch_size']}")
+    if not (min_delta >= 0 and math.isfinite(min_delta)):
+        raise ValueError(f"min_delta must be at least 0 and finite, got {min_delta}")
+    if not len(seeds):
+        raise ValueError("seeds must name at least one seed, got none")
+    lambdas = [l2] if isinstance(l2, float | int) else list(l2)
+    if not isinstance(l2, float | int) and len(lambdas) != len(seeds):
+        raise ValueError(f"l2 must be one number or one for each of the {len(seeds)} seeds, got {len(lambdas)}")
+    if not all(each >= 0 and math.isfinite(each) for each in lambdas):
+        raise ValueError(f"l2 must be at least 0 and finite, got {l2}")

@@ -1,0 +1,41 @@
+"""One thin script a DVC stage, and what they share: paths, and how a stage starts and ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from pipeline import artifacts, preprocessing
+from pipeline.params import Params, ParamsError, load_params
+
+PARAMS = Path("params.yaml")
+SOURCE = Path("data/source")
+SPLIT = Path("data/split")
+MODELS = Path("models")
+RESULTS = Path("results")
+METRICS = Path("metrics")
+PLOTS = Path("plots")
+
+
+def run(stage: Callable[[Params], None], name: str) -> None:
+    """Run a stage on the parameters; say in one line what stopped it."""
+    try:
+        stage(load_params(PARAMS))
+    except ParamsError as error:
+        sys.exit(f"{error}")
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: interrupted\n")
+        sys.exit(130)
+
+
+def examples(name: str) -> tuple[Tensor, Tensor]:
+    """Read one of the three sets as standardised columns ``X`` and one-hot columns ``Y``."""
+    card = artifacts.read_record(preprocessing.DatasetCard, SPLIT / "card")
+    columns = artifacts.read_record(preprocessing.Examples, SPLIT / name)
+    X = preprocessing.standardise(columns.images, card.mean, card.std)
+    return X, preprocessing.one_hot(columns.labels, len(card.classes))

@@ -1,0 +1,35 @@
+"""Fetch the data set that ``params.yaml`` names, or fall back on the bundled digits, loudly."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pipeline import artifacts, datasets
+from pipeline.params import Params
+from stages import SOURCE, run
+
+
+def main(params: Params) -> None:
+    wanted, fallback = params.data.dataset, params.data.offline_fallback
+    try:
+        dataset = datasets.load(wanted, mirror=os.environ.get("DATA_MIRROR"))
+    except datasets.DataUnavailableError as error:
+        if fallback is None:
+            raise
+        _warn(f"{error}\nNO SOURCE GAVE {wanted}: RUNNING ON THE BUNDLED {fallback} INSTEAD.", wanted)
+        dataset = datasets.load(fallback)
+    artifacts.write_record(SOURCE, dataset)
+    print(f"{dataset.name}: {len(dataset.train_labels):,} training and {len(dataset.test_labels):,} test images")
+
+
+def _warn(message: str, wanted: str) -> None:
+    rule = "!" * 80
+    print(
+        f"{rule}\n{message}\nWhen online again: dvc repro --force download ({wanted}).\n{rule}",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    run(main, "download")

@@ -1,0 +1,34 @@
+"""Measure seconds a training step for each kind of arm, for one network alone and for the stack.
+
+The kinds take turns, so that a busy moment of the machine falls on all of them. This is the only stage whose
+output differs from run to run; nothing but the report depends on it.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline import artifacts
+from pipeline.params import Params
+from pipeline.timing import time_steps
+from stages import RESULTS, examples, run
+
+
+def main(params: Params) -> None:
+    training = params.training
+    torch.set_num_threads(training.threads)
+    X, Y = examples("train")
+    seconds = time_steps(
+        X,
+        Y,
+        [len(X), *params.network.layers],
+        batch_size=training.batch_size,
+        networks=[1, len(training.seeds)],
+        rounds=params.timing.rounds,
+        steps=params.timing.steps,
+    )
+    artifacts.write_json(RESULTS / "timing.json", {"threads": training.threads, "seconds_per_step": seconds})
+
+
+if __name__ == "__main__":
+    run(main, "timing")

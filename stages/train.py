@@ -1,0 +1,70 @@
+"""Train one arm: every seed's network, as one stack."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from pipeline import artifacts
+from pipeline.params import Params
+from pipeline.training import train
+from stages import MODELS, examples, run
+from stages.progress import TrainingProgress
+
+
+def main(params: Params, name: str) -> None:
+    if name not in params.arms:
+        raise ValueError(f"there is no arm {name!r} in params.yaml, only {', '.join(params.arms)}")
+    arm = params.arms[name]
+    train_stack(
+        params,
+        f"train@{name}",
+        MODELS / name,
+        params.training.seeds,
+        use_batchnorm=arm.use_batchnorm,
+        l2=arm.l2,
+    )
+
+
+def train_stack(
+    params: Params,
+    label: str,
+    folder: Path,
+    seeds: Sequence[int],
+    *,
+    use_batchnorm: bool = False,
+    l2: float | Sequence[float] = 0.0,
+) -> None:
+    """Train a stack of networks as ``params.yaml`` says and write it into a folder."""
+    training = params.training
+    torch.set_num_threads(training.threads)
+    X, Y = examples("train")
+    with TrainingProgress(label, training.max_steps) as progress:
+        result = train(
+            X,
+            Y,
+            [len(X), *params.network.layers],
+            seeds=seeds,
+            use_batchnorm=use_batchnorm,
+            l2=l2,
+            validation=examples("validation"),
+            progress=progress,
+            **training.settings(),
+        )
+    if "interrupted" in result.stop_reason:
+        raise KeyboardInterrupt
+    for seed, reason, step in zip(result.seeds, result.stop_reason, result.steps, strict=True):
+        if reason == "diverged":
+            print(f"{label}: seed {seed} diverged: its cost was not finite at step {step}", file=sys.stderr)
+    artifacts.write_record(folder, result)
+    reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(result.stop_reason).items())
+    print(f"{label}: {statistics.mean(result.steps):,.0f} steps on average; {reasons}")
+
+
+if __name__ == "__main__":
+    run(lambda params: main(params, sys.argv[1]), f"train@{sys.argv[1]}")
