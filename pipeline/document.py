@@ -21,6 +21,7 @@ from docx.shared import Cm, Pt, RGBColor
 EPOCH = datetime.datetime(1980, 1, 1, tzinfo=datetime.UTC)  # the first date that a zip archive can hold
 INK = RGBColor(0x1F, 0x2A, 0x44)
 FONT = "Calibri"
+LONG_TABLE = 14  # rows from which a table may be divided between pages
 NUMERIC = set("0123456789.,+-−±–%[] ∞")
 
 
@@ -38,6 +39,7 @@ class Document:
         self._headings: list[tuple[int, str, str]] = []
         self._sections = [0, 0]
         self._contents: Any = None
+        self._drop_thumbnail()
         self._lay_out()
         properties = self._docx.core_properties
         properties.title, properties.subject = title, subtitle
@@ -106,6 +108,10 @@ class Document:
         table = self._docx.add_table(rows=0, cols=len(header))
         table.style = "Report Table"
         table.alignment = WD_TABLE_ALIGNMENT.CENTER
+        if widths:
+            table.autofit = False
+            for column, width in zip(table.columns, widths, strict=True):
+                column.width = Cm(width)
         numeric = [all(set(row[column]) <= NUMERIC for row in rows) for column in range(len(header))]
         for index, row in enumerate([header, *rows]):
             cells = table.add_row().cells
@@ -114,7 +120,7 @@ class Document:
                 _add_marked(paragraph, f"**{text}**" if index == 0 and text else text)
                 paragraph.paragraph_format.space_after = Pt(0)
                 paragraph.paragraph_format.line_spacing = 1.0
-                paragraph.paragraph_format.keep_with_next = index < min(len(rows), 3)
+                paragraph.paragraph_format.keep_with_next = index < (len(rows) if len(rows) < LONG_TABLE else 3)
                 if numeric[column]:
                     paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
                 for run in paragraph.runs:
@@ -144,8 +150,7 @@ class Document:
         packed = io.BytesIO()
         with zipfile.ZipFile(written) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
             for name in source.namelist():
-                if name != "docProps/thumbnail.jpeg":
-                    target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
+                target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
         return packed.getvalue()
 
     def _caption(self, kind: str, text: str) -> None:
@@ -154,6 +159,12 @@ class Document:
         paragraph.add_run(f"{kind} ")
         _add_field(paragraph, f"SEQ {kind} \\* ARABIC", str(self._counts[kind]))
         _add_marked(paragraph, f". {text}")
+
+    def _drop_thumbnail(self) -> None:
+        """Forget the picture of python-docx's own template."""
+        relations = self._docx.part.package.rels
+        for name in [name for name, relation in relations.items() if relation.reltype.endswith("/thumbnail")]:
+            del relations[name]
 
     def _lay_out(self) -> None:
         section = self._docx.sections[0]

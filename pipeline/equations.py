@@ -10,6 +10,11 @@ def text(value: str) -> str:
     return value if value.startswith("<m:") else f'<m:r><m:t xml:space="preserve">{escape(value)}</m:t></m:r>'
 
 
+def word(value: str) -> str:
+    """Return upright text, such as the name of a function."""
+    return f'<m:r><m:rPr><m:nor/></m:rPr><m:t xml:space="preserve">{escape(value)}</m:t></m:r>'
+
+
 def row(*parts: str) -> str:
     """Set parts side by side."""
     return "".join(text(part) for part in parts)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.document import Document
-from pipeline.equations import over, root, row, sub, sup, total
+from pipeline.equations import over, root, row, sub, sup, total, word
 
 _W, _B, _Z, _A = sub("W", "l"), sub("b", "l"), sub("Z", "l"), sub("A", "l")
 _A_PREV = sub("A", "l-1")
 _DZ, _DA = row("d", _Z), row("d", _A)
 _MEAN, _VAR = "μ", sup("σ", "2")
 
-L2_COST = row("J = cost + ", over("λ", "2"), total("l", row("‖", _W, sup("‖", "2"))))
+L2_COST = row("J = ", word("cost"), " + ", over("λ", "2"), total("l", row("‖", _W, sup("‖", "2"))))
 L2_GRADIENT = row("d", _W, " = ", over("1", "m"), _DZ, sup(_A_PREV, "T"), " + λ ", _W)
 
 
@@ -28,7 +28,7 @@ class Explanation:
 FORWARD = (
     Explanation(
         "initialize_parameters",
-        row(_W, " ~ N", "(0, ", over("2", sub("n", "l-1")), "),   ", _B, " = 0"),
+        row(_W, " ∼ N", "(0, ", over("2", sub("n", "l-1")), "),   ", _B, " = 0"),
         "He's variance keeps the size of the activations from layer to layer under ReLU.",
     ),
     Explanation(
@@ -41,11 +41,14 @@ FORWARD = (
         row(
             sub("p", "i"),
             " = ",
-            over(sup("e", row(sub("z", "i"), " - max z")), total("j", sup("e", row(sub("z", "j"), " - max z")))),
+            over(
+                sup("e", row(sub("z", "i"), " - ", word("max"), " z")),
+                total("j", sup("e", row(sub("z", "j"), " - ", word("max"), " z"))),
+            ),
         ),
         "Subtracting the maximum changes nothing but keeps the exponentials from overflowing.",
     ),
-    Explanation("relu", row(_A, " = max(0, ", _Z, ")"), "What is negative becomes zero."),
+    Explanation("relu", row(_A, " = ", word("max"), "(0, ", _Z, ")"), "What is negative becomes zero."),
     Explanation(
         "linear_activation_forward",
         row(_A, " = g(", _W, _A_PREV, " + ", _B, ")"),
@@ -55,9 +58,15 @@ FORWARD = (
         "L_model_forward",
         row(
             sub("A", "L"),
-            " = softmax(",
+            " = ",
+            word("softmax"),
+            "(",
             sub("W", "L"),
-            " N(relu(… N(relu(",
+            " N(",
+            word("relu"),
+            "(… N(",
+            word("relu"),
+            "(",
             sub("W", "1"),
             "X + ",
             sub("b", "1"),
@@ -70,9 +79,10 @@ FORWARD = (
     Explanation(
         "compute_cost",
         row(
-            "cost = -",
+            word("cost"),
+            " = -",
             over("1", "m"),
-            total("examples", total("i", row(sub("y", "i"), " log ", sub("p", "i")))),
+            total(word("examples"), total("i", row(sub("y", "i"), " ", word("log"), " ", sub("p", "i")))),
         ),
         "Categorical cross-entropy, in nats; finite, since no probability is below the smallest normal number.",
     ),
@@ -96,7 +106,7 @@ BACKWARD = (
             _B,
             " = ",
             over("1", "m"),
-            total("examples", _DZ),
+            total(word("examples"), _DZ),
             ",   d",
             _A_PREV,
             " = ",
@@ -132,12 +142,12 @@ BACKWARD = (
     ),
     Explanation(
         "batchnorm_backward",
-        row("da = ", over(row("g - mean(g) - n · mean(g · n)"), root(row(_VAR, " + ε")))),
+        row("da = ", over(row("g - ", word("mean"), "(g) - n · ", word("mean"), "(g · n)"), root(row(_VAR, " + ε")))),
         "Mean and variance depend on every example of the batch, and the gradient g passes through both of them.",
     ),
     Explanation(
         "L_model_backward",
-        row("d", sub("Z", "L"), " = ", sub("A", "L"), " - Y,   then l = L-1, …, 1"),
+        row("d", sub("Z", "L"), " = ", sub("A", "L"), " - Y,   ", word("then"), " l = L-1, …, 1"),
         "Softmax once, then batch norm (if on) and ReLU layer by layer; with L2, λ times the weights is added.",
     ),
     Explanation(
@@ -156,7 +166,13 @@ TRAINING = (
     ),
     Explanation(
         "predict",
-        row("accuracy = ", over("100", "m"), " · #{ examples whose true class has the highest probability }"),
+        row(
+            word("accuracy"),
+            " = ",
+            over("100", "m"),
+            " · ",
+            word("#{examples whose true class has the highest probability}"),
+        ),
         "With batch norm the running statistics are used, so that an image is classified alike alone and in any batch.",
     ),
 )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pipeline.evaluation import Evaluation
 from pipeline.tables import Rows
+from pipeline.training import TrainingResult
 
 # Okabe and Ito's colours, in an order that also falls from dark to light in grey.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -88,30 +89,35 @@ def seed_distribution(accuracies: Mapping[str, Tensor], titles: Titles) -> bytes
         return _png(figure)
 
 
-def confusion_matrices(evaluations: Mapping[str, Evaluation], titles: Titles, classes: Sequence[str]) -> bytes:
-    """Draw each headline model's confusion matrix in per cent of the true class."""
-    with mpl.rc_context(GRIDLESS):
-        columns = min(len(titles), 2)
-        rows = -(-len(titles) // columns)
-        figure = Figure(figsize=(WIDTH, 3.1 * rows))
-        axes = figure.subplots(rows, columns, squeeze=False).flatten()
-        for axis, (arm, title) in zip(axes, titles.items(), strict=False):
-            counts = evaluations[arm].confusion.numpy()
-            percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-            axis.imshow(percent, cmap="Blues", norm=PowerNorm(0.4, 0, 100))
-            for (i, j), count in np.ndenumerate(counts):
-                if count:
-                    colour = "white" if percent[i, j] > 25 else "black"
-                    axis.text(j, i, str(count), ha="center", va="center", fontsize=7, color=colour)
-            rotation = 0 if max(map(len, classes)) <= 3 else 60
-            axis.set_xticks(range(len(classes)), classes, rotation=rotation)
-            axis.set_yticks(range(len(classes)), classes)
-            axis.set(title=title, xlabel="predicted class", ylabel="true class")
-            axis.spines[:].set_visible(False)
-            axis.tick_params(length=0)
-        for axis in axes[len(titles) :]:
-            axis.set_visible(False)
+def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequence[str]) -> bytes:
+    """Draw the headline model's cost at every 100th step, and its confusion matrix on the test set."""
+    k = evaluation.headline
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.1))
+        left, right = figure.subplots(1, 2, width_ratios=[1, 1.05])
+        costs = (result.costs + result.penalties)[:, k].numpy()
+        left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label="training, batch of the step")
+        left.plot(result.evaluation_steps, result.validation_costs[:, k].numpy(), color="black", label="validation set")
+        left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")
+        left.set(title="Cost", xlabel="training step", ylabel="nats", ylim=(0, None))
+        left.legend()
+        _draw_confusion(right, evaluation.confusion.numpy(), classes)
         return _png(figure)
+
+
+def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str]) -> None:
+    percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    axis.imshow(percent, cmap="Blues", norm=PowerNorm(0.4, 0, 100))
+    for (i, j), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if percent[i, j] > 25 else "black"
+            axis.text(j, i, str(count), ha="center", va="center", fontsize=7, color=colour)
+    axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
+    axis.set_yticks(range(len(classes)), classes)
+    axis.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    axis.grid(visible=False)
 
 
 def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:

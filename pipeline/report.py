@@ -236,12 +236,14 @@ def _outcome(document: Document, study: Study, arm: str) -> None:
         f"{result.epochs[k]:.1f} epochs of batches of {training.batch_size}, and stopped by {why}; its best step was "
         f"{result.best_step[k]:,}. Table {number} gives its final accuracies and those of all "
         f"{len(result.seeds)} networks. Its cost at every 100th step stands in section {len(study.arms) + 5}; "
-        f"Figure {document.next_number('Figure')} shows its confusion matrix."
+        f"Figure {document.next_number('Figure')} draws it beside its confusion matrix."
     )
     rows = []
     for name, accuracies in evaluation.accuracies.items():
         over = summarise(accuracies)
-        rows.append([name, f"{accuracies[k].item():.2f}", *(f"{value:.2f}" for value in _fields(over))])
+        rows.append(
+            [f"{name} accuracy (%)", f"{accuracies[k].item():.2f}", *(f"{value:.2f}" for value in _fields(over))]
+        )
     for label, values in (("training steps", result.steps), ("epochs", result.epochs)):
         decimals = 1 if label == "epochs" else 0
         over = summarise(values)
@@ -249,13 +251,14 @@ def _outcome(document: Document, study: Study, arm: str) -> None:
     document.table(
         ["", "Headline model", "Mean", "SD", "Median", "Lowest", "Highest"],
         rows,
-        f"{study.titles[arm]}: accuracy (%) and length of training, headline model and all seeds.",
+        f"{study.titles[arm]}: accuracy and length of training, headline model and all seeds.",
+        widths=[4, 3, 1.8, 1.8, 1.8, 1.8, 1.8],
     )
     document.figure(
-        figures.confusion_matrices({arm: evaluation}, {arm: study.titles[arm]}, study.card.classes),
-        f"{study.titles[arm]}: the headline model's confusion matrix, test examples.",
-        f"Confusion matrix of the {study.titles[arm]} headline model: {_commonest_confusion(study, arm)}",
-        width=9,
+        figures.headline_model(result, evaluation, study.card.classes),
+        f"{study.titles[arm]}: the headline model's cost at every 100th training step, and its confusion matrix "
+        "on the test set.",
+        f"Falling cost curve, and confusion matrix of test examples. {_commonest_confusion(study, arm)}",
     )
     document.paragraph(f"{_commonest_confusion(study, arm)} {_diagnosis(study, arm)}")
     diverged = [seed for seed, reason in zip(result.seeds, result.stop_reason, strict=True) if reason == "diverged"]
@@ -303,6 +306,7 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
         [f"{title} minus {reference}", "Difference", "95 % interval", "Seeds above", "Seeds below"],
         rows,
         f"{title} against {reference}, paired by seed.",
+        widths=[6.5, 2.5, 3.5, 1.75, 1.75],
     )
 
 
@@ -434,6 +438,7 @@ def _all_seeds(document: Document, study: Study) -> None:
         "Test accuracy of every network; grey lines join networks of one seed, black bars mark the medians.",
         "Test accuracy of every seed in each arm.",
     )
+    _collapsed_table(document, study)
     document.figure(
         figures.step_times({arm: study.seconds(arm) for arm in titles}, titles),
         f"Time of a training step of one network, batch {study.params.training.batch_size}, "
@@ -458,6 +463,26 @@ def _all_seeds(document: Document, study: Study) -> None:
         "these subset means therefore holds 95 % at sixteen seeds as at any number, however heavy the tails; a bare t "
         "interval does not, since one collapsed network among sixteen is enough to upset it."
     )
+
+
+def _collapsed_table(document: Document, study: Study) -> None:
+    rows = [
+        [
+            study.titles[arm],
+            f"{study.results[arm].seeds[k]}",
+            f"{study.evaluations[arm].accuracies['test'][k]:.2f}",
+            _listed(_dead_units(study.evaluations[arm], k)) or "none",
+        ]
+        for arm in study.arms
+        for k in study.collapsed(arm)
+    ]
+    if rows:
+        document.table(
+            ["Arm", "Seed", "Test accuracy (%)", "Dead units: active for no training example"],
+            rows,
+            f"The collapsed networks, below {COLLAPSED:g} % of the test set.",
+            widths=[3, 1.5, 3.5, 8],
+        )
 
 
 def _reproduction(document: Document, study: Study) -> None:
@@ -572,20 +597,28 @@ def _diagnosis(study: Study, arm: str) -> str:
 
 
 def _collapse_sentence(study: Study) -> str:
-    parts = []
-    for arm, title in study.titles.items():
-        result, evaluation = study.results[arm], study.evaluations[arm]
-        for k in study.collapsed(arm):
-            dead = [
-                f"{int((activity[k] == 0).sum())} of {activity.shape[1]} units of layer {layer[1:]}"
-                for layer, activity in evaluation.activity.items()
-                if (activity[k] == 0).any()
-            ]
-            cause = f", with {_listed(dead)} dead" if dead else ", with no dead unit"
-            parts.append(f"seed {result.seeds[k]} of {_lower(title)} ({evaluation.accuracies['test'][k]:.1f} %{cause})")
-    if not parts:
+    """Count the networks that collapsed, and say of the worst which units died."""
+    counts = {title: len(study.collapsed(arm)) for arm, title in study.titles.items()}
+    if not any(counts.values()):
         return f"No network collapsed: every one classifies at least {COLLAPSED:g} % of the test set."
-    return f"Below {COLLAPSED:g} % of test accuracy fell {_listed(parts)}."
+    places = _listed([f"{count} of {_lower(title)}" for title, count in counts.items()])
+    worst = min(study.arms, key=lambda arm: study.evaluations[arm].accuracies["test"].min().item())
+    evaluation = study.evaluations[worst]
+    k = int(evaluation.accuracies["test"].argmin())
+    dead = _listed(_dead_units(evaluation, k)) or "no unit"
+    return (
+        f"Networks that collapsed, below {COLLAPSED:g} % of the test set: {places}. The worst is seed "
+        f"{study.results[worst].seeds[k]} of {_lower(study.titles[worst])} with "
+        f"{_percent(evaluation.accuracies['test'][k].item())}, in which {dead} died."
+    )
+
+
+def _dead_units(evaluation: Evaluation, k: int) -> list[str]:
+    return [
+        f"{int((activity[k] == 0).sum())} of {activity.shape[1]} units of layer {layer[1:]}"
+        for layer, activity in evaluation.activity.items()
+        if (activity[k] == 0).any()
+    ]
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -1,0 +1,36 @@
+# `make` runs the pipeline, `make test` the tests; the other targets are named below.
+SHELL := /bin/bash
+PYTHON ?= python3
+INSTALLED := .venv/installed
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: all install test plots bench lock clean
+
+all: install
+	dvc repro
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, {sys.version.split()[0]} is $(PYTHON)")'
+	$(PYTHON) -m venv --clear .venv
+	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@touch $@
+
+test: install
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest
+
+plots: install
+	dvc plots show
+
+# Needs uv. --universal: one lock for every system and Python; no index address in it.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --quiet requirements.in --output-file requirements.lock
+
+# Everything that the pipeline can make again, except the environment and DVC's cache.
+clean:
+	rm -rf data models results report.docx dvc_plots .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,100 @@
+"""Small trained and hand-made results that several test modules look at."""
+
+import dataclasses
+import functools
+
+import torch
+from reference import DIMS, blobs, random_parameters
+
+from pipeline import TrainingResult, train
+from pipeline.evaluation import Evaluation, evaluate_arm
+
+SETS = {
+    "train": blobs(120, noise=1.5),
+    "validation": blobs(90, noise=1.5, seed=1),
+    "test": blobs(150, noise=1.5, seed=2),
+}
+DIVERGES = 1e6  # with this lambda a network is no longer finite when it is first evaluated
+
+
+@functools.cache
+def trained(use_batchnorm=False, l2=(0.0, 0.0, 0.0), learning_rate=0.1, max_steps=200):
+    """Train one network for each lambda."""
+    X, Y = SETS["train"]
+    return train(
+        X,
+        Y,
+        DIMS,
+        learning_rate=learning_rate,
+        max_steps=max_steps,
+        batch_size=20,
+        seeds=list(range(len(l2))),
+        use_batchnorm=use_batchnorm,
+        l2=l2,
+        validation=SETS["validation"],
+        evaluate_every=20,
+    )
+
+
+def evaluated(result):
+    return evaluate_arm(result, SETS)
+
+
+def recorded(steps, *, diverged=(), every=50, seed=0):
+    """Make up a result whose replica k stopped at ``steps[k]``; the diverged ones have no finite cost there."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def curve(at, low, high):
+        values = low + (high - low) * torch.rand(len(at), len(steps), generator=generator, dtype=torch.float64)
+        return values.where(torch.tensor(at).reshape(-1, 1) <= torch.tensor(steps), torch.nan)
+
+    evaluation_steps = list(range(every, max(steps) + 1, every))
+    cost_steps = list(range(100, max(steps) + 1, 100))
+    costs, validation_costs = curve(cost_steps, 0, 2), curve(evaluation_steps, 0, 2)
+    best_step = list(steps)
+    for k in diverged:
+        validation_costs[evaluation_steps.index(steps[k]), k] = torch.nan
+        best_step[k] -= every
+    return TrainingResult(
+        parameters=random_parameters(DIMS, replicas=(len(steps),)),
+        seeds=list(range(10, 10 + len(steps))),
+        l2=[0.0] * len(steps),
+        cost_steps=cost_steps,
+        costs=costs,
+        penalties=torch.zeros_like(costs),
+        evaluation_steps=evaluation_steps,
+        validation_costs=validation_costs,
+        validation_accuracies=curve(evaluation_steps, 0, 100),
+        steps=list(steps),
+        best_step=best_step,
+        epochs=[step / 8 for step in steps],
+        stop_reason=["diverged" if k in diverged else "no improvement" for k in range(len(steps))],
+    )
+
+
+def measured(accuracies, headline=0):
+    """Make up an evaluation with the given test accuracies; the other sets' are one and two points higher."""
+    test = torch.tensor(accuracies, dtype=torch.float64)
+    return Evaluation(
+        accuracies={"train": test + 2, "validation": test + 1, "test": test},
+        costs=dict.fromkeys(("train", "validation", "test"), 1 / (1 + test)),
+        headline=headline,
+        confusion=torch.tensor([[3, 1], [0, 0]]),
+        mistakes={"images": torch.rand(1, 6), "true": torch.tensor([0])},
+        activity={"A1": torch.rand(len(test), 8)},
+    )
+
+
+def is_same(ours, theirs):
+    """Compare two values of any nest of dataclasses, dictionaries and tensors: types, dtypes and contents."""
+    if type(ours) is not type(theirs):
+        return False
+    if dataclasses.is_dataclass(ours):
+        return is_same(vars(ours), vars(theirs))
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(is_same(ours[name], theirs[name]) for name in ours)
+    if isinstance(ours, list):
+        return len(ours) == len(theirs) and all(map(is_same, ours, theirs))
+    if isinstance(ours, torch.Tensor):
+        return ours.dtype == theirs.dtype and torch.equal(ours.nan_to_num(), theirs.nan_to_num())
+    return ours == theirs

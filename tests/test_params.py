@@ -1,0 +1,277 @@
+"""The shipped parameters load; a wrong file is refused in words that help."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.params import ParamsError, load_params
+
+SHIPPED = Path(__file__).parents[1] / "params.yaml"
+VALUES = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+ARM = next(iter(VALUES["arms"]))
+
+
+def keys_of(values, prefix=()):
+    """List the path of every key at every level."""
+    for name, value in values.items():
+        yield (*prefix, name)
+        if isinstance(value, dict):
+            yield from keys_of(value, (*prefix, name))
+
+
+def edited(path, edit):
+    """Copy the shipped values and apply ``edit`` to the section that holds the key."""
+    values = copy.deepcopy(VALUES)
+    section = values
+    for name in path[:-1]:
+        section = section[name]
+    edit(section, path[-1])
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+def without(path):
+    return edited(path, lambda section, name: section.pop(name))
+
+
+def with_value(path, value):
+    return edited(path, lambda section, name: section.__setitem__(name, value))
+
+
+def complaint(tmp_path, text):
+    """Load a text as params.yaml and return what is said about it."""
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ParamsError) as caught:
+        load_params(path)
+    message = str(caught.value)
+    assert message.startswith("params.yaml")
+    assert len(message.splitlines()) <= 2
+    return message
+
+
+def dotted(path):
+    return ".".join(path)
+
+
+def test_the_shipped_file_loads_with_its_values():
+    params = load_params(SHIPPED)
+    assert params.model_dump() == VALUES
+    assert list(params.arms) == list(VALUES["arms"])
+
+
+def test_the_shipped_file_is_the_briefs_configuration():
+    params = load_params(SHIPPED)
+    assert (params.data.dataset, params.data.validation_fraction) == ("mnist", 0.2)
+    assert (params.network.layers, params.training.learning_rate) == ([20, 7, 5, 10], 0.009)
+    assert params.training.patience == 100
+    first, second, *_ = params.arms.values()
+    assert (first.use_batchnorm, first.l2, second.use_batchnorm) == (False, 0.0, True)
+
+
+def test_the_l2_arms_lambda_is_one_of_the_path():
+    assert VALUES["arms"]["l2"]["l2"] in VALUES["l2_path"]["values"]
+
+
+def test_training_settings_are_all_but_seeds_and_threads():
+    expected = {name: value for name, value in VALUES["training"].items() if name not in ("seeds", "threads")}
+    assert load_params(SHIPPED).training.settings() == expected
+
+
+def test_params_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        load_params(SHIPPED).training.batch_size = 1
+
+
+NEEDED = [path for path in keys_of(VALUES) if path[0] != "arms" or len(path) != 2 or len(VALUES["arms"]) == 1]
+
+
+@pytest.mark.parametrize("path", NEEDED, ids=dotted)
+def test_a_missing_key_is_named(tmp_path, path):
+    assert f"{dotted(path)} is missing" in complaint(tmp_path, without(path))
+
+
+@pytest.mark.parametrize("path", NEEDED, ids=dotted)
+def test_a_misspelt_key_is_refused_and_the_right_one_named(tmp_path, path):
+    def misspell(section, name):
+        section[name + "x"] = section.pop(name)
+
+    assert dotted(path) in complaint(tmp_path, edited(path, misspell))
+
+
+@pytest.mark.parametrize(
+    "section", [(), ("data",), ("network",), ("training",), ("arms", ARM), ("l2_path",), ("timing",)], ids=dotted
+)
+def test_an_extra_key_is_named(tmp_path, section):
+    path = (*section, "momentum")
+    message = complaint(tmp_path, with_value(path, 0.9))
+    assert message == f"params.yaml: {dotted(path)} is not a key that this file may have"
+
+
+def test_a_key_that_is_not_text_is_refused(tmp_path):
+    assert "1 is 1: keys should be strings" in complaint(tmp_path, with_value((1,), 2))
+
+
+NO_INTEGER, NO_NUMBER, NO_BOOLEAN = "a valid integer", "a valid number", "a valid boolean"
+AT_LEAST_1, AT_LEAST_0, POSITIVE = "greater than or equal to 1", "greater than or equal to 0", "greater than 0"
+FINITE, NO_REPEAT, NO_LIST, NO_MAP = "a finite number", "must not repeat", "a valid list", "a valid dictionary"
+NAN, INF = float("nan"), float("inf")
+WRONG = [
+    ("data.dataset", "imagenet", "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
+    ("data.dataset", None, "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
+    ("data.dataset", "MNIST", "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
+    ("data.offline_fallback", "mnist", "'digits'"),
+    ("data.offline_fallback", False, "'digits'"),
+    ("data.validation_fraction", 0, POSITIVE),
+    ("data.validation_fraction", 0.0, POSITIVE),
+    ("data.validation_fraction", 1, "less than 1"),
+    ("data.validation_fraction", 1.0, "less than 1"),
+    ("data.validation_fraction", -0.2, POSITIVE),
+    ("data.validation_fraction", NAN, FINITE),
+    ("data.validation_fraction", "20%", NO_NUMBER),
+    ("data.split_seed", -1, AT_LEAST_0),
+    ("data.split_seed", 0.0, NO_INTEGER),
+    ("data.split_seed", 2**63, "less than 9223372036854775808"),
+    ("data", [1], ""),
+    ("network", None, ""),
+    ("network.layers", [], "at least 1 item"),
+    ("network.layers", 10, NO_LIST),
+    ("network.layers", "20, 10", NO_LIST),
+    ("network.layers.0", 0, AT_LEAST_1),
+    ("network.layers.1", -7, AT_LEAST_1),
+    ("network.layers.2", 1.5, NO_INTEGER),
+    ("network.layers.2", True, NO_INTEGER),
+    ("training.learning_rate", 0.0, POSITIVE),
+    ("training.learning_rate", -0.009, POSITIVE),
+    ("training.learning_rate", NAN, FINITE),
+    ("training.learning_rate", INF, FINITE),
+    ("training.learning_rate", True, NO_NUMBER),
+    ("training.batch_size", 0, AT_LEAST_1),
+    ("training.batch_size", -512, AT_LEAST_1),
+    ("training.batch_size", 512.0, NO_INTEGER),
+    ("training.batch_size", "512", NO_INTEGER),
+    ("training.max_steps", 0, AT_LEAST_1),
+    ("training.max_steps", 1.0e4, NO_INTEGER),
+    ("training.evaluate_every", 0, AT_LEAST_1),
+    ("training.patience", 0, AT_LEAST_1),
+    ("training.patience", None, NO_INTEGER),
+    ("training.min_delta", -1.0e-3, AT_LEAST_0),
+    ("training.min_delta", INF, FINITE),
+    ("training.seeds", [], "at least 1 item"),
+    ("training.seeds", [0, 1, 0], NO_REPEAT),
+    ("training.seeds", 16, NO_LIST),
+    ("training.seeds.1", -1, AT_LEAST_0),
+    ("training.seeds.1", 2**63, "less than 9223372036854775808"),
+    ("training.shuffle_seed", -1, AT_LEAST_0),
+    ("training.threads", 0, AT_LEAST_1),
+    ("arms", {}, "at least 1 item"),
+    ("arms", None, NO_MAP),
+    ("arms", ["baseline"], NO_MAP),
+    (f"arms.{ARM}", None, ""),
+    (f"arms.{ARM}.title", "", "at least 1 character"),
+    (f"arms.{ARM}.title", 7, "a valid string"),
+    (f"arms.{ARM}.use_batchnorm", 0, NO_BOOLEAN),
+    (f"arms.{ARM}.use_batchnorm", "false", NO_BOOLEAN),
+    (f"arms.{ARM}.l2", -0.01, AT_LEAST_0),
+    (f"arms.{ARM}.l2", NAN, FINITE),
+    (f"arms.{ARM}.l2", False, NO_NUMBER),
+    ("l2_path.values", [0.0], "at least 2 items"),
+    ("l2_path.values", [0.0, 0.01, 0.01], NO_REPEAT),
+    ("l2_path.values.0", -0.1, AT_LEAST_0),
+    ("l2_path.seeds", [1, 1], NO_REPEAT),
+    ("timing.rounds", 0, AT_LEAST_1),
+    ("timing.steps", 2.5, NO_INTEGER),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "allowed"), WRONG, ids=[f"{key}={value!r}" for key, value, _ in WRONG])
+def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, key, value, allowed):
+    path = [int(part) if part.isdigit() else part for part in key.split(".")]
+    message = complaint(tmp_path, with_value(path, value))
+    assert message.startswith(f"params.yaml: {key} is {value!r}: ")
+    assert allowed in message
+
+
+@pytest.mark.parametrize("name", ["Batch-Norm", "2nd", "a b", "l2.1", "", "../l2", "_l2", "l2\n", "été"])
+def test_an_arm_needs_a_name_that_can_be_a_folder(tmp_path, name):
+    message = complaint(tmp_path, with_value(("arms", name), VALUES["arms"][ARM]))
+    assert repr(name) in message
+    assert "^[a-z][a-z0-9_]*$" in message
+
+
+def test_an_arm_whose_name_yaml_reads_as_a_boolean_is_refused(tmp_path):
+    assert "a valid string" in complaint(tmp_path, with_value(("arms", True), VALUES["arms"][ARM]))
+
+
+@pytest.mark.parametrize("layers", [[20, 7, 5], [10, 20], [1]], ids=str)
+def test_layers_end_in_the_ten_classes(tmp_path, layers):
+    message = complaint(tmp_path, with_value(("network", "layers"), layers))
+    assert f"network.layers is {layers}: it must end in the 10 classes" in message
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "min_delta", "l2"])
+def test_a_number_that_yaml_reads_as_text_is_explained(tmp_path, key):
+    text = re.sub(rf"(\n +{key}: )\S+", r"\g<1>1e-3", SHIPPED.read_text(encoding="utf-8"), count=1)
+    message = complaint(tmp_path, text)
+    assert f"{key} is '1e-3'" in message
+    assert "YAML reads 1e-3 as a string: write 1.0e-3" in message
+
+
+def test_other_text_in_place_of_an_integer_is_not_explained_so(tmp_path):
+    assert "1.0e-3" not in complaint(tmp_path, with_value(("training", "batch_size"), "512"))
+
+
+def test_further_mistakes_are_counted(tmp_path):
+    values = copy.deepcopy(VALUES)
+    values["training"] |= {"batch_size": 0, "patience": 0, "threads": 0}
+    assert complaint(tmp_path, yaml.safe_dump(values)).endswith("(and 2 more)")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    {
+        "does not parse": ("data: [", "is not YAML"),
+        "a tab": ("data:\n\tdataset: mnist\n", "is not YAML"),
+        "a control character": ("data: \x00\n", "is not YAML"),
+        "an impossible date": ("data: 2020-13-45\n", "is not YAML"),
+        "two documents": ("a: 1\n---\nb: 2\n", "is not YAML"),
+        "empty": ("", "must be a map of sections, got NoneType"),
+        "only a comment": ("# nothing\n", "must be a map of sections, got NoneType"),
+        "a list": ("- data\n- network\n", "must be a map of sections, got list"),
+        "a word": ("data\n", "must be a map of sections, got str"),
+    }.values(),
+    ids=lambda value: value[:20],
+)
+def test_what_is_no_map_of_sections_is_refused(tmp_path, text, said):
+    assert said in complaint(tmp_path, text)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "params.yaml").write_bytes("title: Gewöhnlich".encode("latin-1"))
+    with pytest.raises(ParamsError, match=r"params\.yaml is not YAML"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ParamsError, match=r"^params\.yaml cannot be read: No such file or directory$"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_folder_in_its_place_is_named(tmp_path):
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(ParamsError, match=r"^params\.yaml cannot be read: Is a directory$"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_null_and_whole_numbers_are_taken_where_they_make_sense(tmp_path):
+    values = copy.deepcopy(VALUES)
+    values["data"]["offline_fallback"] = None
+    values["training"] |= {"learning_rate": 1, "min_delta": 0, "seeds": [2**63 - 1]}
+    values["arms"] = {"only": {"title": "Only", "use_batchnorm": True, "l2": 0}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    params = load_params(tmp_path / "params.yaml")
+    assert params.data.offline_fallback is None
+    assert params.training.learning_rate == 1
+    assert params.arms["only"].l2 == 0

@@ -1,0 +1,435 @@
+"""The pipeline lists all that its stages read, and a change reruns what depends on it and nothing else."""
+
+import ast
+import contextlib
+import csv
+import importlib
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from samples import SETS
+from torchvision.datasets import MNIST
+
+import pipeline
+import stages
+from pipeline import artifacts, preprocessing
+from pipeline.params import ParamsError, Training, load_params
+from stages import download, train
+
+ROOT = Path(__file__).resolve().parents[1]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES = {name: stage.get("do", stage) for name, stage in DVC["stages"].items()}
+PACKAGES = ("pipeline", "stages")
+NEED_ALL_ARMS = {"evaluate", "report"}
+each_stage = pytest.mark.parametrize("name", STAGES)
+
+
+def entries(name, *kinds):
+    """List what a stage names under some of its headings, as (entry, options)."""
+    for kind in kinds:
+        for entry in STAGES[name].get(kind, []):
+            yield from entry.items() if isinstance(entry, dict) else [(entry, {})]
+
+
+def named(name, *kinds):
+    return [entry for entry, _ in entries(name, *kinds)]
+
+
+def script_of(name):
+    module = STAGES[name]["cmd"].removeprefix("python -m ").split()[0]
+    return f"{module.replace('.', '/')}.py"
+
+
+def with_key(text):
+    """Put each arm's name where the stage is made once for each arm."""
+    return [text.replace("${key}", arm) for arm in PARAMS["arms"]] if "${key}" in text else [text]
+
+
+def is_only_for_type_checkers(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imports_in(node):
+    """List the dotted names that a piece of code imports, at any depth."""
+    if is_only_for_type_checkers(node):
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"line {node.lineno}: imports here are absolute"
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    for child in ast.iter_child_nodes(node):
+        yield from imports_in(child)
+
+
+def files_behind(name):
+    """List the files that run when a dotted name is imported: the packages above it and its module."""
+    parts = name.split(".")
+    if parts[0] not in PACKAGES:
+        return
+    for prefix in itertools.accumulate(parts, "{}/{}".format):
+        for candidate in (f"{prefix}.py", f"{prefix}/__init__.py"):
+            if (ROOT / candidate).is_file():
+                yield candidate
+    if len(parts) == 2 and not (ROOT / f"{parts[0]}/{parts[1]}.py").is_file():
+        passed_on = getattr(sys.modules[parts[0]], parts[1])
+        yield from files_behind(getattr(passed_on, "__module__", ""))
+
+
+def reached_from(script):
+    """List every local file that runs when a stage's script does."""
+    reached, waiting = set(), [script, *files_behind(script.removesuffix(".py").replace("/", "."))]
+    while waiting:
+        file = waiting.pop()
+        if file not in reached:
+            reached.add(file)
+            for name in imports_in(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+                waiting += files_behind(name)
+    return reached
+
+
+@each_stage
+def test_a_stage_lists_every_local_module_that_it_reaches_and_no_other(name):
+    listed = {dep for dep in named(name, "deps") if dep.startswith(PACKAGES)}
+    assert listed == reached_from(script_of(name))
+
+
+@each_stage
+def test_a_stage_lists_no_folder_of_code_and_nothing_that_is_nowhere(name):
+    made = {out for stage in STAGES for out in named(stage, "outs", "metrics", "plots")}
+    for dep in named(name, "deps"):
+        is_made = any(out == dep or out.startswith(f"{dep}/") for out in made)
+        assert is_made or (ROOT / dep).is_file(), dep
+        assert not list((ROOT / dep).glob("*.py")), dep
+
+
+def loaded_by(script):
+    """Import a stage afresh and list the local files that came with it."""
+    ours = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
+    before = {name: sys.modules.pop(name) for name in ours}
+    try:
+        importlib.import_module(script.removesuffix(".py").replace("/", "."))
+        modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES]
+        return {Path(module.__file__).relative_to(ROOT).as_posix() for module in modules}
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+@each_stage
+def test_whatever_python_loads_with_a_stage_is_among_what_it_reaches(name):
+    assert loaded_by(script_of(name)) <= reached_from(script_of(name))
+
+
+def test_the_engine_imports_no_stage():
+    for module in (ROOT / "pipeline").glob("*.py"):
+        names = set(imports_in(ast.parse(module.read_text(encoding="utf-8"))))
+        assert not {name for name in names if name.partition(".")[0] == "stages"}, module.name
+
+
+@each_stage
+def test_params_exist_and_are_leaves(name):
+    for entry, _ in entries(name, "params"):
+        for key in with_key(entry):
+            value = PARAMS
+            for part in key.split("."):
+                assert part in value, key
+                value = value[part]
+            assert not isinstance(value, dict) or (key == "arms" and name in NEED_ALL_ARMS), f"{key} is a section"
+
+
+def test_every_parameter_is_one_that_some_stage_depends_on():
+    used = {key for name in STAGES for entry in named(name, "params") for key in with_key(entry)}
+    leaves = {f"{section}.{key}" for section, values in PARAMS.items() for key in values}
+    assert {leaf for leaf in leaves if not {leaf, leaf.partition(".")[0]} & used} == set()
+
+
+@pytest.mark.parametrize("name", ["train", "l2_path"])
+def test_whatever_training_is_set_to_reruns_it(name):
+    settings = {f"training.{field}" for field in Training.model_fields} - {"training.seeds"}
+    assert settings <= set(named(name, "params"))
+
+
+@each_stage
+def test_outputs_are_cached_and_only_metrics_and_plots_are_not(name):
+    assert all(options.get("cache", True) for _, options in entries(name, "outs"))
+    assert not any({"persist", "always_changed"} & {*options, *STAGES[name]} for _, options in entries(name, "outs"))
+    small = list(entries(name, "metrics", "plots"))
+    assert all(options.get("cache") is False for _, options in small)
+    assert all(entry.startswith(("metrics/", "plots/")) for entry, _ in small)
+
+
+def test_dvc_looks_over_compiled_code():
+    assert "__pycache__/" in (ROOT / ".dvcignore").read_text(encoding="utf-8").splitlines()
+
+
+def fail(error):
+    def stage(params):
+        raise error
+
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ParamsError("params.yaml: it is wrong"), "params.yaml: it is wrong"),
+        (ValueError("no such arm"), "train@x: no such arm"),
+        (RuntimeError("no data"), "train@x: no data"),
+        (FileNotFoundError(2, "No such file", "data/x"), "train@x: [Errno 2] No such file: 'data/x'"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_stage_says_in_one_line_what_stopped_it(monkeypatch, error, said):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as caught:
+        stages.run(fail(error), "train@x")
+    assert caught.value.code == said
+
+
+def test_an_interrupted_stage_fails(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as caught:
+        stages.run(fail(KeyboardInterrupt()), "train@x")
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "train@x: interrupted\n"
+
+
+def test_a_bug_is_not_hidden(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(AttributeError):
+        stages.run(fail(AttributeError("x")), "train@x")
+
+
+def small_params(**changes):
+    """Shrink the shipped parameters to a run of seconds; ``changes`` are by section."""
+    values = {name: dict(section) for name, section in PARAMS.items()}
+    values["data"]["dataset"] = "digits"
+    values["network"]["layers"] = [6, 5, 4, 10]
+    values["training"] |= {"batch_size": 50, "max_steps": 100, "evaluate_every": 50, "seeds": [0, 1, 2], "threads": 1}
+    values["l2_path"] = {"values": [0.0, 0.01], "seeds": [0]}
+    values["timing"] = {"rounds": 1, "steps": 1}
+    for section, change in changes.items():
+        values[section] |= change
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty folder with small parameters, in which stages can be called."""
+    (tmp_path / "params.yaml").write_text(small_params(training={"threads": torch.get_num_threads()}))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_split(folder, sets):
+    for name, (X, Y) in sets.items():
+        images = (X.T * 20 + 100).clamp(0, 255).to(torch.uint8)
+        examples = preprocessing.Examples(images, Y.argmax(0).to(torch.uint8), torch.arange(len(images)))
+        artifacts.write_record(folder / name, examples)
+    sizes = {name: X.shape[1] for name, (X, _) in sets.items()}
+    artifacts.write_record(
+        folder / "card", preprocessing.DatasetCard("x", [str(k) for k in range(10)], 100.0, 20.0, sizes)
+    )
+
+
+def test_a_batch_larger_than_the_data_is_a_clear_error(workplace):
+    write_split(workplace / "data" / "split", SETS)
+    (workplace / "params.yaml").write_text(small_params(training={"batch_size": 121}))
+    with pytest.raises(SystemExit) as caught:
+        stages.run(lambda params: train.main(params, "baseline"), "train@baseline")
+    assert caught.value.code == "train@baseline: batch_size must be at most the 120 examples, got 121"
+    assert not (workplace / "models").exists()
+
+
+def test_an_arm_that_is_not_there_is_named(workplace):
+    params = load_params(workplace / "params.yaml")
+    with pytest.raises(ValueError, match="there is no arm 'dropout' in params.yaml, only baseline, "):
+        train.main(params, "dropout")
+
+
+def test_an_interrupted_training_writes_nothing(workplace, monkeypatch):
+    def interrupt(progress, snapshot):
+        raise KeyboardInterrupt
+
+    write_split(workplace / "data" / "split", SETS)
+    monkeypatch.setattr(train.TrainingProgress, "__call__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(load_params(workplace / "params.yaml"), "baseline")
+    assert not (workplace / "models").exists()
+
+
+def test_diverged_seeds_are_named_and_the_others_written(workplace, capsys):
+    write_split(workplace / "data" / "split", SETS)
+    params = load_params(workplace / "params.yaml")
+    train.train_stack(params, "train@x", workplace / "models" / "x", [7, 8], l2=[0.0, 1e6])
+    captured = capsys.readouterr()
+    assert captured.err == "train@x: seed 8 diverged: its cost was not finite at step 50\n"
+    assert "diverged 1" in captured.out
+    assert artifacts.read_record(pipeline.TrainingResult, workplace / "models" / "x").seeds == [7, 8]
+
+
+@pytest.fixture
+def offline(workplace, monkeypatch):
+    """No source answers; call the download stage with what it is to fall back on."""
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/", "http://127.0.0.1:9/mnist/"])
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("DATA_MIRROR", str(workplace / "empty"))
+
+    def download_with(fallback):
+        data = {"dataset": "mnist", "offline_fallback": fallback}
+        (workplace / "params.yaml").write_text(small_params(data=data))
+        stages.run(download.main, "download")
+
+    return download_with
+
+
+def test_offline_the_bundled_digits_are_used_loudly(offline, workplace, capsys):
+    offline("digits")
+    said = capsys.readouterr()
+    assert f"{workplace}/empty/train-images-idx3-ubyte.gz: [Errno 2]" in said.err
+    assert "NO SOURCE GAVE mnist: RUNNING ON THE BUNDLED digits INSTEAD." in said.err
+    assert said.err.count("!" * 80) == 2
+    assert said.out == "digits: 1,438 training and 359 test images\n"
+    assert artifacts.read_record(preprocessing.Dataset, workplace / "data" / "source").name == "digits"
+
+
+def test_offline_without_a_fallback_the_stage_fails_and_lists_what_was_tried(offline, workplace):
+    with pytest.raises(SystemExit) as caught:
+        offline(None)
+    said, *tried, advice = caught.value.code.splitlines()  # a text as exit code is printed, and the status is 1
+    assert said == "download: train-images-idx3-ubyte.gz could not be had from any source:"
+    sources = [f"{workplace}/empty/mnist/", f"{workplace}/empty/", *MNIST.mirrors]
+    assert [line.partition("train-images")[0] for line in tried] == [f"  {source}" for source in sources]
+    assert "data.dataset to digits" in advice
+    assert not (workplace / "data").exists()
+
+
+LEFT_OUT = shutil.ignore_patterns(
+    ".venv", ".git", ".*_cache", "__pycache__", "cache", "tmp", "data", "models", "results", "metrics", "plots",
+    "tests", "benchmarks", "docs", "dvc.lock", "report.docx", "requirements.*",
+)  # fmt: skip
+
+
+class Clone:
+    """A copy of the working tree's sources in which the pipeline is run on small parameters."""
+
+    def __init__(self, folder):
+        self.folder = folder / "clone"
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        self.env = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site")}
+        shutil.copytree(ROOT, self.folder, ignore=LEFT_OUT)
+        if (ROOT / ".dvc" / "plots").exists():
+            shutil.copytree(ROOT / ".dvc" / "plots", self.folder / ".dvc" / "plots")
+        (self.folder / "params.yaml").write_text(small_params())
+        subprocess.run(["git", "init", "-q"], cwd=self.folder, check=True)
+        self.gitignores = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob(".gitignore")}
+
+    def dvc(self, *arguments):
+        command = [sys.executable, "-m", "dvc", *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def repro(self, *targets):
+        """Reproduce the targets, or everything, and return the stages that it ran."""
+        return sorted(re.findall(r"Running stage '([^']+)'", self.dvc("repro", *targets)))
+
+    @contextlib.contextmanager
+    def edited(self, path, text):
+        """Change a file for as long as the block lasts."""
+        before = (self.folder / path).read_text(encoding="utf-8")
+        assert text != before
+        (self.folder / path).write_text(text, encoding="utf-8")
+        try:
+            yield
+        finally:
+            (self.folder / path).write_text(before, encoding="utf-8")
+
+    def contents(self):
+        """Read every output, whatever its stage."""
+        outputs = [self.folder / name for name in ("data", "models", "results", "metrics", "plots")]
+        return {path: path.read_bytes() for folder in outputs for path in folder.rglob("*") if path.is_file()}
+
+
+def existing(*names):
+    return sorted(name for name in names if name.partition("@")[0] in STAGES)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone in which the whole pipeline has run once."""
+    clone = Clone(tmp_path_factory.mktemp("pipeline"))
+    ran = clone.repro()
+    arms = [f"train@{arm}" for arm in PARAMS["arms"]]
+    assert ran == sorted({*STAGES} - {"train"} | {*arms})
+    return clone
+
+
+def test_the_first_run_makes_every_output_and_dvc_writes_no_gitignore(clone):
+    for name in STAGES:
+        for entry in named(name, "outs", "metrics", "plots"):
+            for path in with_key(entry):
+                assert (clone.folder / path).exists(), path
+    written = {path.relative_to(clone.folder).as_posix() for path in clone.folder.rglob(".gitignore")}
+    assert written - {".dvc/tmp/.gitignore"} == clone.gitignores
+
+
+def test_metrics_carry_the_data_sets_name_and_every_arm(clone):
+    metrics = json.loads((clone.folder / "metrics" / "evaluation.json").read_text())
+    assert list(metrics) == ["dataset", *PARAMS["arms"]]
+    assert metrics["dataset"] == "digits"
+    for arm in PARAMS["arms"]:
+        assert 0 < metrics[arm]["test_accuracy"] <= 100
+    study = json.loads((clone.folder / "metrics" / "study.json").read_text())
+    reference, *others = PARAMS["arms"]
+    assert list(study) == ["dataset", *(f"{arm}_vs_{reference}" for arm in others)]
+
+
+def test_the_test_set_does_not_reach_training(clone):
+    for name in ("train", "l2_path"):
+        assert not {"data/split", "data/split/test", "data/source"} & set(named(name, "deps"))
+
+
+def test_a_second_run_runs_nothing(clone):
+    assert clone.repro() == []
+
+
+def test_one_arms_lambda_reruns_that_arm_alone_and_changing_back_runs_nothing(clone):
+    before = clone.contents()
+    with clone.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.5}})):
+        assert clone.repro() == existing("train@l2", "evaluate", "report")
+        assert clone.contents() != before
+    assert clone.repro() == []
+    assert clone.contents() == before
+
+
+@pytest.mark.skipif("report" not in STAGES, reason="there is no report stage")
+def test_a_comment_in_the_report_reruns_the_report_alone(clone):
+    """Nothing depends on the report, so that the stages whose status is changed are those that would run."""
+    source = (clone.folder / "pipeline" / "report.py").read_text(encoding="utf-8")
+    with clone.edited("pipeline/report.py", f"{source}\n# a comment\n"):
+        status = json.loads(clone.dvc("status", "--json"))
+    assert status == {"report": [{"changed deps": {"pipeline/report.py": "modified"}}]}
+
+
+def test_a_fourth_arm_is_four_lines_and_no_code(clone):
+    arm = {"title": "Batch norm and L2", "use_batchnorm": True, "l2": 0.01}
+    with clone.edited("params.yaml", small_params(arms={"batchnorm_l2": arm})):
+        assert clone.repro("evaluate") == ["evaluate", "train@batchnorm_l2"]
+    metrics = json.loads((clone.folder / "metrics" / "evaluation.json").read_text())
+    assert list(metrics) == ["dataset", *PARAMS["arms"], "batchnorm_l2"]
+    for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
+        with (clone.folder / "plots" / f"{plot}.csv").open(newline="") as rows:
+            assert {row["arm"] for row in csv.DictReader(rows)} == {*PARAMS["arms"], "batchnorm_l2"}

@@ -1,0 +1,229 @@
+"""The page of `dvc plots show`: six plots, each once, drawn with no network, from one revision and two."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import yaml
+from dvc_render.vega import VegaRenderer
+
+vl_convert = pytest.importorskip("vl_convert")
+
+ROOT = Path(__file__).parents[1]
+TEMPLATES = ROOT / ".dvc" / "plots"
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+PLOTS = {path: properties for entry in PIPELINE["stages"]["evaluate"]["plots"] for path, properties in entry.items()}
+NAMES = [Path(path).stem for path in PLOTS]
+ARMS = ["plain", "batchnorm", "another"]  # not in alphabetical order
+REVISIONS = ["workspace", "HEAD~1"]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--virtual-time-budget=20000",
+    "--enable-logging=stderr",
+]
+
+
+def _curve(arm, series, level):
+    return [
+        {
+            "arm": arm,
+            "series": series,
+            "step": step,
+            "low": 0.9 * level / (1 + step),
+            "median": level / (1 + step),
+            "high": 1.1 * level / (1 + step),
+        }
+        for step in range(0, 200, 50)
+    ]
+
+
+def _sample_tables(shift):
+    costs = ("training cost", "validation cost")
+    return {
+        "curves": [row for arm in ARMS for series in costs for row in _curve(arm, series, 2.3 + shift)],
+        "accuracy": [row for arm in ARMS for row in _curve(arm, "validation accuracy", 90 + shift)],
+        "seeds": [
+            {"arm": arm, "seed": seed, "test_accuracy": 90 + seed + shift, "steps": 900 + seed}
+            for arm in ARMS
+            for seed in range(3)
+        ],
+        "confusion": [
+            {"arm": arm, "actual": i, "predicted": j, "count": 90 if i == j else 5, "percent": 5.0}
+            for arm in ARMS
+            for i in range(3)
+            for j in range(3)
+        ],
+        "weights": [
+            {"arm": arm, "layer": layer, "weight": weight, "percent": 30 - weight + shift}
+            for layer in ("W1", "W2")
+            for arm in ARMS
+            for weight in (-1, 0, 1)
+        ],
+        "l2_path": [
+            {
+                "l2": l2,
+                "validation_cost": 0.3,
+                "validation_accuracy": 91 + shift,
+                "accuracy_low": 90 + shift,
+                "accuracy_high": 92 + shift,
+                "weight_norm": 12.0,
+                "steps": 900.0,
+            }
+            for l2 in (0.0, 1e-3, 2.5e-2)
+        ],
+    }
+
+
+def _write_tables(folder, shift):
+    folder.mkdir(exist_ok=True)
+    for name, rows in _sample_tables(shift).items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+
+
+def _datapoints(name, revisions):
+    """Make what DVC makes of a CSV file: all values as text, and the revision."""
+    return [
+        {**{column: str(value) for column, value in row.items()}, "rev": revision}
+        for shift, revision in enumerate(revisions)
+        for row in _sample_tables(shift)[name]
+    ]
+
+
+@pytest.mark.parametrize("version", ["5.8", "5.21", "6.4"])
+@pytest.mark.parametrize("name", NAMES)
+def test_template_compiles(name, version):
+    properties = {key: value for key, value in PLOTS[f"plots/{name}.csv"].items() if key != "cache"}
+    renderer = VegaRenderer(_datapoints(name, REVISIONS), name, template_dir=str(TEMPLATES), **properties)
+    specification = renderer.get_filled_template()
+    assert "<DVC_METRIC" not in json.dumps(specification)
+    vega = vl_convert.vegalite_to_vega(specification, vl_version=version)
+    assert vega["marks"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_samples_have_the_columns_of_the_real_tables(name):
+    real = ROOT / "plots" / f"{name}.csv"
+    if not real.exists():
+        pytest.skip(f"{real.relative_to(ROOT)} is not there: run `dvc repro`")
+    with real.open(newline="") as file:
+        assert next(csv.reader(file)) == list(_sample_tables(0)[name][0])
+
+
+def _run(*command, cwd):
+    quiet = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
+    author = [f"GIT_{who}_{what}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")]
+    done = subprocess.run(
+        command, cwd=cwd, env=quiet | dict.fromkeys(author, "a"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Make a repository of two commits with the real templates, and of it both pages."""
+    repository = tmp_path_factory.mktemp("repository")
+    shutil.copytree(TEMPLATES, repository / ".dvc" / "plots", ignore=shutil.ignore_patterns("*offline*"))
+    for file in (".dvc/config", ".dvc/.gitignore", "tools/plots_template.py"):
+        (repository / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, repository / file)
+    stage = {"cmd": "true", "plots": PIPELINE["stages"]["evaluate"]["plots"]}
+    pipeline = {"stages": {"evaluate": stage}, "plots": PIPELINE.get("plots", [])}
+    (repository / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
+    _run("git", "init", "--quiet", cwd=repository)
+    for shift in (1, 0):
+        _write_tables(repository / "plots", shift)
+        _run("git", "add", "--all", cwd=repository)
+        _run("git", "commit", "--quiet", "--message", f"shift {shift}", cwd=repository)
+    _run(sys.executable, "tools/plots_template.py", cwd=repository)
+    assert not _run("git", "status", "--porcelain", cwd=repository).stdout, "the page is not ignored"
+    dvc = (sys.executable, "-m", "dvc", "plots")
+    _run(*dvc, "show", "--out", "one", cwd=repository)
+    _run(*dvc, "diff", "HEAD~1", "workspace", "--out", "two", cwd=repository)
+    return {number: repository / number / "index.html" for number in ("one", "two")}
+
+
+class _Page(HTMLParser):
+    """What a page shows: each plot's number of marks and texts, and all addresses that it loads."""
+
+    VOID: ClassVar = {"meta", "link", "br", "img", "input", "hr"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.marks, self.texts, self.loaded, self._open = {}, {}, [], []
+        self.feed(text)
+
+    def _plot(self):
+        return next((identity for tag, identity in self._open if tag == "div" and identity), None)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.loaded += [values[key] for key in ("src", "href") if tag != "a" and values.get(key)]
+        if tag not in self.VOID:
+            self._open.append((tag, values.get("id") if tag == "div" else None))
+        plot = self._plot()
+        if plot:
+            self.marks.setdefault(plot, 0)
+            self.texts.setdefault(plot, [])
+            self.marks[plot] += tag == "path" and any(open_tag == "svg" for open_tag, _ in self._open)
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data):
+        if self._plot() and self._open[-1][0] == "text":
+            self.texts[self._plot()].append(data)
+
+
+def _opened(page, profile):
+    if CHROMIUM is None:
+        pytest.skip("needs chromium to open the page: apt-get install chromium")
+    profile = f"--user-data-dir={profile}"
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND"
+    command = (CHROMIUM, *CHROMIUM_FLAGS, profile, offline, "--dump-dom", page.as_uri())
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    return _Page(done.stdout)
+
+
+def test_page_is_whole_and_small(pages):
+    text = pages["one"].read_text(encoding="utf-8")
+    assert len(text.encode()) < 3e6
+    assert not [address for address in _Page(text).loaded if not address.startswith("data:")]
+    assert not re.search(r"@import|url\(\s*['\"]?https?:", text.partition("<script>")[0])
+
+
+@pytest.mark.parametrize("number", ["one", "two"])
+def test_every_plot_is_drawn_once(pages, number, tmp_path):
+    page = _opened(pages[number], tmp_path)
+    assert list(page.marks) == [re.sub(r"\W", "_", path) for path in PLOTS]
+    assert min(page.marks.values()) > 10
+    assert not [address for address in page.loaded if re.match(r"(https?:)?//", address)]
+    for plot, texts in page.texts.items():
+        assert PLOTS[f"plots/{plot[len('plots_') : -len('_csv')]}.csv"]["title"] in texts
+        assert not {"undefined", "null", "NaN"} & set(texts)
+        revisions_shown = all(any(revision in text for text in texts) for revision in REVISIONS)
+        assert revisions_shown == (number == "two")
+        assert number == "two" or not any("workspace" in text for text in texts)
+    legend = [text for text in page.texts["plots_curves_csv"] if text in ARMS]
+    assert legend == ARMS

@@ -1,0 +1,238 @@
+"""Metrics and plot tables hold the numbers of the results, under the names that DVC shows."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from samples import DIVERGES, evaluated, measured, recorded, trained
+
+from pipeline import tables
+from pipeline.artifacts import read_rows, write_json, write_rows
+from pipeline.evaluation import compare_arms, weight_histograms
+from pipeline.statistics import Comparison
+
+KEYS = [
+    "train_accuracy",
+    "validation_accuracy",
+    "test_accuracy",
+    "steps",
+    "epochs",
+    "best_step",
+    "test_accuracy_mean",
+    "test_accuracy_sd",
+    "test_accuracy_median",
+    "steps_mean",
+]
+ACCURACIES = [90.126, 97.0, 95.5, 91.25]
+
+
+def test_an_arms_metrics_are_its_headline_model_and_its_seeds():
+    result = replace(recorded([300, 450, 200, 100]), best_step=[200, 350, 100, 50], epochs=[1.0, 4.567, 2.0, 3.0])
+    metrics = tables.arm_metrics(result, measured(ACCURACIES, headline=1))
+    assert metrics == {
+        "train_accuracy": 99.0,
+        "validation_accuracy": 98.0,
+        "test_accuracy": 97.0,
+        "steps": 450,
+        "epochs": 4.57,
+        "best_step": 350,
+        "test_accuracy_mean": round(sum(ACCURACIES) / 4, 2),
+        "test_accuracy_sd": round(float(np.std(ACCURACIES, ddof=1)), 2),
+        "test_accuracy_median": round((91.25 + 95.5) / 2, 2),
+        "steps_mean": 262.5,
+    }
+
+
+ARMS = {
+    "plain": {},
+    "batchnorm": {"use_batchnorm": True},
+    "one diverged": {"l2": (DIVERGES, 0.0, 0.0)},
+    "all diverged": {"l2": (DIVERGES, DIVERGES)},
+    "one seed": {"l2": (0.0,)},
+}
+each_arm = pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS.keys())
+
+
+@each_arm
+def test_metrics_have_the_promised_keys_and_are_json(tmp_path, arm):
+    result = trained(**arm)
+    metrics = tables.arm_metrics(result, evaluated(result))
+    assert list(metrics) == KEYS
+    assert all(math.isfinite(value) for value in metrics.values())
+    write_json(tmp_path / "metrics.json", metrics)
+
+
+@each_arm
+def test_comparisons_are_json(tmp_path, arm):
+    result = trained(**arm)
+    reference = trained(l2=(0.0,) * len(result.seeds))
+    comparisons = compare_arms(result, evaluated(result), reference, evaluated(reference))
+    study = {name: tables.comparison_metrics(comparison) for name, comparison in comparisons.items()}
+    write_json(tmp_path / "study.json", study)
+    assert all(list(figures) == ["difference", "low", "high", "wins", "pairs"] for figures in study.values())
+
+
+def test_a_comparison_is_told_in_four_digits():
+    comparison = Comparison(difference=-0.0123456, low=-12345.6, high=1.0, wins=3, losses=12, pairs=16)
+    expected = {"difference": -0.01235, "low": -12350.0, "high": 1.0, "wins": 3, "pairs": 16}
+    assert tables.comparison_metrics(comparison) == expected
+
+
+def test_what_is_not_known_of_a_comparison_is_null():
+    comparison = Comparison(difference=math.nan, low=-math.inf, high=math.inf, wins=0, losses=0, pairs=0)
+    figures = tables.comparison_metrics(comparison)
+    assert json.loads(json.dumps(figures, allow_nan=False)) == {
+        "difference": None,
+        "low": None,
+        "high": None,
+        "wins": 0,
+        "pairs": 0,
+    }
+
+
+def test_curves_are_median_and_quartiles_in_which_who_has_stopped_keeps_its_last_value():
+    result = recorded([300, 100, 200], diverged=[1])
+    rows = tables.curve_rows({"arm": result})
+    columns = {"training cost": (result.cost_steps, result.costs)}
+    columns["validation cost"] = (result.evaluation_steps, result.validation_costs)
+    expected = []
+    for series, (steps, values) in columns.items():
+        for row, step in enumerate(steps):
+            alive = [values[: row + 1, k][~values[: row + 1, k].isnan()] for k in range(3)]
+            last = [column[-1].item() for column in alive if len(column)]
+            levels = [round(float(np.quantile(last, level)), 5) for level in (0.25, 0.5, 0.75)]
+            expected.append(
+                {
+                    "arm": "arm",
+                    "series": series,
+                    "step": step,
+                    **dict(zip(("low", "median", "high"), levels, strict=True)),
+                }
+            )
+    assert rows == expected
+
+
+def test_accuracy_curves_are_in_percent_and_leave_the_result_as_it_is():
+    result = recorded([100, 300])
+    before = result.validation_accuracies.clone()
+    rows = tables.accuracy_rows({"a": result, "b": recorded([50])})
+    assert [row["step"] for row in rows if row["arm"] == "a"] == result.evaluation_steps
+    first = before[0].numpy()
+    assert rows[0] == {
+        "arm": "a",
+        "series": "validation accuracy",
+        "step": 50,
+        "low": round(float(np.quantile(first, 0.25)), 5),
+        "median": round(float(first.mean()), 5),
+        "high": round(float(np.quantile(first, 0.75)), 5),
+    }
+    assert torch.equal(result.validation_accuracies.nan_to_num(), before.nan_to_num())
+
+
+@pytest.mark.parametrize(("records", "kept"), [(119, 119), (120, 120), (121, 61), (600, 120), (601, 101)])
+def test_a_long_curve_is_thinned_out_evenly(records, kept):
+    result = recorded([records * 50])
+    steps = [row["step"] for row in tables.accuracy_rows({"arm": result})]
+    assert len(steps) == kept
+    assert steps[0] == 50
+    assert len(set(np.diff(steps))) == 1
+
+
+def test_a_record_that_the_thinning_passes_over_is_carried_on_too():
+    result = recorded([241 * 50, 2 * 50])
+    rows = tables.accuracy_rows({"arm": result})
+    stopped_at = result.validation_accuracies[1, 1].item()
+    going = result.validation_accuracies[3, 0].item()
+    assert rows[1]["step"] == 200
+    assert rows[1]["median"] == pytest.approx((stopped_at + going) / 2, abs=1e-5)
+
+
+def test_networks_that_never_had_a_finite_cost_have_no_curve():
+    result = trained(l2=(DIVERGES, DIVERGES))
+    assert tables.curve_rows({"arm": result}) == []
+    mixed = tables.curve_rows({"arm": trained(l2=(DIVERGES, 0.0))})
+    assert all(math.isfinite(row["median"]) for row in mixed)
+    assert {row["series"] for row in mixed} == {"training cost", "validation cost"}
+
+
+def test_a_run_shorter_than_a_hundred_steps_has_no_training_curve():
+    rows = tables.curve_rows({"arm": trained(max_steps=40)})
+    assert {row["series"] for row in rows} == {"validation cost"}
+
+
+def test_confusion_is_told_in_counts_and_percent_of_the_true_class():
+    assert tables.confusion_rows({"arm": measured([1.0])}, ["zero", "one"]) == [
+        {"arm": "arm", "actual": "zero", "predicted": "zero", "count": 3, "percent": 75.0},
+        {"arm": "arm", "actual": "zero", "predicted": "one", "count": 1, "percent": 25.0},
+        {"arm": "arm", "actual": "one", "predicted": "zero", "count": 0, "percent": 0.0},
+        {"arm": "arm", "actual": "one", "predicted": "one", "count": 0, "percent": 0.0},
+    ]
+
+
+def test_seeds_are_told_one_by_one():
+    rows = tables.seed_rows(
+        {"a": recorded([100, 200]), "b": recorded([50])}, {"a": measured([91.234, 92]), "b": measured([93.0])}
+    )
+    assert rows == [
+        {"arm": "a", "seed": 10, "test_accuracy": 91.23, "steps": 100},
+        {"arm": "a", "seed": 11, "test_accuracy": 92.0, "steps": 200},
+        {"arm": "b", "seed": 10, "test_accuracy": 93.0, "steps": 50},
+    ]
+
+
+def test_weight_rows_are_the_histograms():
+    results = {"a": trained(), "b": trained(use_batchnorm=True)}
+    rows = tables.weight_rows(results)
+    histograms = weight_histograms({arm: result.parameters for arm, result in results.items()})
+    assert len(rows) == 3 * 2 * len(histograms["W1"]["centres"])
+    for layer, histogram in histograms.items():
+        for arm in results:
+            ours = [row for row in rows if (row["layer"], row["arm"]) == (layer, arm)]
+            assert [row["percent"] for row in ours] == pytest.approx(histogram[arm].tolist(), abs=5e-4)
+            assert [row["weight"] for row in ours] == pytest.approx(histogram["centres"].tolist(), abs=5e-5)
+
+
+def test_the_l2_path_is_averaged_over_the_seeds_of_each_lambda():
+    result = trained(l2=(0.0, 0.0, 0.1, 0.1))
+    rows = tables.l2_path_rows(result)
+    assert [row["l2"] for row in rows] == [0.0, 0.1]
+    for row, pair in zip(rows, ([0, 1], [2, 3]), strict=True):
+        at = [result.evaluation_steps.index(result.best_step[k]) for k in pair]
+        costs = [result.validation_costs[i, k].item() for i, k in zip(at, pair, strict=True)]
+        accuracies = [result.validation_accuracies[i, k].item() for i, k in zip(at, pair, strict=True)]
+        squares = [sum((result.parameters[f"W{layer}"][k] ** 2).sum() for layer in (1, 2, 3)) for k in pair]
+        assert row["validation_cost"] == pytest.approx(np.mean(costs), abs=1e-5)
+        assert row["validation_accuracy"] == pytest.approx(np.mean(accuracies), abs=1e-3)
+        assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx(
+            (min(accuracies), max(accuracies)), abs=1e-3
+        )
+        assert row["weight_norm"] == pytest.approx(np.mean(np.sqrt(squares)), abs=1e-4)
+        assert row["steps"] == np.mean([result.steps[k] for k in pair])
+
+
+def test_diverged_networks_do_not_spoil_the_l2_path():
+    rows = tables.l2_path_rows(trained(l2=(0.0, DIVERGES, 0.1)))
+    assert [row["l2"] for row in rows] == [0.0, 0.1]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+
+
+def test_every_table_can_be_written_as_csv(tmp_path):
+    results = {"a": trained(), "b": trained(l2=(DIVERGES, 0.0, 0.0))}
+    evaluations = {arm: evaluated(result) for arm, result in results.items()}
+    for number, rows in enumerate(
+        (
+            tables.curve_rows(results),
+            tables.accuracy_rows(results),
+            tables.seed_rows(results, evaluations),
+            tables.confusion_rows(evaluations, list("abcd")),
+            tables.weight_rows(results),
+            tables.l2_path_rows(results["b"]),
+        )
+    ):
+        write_rows(tmp_path / f"{number}.csv", rows)
+        cells = [cell for row in read_rows(tmp_path / f"{number}.csv") for cell in row.values()]
+        assert cells
+        assert not {"nan", "inf", "", None} & set(cells)

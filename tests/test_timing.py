@@ -1,0 +1,75 @@
+"""The clock is held to every kind of arm in turn, and the median of the turns counts."""
+
+import itertools
+
+import pytest
+import torch
+from reference import DIMS, blobs
+
+from pipeline import timing
+from pipeline.timing import KINDS, kind_of, time_steps
+
+X, Y = (each.float() for each in blobs(30))
+ROUNDS, STEPS = 3, 2
+
+
+def timed(networks=(1, 4), rounds=ROUNDS):
+    return time_steps(X, Y, DIMS, batch_size=10, networks=networks, rounds=rounds, steps=STEPS)
+
+
+@pytest.mark.parametrize(
+    ("use_batchnorm", "l2", "kind"),
+    [
+        (False, 0.0, "plain"),
+        (True, 0.0, "batchnorm"),
+        (False, 1e-4, "l2"),
+        (False, 3, "l2"),
+        (True, 1e-4, "batchnorm_l2"),
+    ],
+)
+def test_an_arms_kind_is_told_by_what_costs_time(use_batchnorm, l2, kind):
+    assert kind_of(use_batchnorm, l2) == kind
+
+
+def test_every_kind_and_stack_size_has_a_positive_time():
+    seconds = timed()
+    assert list(seconds) == list(KINDS)
+    assert all(list(of_kind) == ["1", "4"] for of_kind in seconds.values())
+    assert all(0 < value < 1 for of_kind in seconds.values() for value in of_kind.values())
+
+
+def test_a_stack_of_one_is_timed_once():
+    assert all(list(of_kind) == ["1"] for of_kind in timed(networks=(1, 1)).values())
+
+
+def test_the_median_turn_counts_and_the_first_does_not(monkeypatch):
+    """Of each kind the first turn takes 1000 s, the others 1, 9 and 2 s, times the kind's number."""
+    turns = [turn * kind for turn in (1000, 1, 9, 2) for kind in range(1, len(KINDS) + 1)]
+    clock = itertools.accumulate(itertools.chain.from_iterable((0, turn) for turn in turns))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+    seconds = timed(networks=(1,))
+    assert [of_kind["1"] for of_kind in seconds.values()] == [2 * kind / STEPS for kind in range(1, len(KINDS) + 1)]
+
+
+def test_the_kinds_take_turns_in_training_their_own_stack(monkeypatch):
+    calls = []
+
+    def step(X_batch, Y_batch, parameters, learning_rate, **kind):
+        calls.append((id(parameters), len(parameters["W1"]), tuple(kind.values()), X_batch.stride()))
+
+    monkeypatch.setattr(timing, "training_step", step)
+    timed(rounds=1)
+    once = calls[::STEPS][: len(KINDS) * 2]
+    assert calls == [call for _ in range(2) for call in once for _ in range(STEPS)]
+    assert [(size, kind) for _, size, kind, _ in once] == [
+        (size, tuple(kind.values())) for kind in KINDS.values() for size in (1, 4)
+    ]
+    assert len({stack for stack, *_ in once}) == len(once)
+    assert {stride for *_, stride in calls} == {(1, DIMS[0])}
+
+
+def test_the_data_are_left_as_they_are():
+    before = X.clone(), Y.clone()
+    timed()
+    assert torch.equal(X, before[0])
+    assert torch.equal(Y, before[1])
