@@ -4,7 +4,7 @@ PYTHON ?= python3
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all install test plots bench lock clean
+.PHONY: all install test plots readme lock clean
 
 all: install
 	dvc repro
@@ -15,6 +15,7 @@ $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, {sys.version.split()[0]} is $(PYTHON)")'
 	$(PYTHON) -m venv --clear .venv
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	python -m tools.plots_template
 	@touch $@
 
 test: install
@@ -24,7 +25,12 @@ test: install
 	pytest
 
 plots: install
+	python -m tools.plots_template
 	dvc plots show
+
+# The README shows the results of the last run.
+readme: install
+	python -m tools.readme
 
 # Needs uv. --universal: one lock for every system and Python; no index address in it.
 lock:

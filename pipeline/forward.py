@@ -59,7 +59,7 @@ def initialize_parameters(
     """
     if len(layer_dims) < 2 or any(units < 1 for units in layer_dims):
         raise ValueError(f"layer_dims must be two or more sizes of at least 1, got {list(layer_dims)}")
-    generator = torch.Generator().manual_seed(seed) if isinstance(seed, int) else seed
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(int(seed))
     parameters: Parameters = {}
     for layer, (inputs, units) in enumerate(itertools.pairwise(layer_dims), start=1):
         W = torch.randn(units, inputs, generator=generator, dtype=torch.float64) * math.sqrt(2 / inputs)

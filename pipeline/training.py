@@ -162,6 +162,8 @@ def train(
     X, Y = _checked_examples("X", X, "Y", Y, layers_dims)
     if validation is not None:
         validation = _checked_examples("validation[0]", validation[0], "validation[1]", validation[1], layers_dims)
+    if validation is not None and validation[0].dtype != X.dtype:
+        raise ValueError(f"validation[0] must be {X.dtype} as X is, got {validation[0].dtype}")
     _check_settings(
         X.shape[1],
         seeds,
@@ -350,6 +352,8 @@ def predict(X: Array, Y: Array, parameters: Mapping[str, Array]) -> float | Tens
     L = number_of_layers(parameters)
     layers_dims = [parameters["W1"].shape[-1], parameters[f"W{L}"].shape[-2]]
     X, Y = _checked_examples("X", X, "Y", Y, layers_dims)
+    if X.dtype != as_tensor(parameters["W1"]).dtype:
+        raise ValueError(f"X must be {as_tensor(parameters['W1']).dtype} as the parameters are, got {X.dtype}")
     _, accuracy = evaluate(X, Y, parameters)
     return accuracy if accuracy.dim() else accuracy.item()
 

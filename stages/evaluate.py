@@ -32,13 +32,16 @@ def main(params: Params) -> None:
         for arm in others
     }
     artifacts.write_json(METRICS / "study.json", {"dataset": card.name, **study})
-    artifacts.write_rows(PLOTS / "curves.csv", tables.curve_rows(results))
-    artifacts.write_rows(PLOTS / "accuracy.csv", tables.accuracy_rows(results))
-    artifacts.write_rows(PLOTS / "seeds.csv", tables.seed_rows(results, evaluations))
-    artifacts.write_rows(PLOTS / "confusion.csv", tables.confusion_rows(evaluations, card.classes))
-    path = tables.l2_path_rows(artifacts.read_record(TrainingResult, RESULTS / "l2_path"))
-    artifacts.write_rows(PLOTS / "l2_path.csv", path)
-    artifacts.write_rows(PLOTS / "weights.csv", tables.weight_rows(results))
+    path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")
+    for name, rows in {
+        "curves": tables.curve_rows(results),
+        "accuracy": tables.accuracy_rows(results),
+        "seeds": tables.seed_rows(results, evaluations),
+        "confusion": tables.confusion_rows(evaluations, card.classes),
+        "weights": tables.weight_rows(results),
+        "l2_path": tables.l2_path_rows(path),
+    }.items():
+        artifacts.write_rows(PLOTS / f"{name}.csv", [{"dataset": card.name, **row} for row in rows])
     for arm, metrics in figures.items():
         print(f"{arm:12s} test accuracy {metrics['test_accuracy']:.2f} % after {metrics['steps']:,} steps")
 

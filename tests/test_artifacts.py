@@ -22,7 +22,7 @@ def dataset():
 
 
 RECORDS = {
-    "TrainingResult": lambda: trained(),
+    "TrainingResult": trained,
     "TrainingResult with batchnorm": lambda: trained(use_batchnorm=True),
     "TrainingResult that diverged": lambda: trained(l2=(0.0, DIVERGES)),
     "TrainingResult without costs": lambda: trained(max_steps=40),

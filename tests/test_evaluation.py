@@ -21,7 +21,7 @@ from pipeline.evaluation import (
 from pipeline.statistics import compare
 
 RESULTS = {
-    "plain": lambda: trained(),
+    "plain": trained,
     "batchnorm": lambda: trained(use_batchnorm=True),
     "one diverged": lambda: trained(l2=(DIVERGES, 0.0, 0.0)),
     "all diverged": lambda: trained(l2=(DIVERGES, DIVERGES)),
@@ -103,7 +103,7 @@ def test_mistakes_are_the_most_confidently_wrong(make):
     wrong = [k for k in range(X.shape[1]) if predicted[k] != Y[:, k].argmax()]
     wrong.sort(key=lambda k: -confidence[k])
     kept = wrong[:MISTAKES]
-    assert 0 < len(kept)
+    assert len(kept) > 0
     assert torch.equal(measured.mistakes["confidence"], confidence[kept])
     assert torch.equal(measured.mistakes["predicted"], predicted[kept])
     assert torch.equal(measured.mistakes["true"], Y.argmax(0)[kept])

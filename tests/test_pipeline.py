@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import csv
 import importlib
 import itertools
 import json
@@ -255,7 +254,7 @@ def test_a_batch_larger_than_the_data_is_a_clear_error(workplace):
 
 def test_an_arm_that_is_not_there_is_named(workplace):
     params = load_params(workplace / "params.yaml")
-    with pytest.raises(ValueError, match="there is no arm 'dropout' in params.yaml, only baseline, "):
+    with pytest.raises(ValueError, match=r"there is no arm 'dropout' in params\.yaml, only baseline, "):
         train.main(params, "dropout")
 
 
@@ -386,7 +385,7 @@ def test_the_first_run_makes_every_output_and_dvc_writes_no_gitignore(clone):
     assert written - {".dvc/tmp/.gitignore"} == clone.gitignores
 
 
-def test_metrics_carry_the_data_sets_name_and_every_arm(clone):
+def test_metrics_and_plots_carry_the_data_sets_name_and_metrics_every_arm(clone):
     metrics = json.loads((clone.folder / "metrics" / "evaluation.json").read_text())
     assert list(metrics) == ["dataset", *PARAMS["arms"]]
     assert metrics["dataset"] == "digits"
@@ -395,6 +394,8 @@ def test_metrics_carry_the_data_sets_name_and_every_arm(clone):
     study = json.loads((clone.folder / "metrics" / "study.json").read_text())
     reference, *others = PARAMS["arms"]
     assert list(study) == ["dataset", *(f"{arm}_vs_{reference}" for arm in others)]
+    for path in named("evaluate", "plots"):
+        assert {row["dataset"] for row in artifacts.read_rows(clone.folder / path)} == {"digits"}, path
 
 
 def test_the_test_set_does_not_reach_training(clone):
@@ -431,5 +432,5 @@ def test_a_fourth_arm_is_four_lines_and_no_code(clone):
     metrics = json.loads((clone.folder / "metrics" / "evaluation.json").read_text())
     assert list(metrics) == ["dataset", *PARAMS["arms"], "batchnorm_l2"]
     for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
-        with (clone.folder / "plots" / f"{plot}.csv").open(newline="") as rows:
-            assert {row["arm"] for row in csv.DictReader(rows)} == {*PARAMS["arms"], "batchnorm_l2"}
+        rows = artifacts.read_rows(clone.folder / "plots" / f"{plot}.csv")
+        assert {row["arm"] for row in rows} == {*PARAMS["arms"], "batchnorm_l2"}

@@ -55,7 +55,7 @@ def _curve(arm, series, level):
 
 def _sample_tables(shift):
     costs = ("training cost", "validation cost")
-    return {
+    tables = {
         "curves": [row for arm in ARMS for series in costs for row in _curve(arm, series, 2.3 + shift)],
         "accuracy": [row for arm in ARMS for row in _curve(arm, "validation accuracy", 90 + shift)],
         "seeds": [
@@ -88,6 +88,7 @@ def _sample_tables(shift):
             for l2 in (0.0, 1e-3, 2.5e-2)
         ],
     }
+    return {name: [{"dataset": "mnist", **row} for row in rows] for name, rows in tables.items()}
 
 
 def _write_tables(folder, shift):

@@ -178,7 +178,7 @@ def test_arms_that_are_equal_everywhere_are_not_told_apart():
 
 def test_comparison_is_paired_and_signed():
     reference = np.array([10.0, 20, 30, 40, 50, 60, 70])
-    comparison = compare(reference + [1, 2, 3, 4, 5, -6, 0], reference)
+    comparison = compare(reference + np.array([1, 2, 3, 4, 5, -6, 0]), reference)
     assert comparison.difference == pytest.approx(9 / 7)
     assert (comparison.wins, comparison.losses, comparison.pairs) == (5, 1, 7)
     assert (comparison.low, comparison.high) == pytest.approx(by_definition([1, 2, 3, 4, 5, -6, 0], 3))
