@@ -117,7 +117,7 @@ class Document:
             cells = table.add_row().cells
             for column, (cell, text) in enumerate(zip(cells, row, strict=True)):
                 paragraph = cell.paragraphs[0]
-                _add_marked(paragraph, f"**{text}**" if index == 0 and text else text)
+                _add_marked(paragraph, f"**{text}**" if index == 0 and text else text or " ")
                 paragraph.paragraph_format.space_after = Pt(0)
                 paragraph.paragraph_format.line_spacing = 1.0
                 paragraph.paragraph_format.keep_with_next = index < (len(rows) if len(rows) < LONG_TABLE else 3)
