@@ -8,6 +8,7 @@ was broadcast over replica axes.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -103,8 +104,13 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
     -------
     dZ : (..., units, m)
         ``dA`` where ``Z > 0``, else zero.
+
+    Raises
+    ------
+    ValueError
+        If ``dA`` does not have the shape of ``Z``.
     """
-    dA, Z = as_tensor(dA), as_tensor(activation_cache)
+    dA, Z = _same_shape("relu_backward", dA, activation_cache)
     active = torch.gt(Z, 0, out=torch.empty_like(Z))  # ones and zeros: a bool mask multiplies five times slower
     return active * dA
 
@@ -124,9 +130,14 @@ def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
     Returns
     -------
     dZ : (..., units, m)
+
+    Raises
+    ------
+    ValueError
+        If ``dA`` does not have the shape of ``Z``.
     """
-    P, _ = softmax(activation_cache)
-    dA = as_tensor(dA)
+    dA, Z = _same_shape("softmax_backward", dA, activation_cache)
+    P, _ = softmax(Z)
     return P * (dA - (P * dA).sum(dim=-2, keepdim=True))
 
 
@@ -157,7 +168,8 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     ValueError
         If the shapes of ``AL`` and ``Y`` differ in classes or examples.
     """
-    AL, Y = as_tensor(AL), as_tensor(Y)
+    AL = as_tensor(AL)
+    Y = as_tensor(Y).to(AL.dtype)
     if AL.shape[-2:] != Y.shape[-2:]:
         raise ValueError(
             f"L_model_backward wants AL and Y of one shape (classes, m), got {tuple(AL.shape)} and {tuple(Y.shape)}"
@@ -194,11 +206,23 @@ def update_parameters(parameters: Parameters, grads: dict[str, Tensor], learning
     -------
     dict
         ``parameters`` itself.
+
+    Raises
+    ------
+    ValueError
+        If the learning rate is not positive and finite.
     """
+    require_learning_rate(learning_rate)
     for name in parameters:
         if name[0] in "Wb":
             parameters[name] = as_tensor(parameters[name]).sub_(grads[f"d{name}"], alpha=learning_rate)
     return parameters
+
+
+def require_learning_rate(learning_rate: float) -> None:
+    """Refuse a learning rate that is not positive and finite."""
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
 
 
 def batchnorm_backward(dNA: Array, cache: Cache) -> Tensor:
@@ -225,6 +249,13 @@ def batchnorm_backward(dNA: Array, cache: Cache) -> Tensor:
     mean_gradient = dNA.mean(dim=-1, keepdim=True)
     projection = (dNA * NA).mean(dim=-1, keepdim=True)
     return (dNA - mean_gradient - NA * projection) * torch.rsqrt(var + BATCHNORM_EPSILON)
+
+
+def _same_shape(function: str, dA: Array, Z: Array) -> tuple[Tensor, Tensor]:
+    dA, Z = as_tensor(dA), as_tensor(Z)
+    if dA.shape[-2:] != Z.shape[-2:]:
+        raise ValueError(f"{function} wants dA of the shape of Z, got {tuple(dA.shape)} and {tuple(Z.shape)}")
+    return dA, Z
 
 
 Linear_backward = linear_backward

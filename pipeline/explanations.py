@@ -118,7 +118,7 @@ BACKWARD = (
     Explanation(
         "linear_activation_backward",
         row(_DZ, " = ", "g'(", _Z, ") · ", _DA),
-        "Back through the activation, then through the linear part.",
+        "Back through the activation (for softmax its Jacobian, below, takes the place of g'), then the linear part.",
     ),
     Explanation(
         "relu_backward",

@@ -87,7 +87,7 @@ def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
     Raises
     ------
     ValueError
-        If the shapes do not fit each other.
+        If the shapes do not fit each other, or the dtypes differ.
     """
     A, W, b = as_tensor(A), as_tensor(W), as_tensor(b)
     if min(A.dim(), W.dim(), b.dim()) < 2 or W.shape[-1] != A.shape[-2] or b.shape[-2:] != (W.shape[-2], 1):
@@ -95,6 +95,8 @@ def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
             "linear_forward wants A (..., n_prev, m), W (..., n, n_prev) and b (..., n, 1), "
             f"got A {tuple(A.shape)}, W {tuple(W.shape)} and b {tuple(b.shape)}"
         )
+    if not A.dtype == W.dtype == b.dtype:
+        raise ValueError(f"linear_forward wants A, W and b of one dtype, got {A.dtype}, {W.dtype} and {b.dtype}")
     Z = torch.matmul(W, A) + b
     return Z, {"A": A, "W": W, "b": b}
 
@@ -115,8 +117,15 @@ def softmax(Z: Array) -> tuple[Tensor, Tensor]:
         Each column sums to one.
     activation_cache : (..., units, m)
         ``Z``.
+
+    Raises
+    ------
+    ValueError
+        If ``Z`` has fewer than two axes.
     """
     Z = as_tensor(Z)
+    if Z.dim() < 2:
+        raise ValueError(f"softmax wants Z of shape (..., units, m), got {tuple(Z.shape)}")
     A = torch.exp(Z - Z.amax(dim=-2, keepdim=True))
     A /= A.sum(dim=-2, keepdim=True)
     return A.clamp_(min=torch.finfo(A.dtype).tiny), Z
@@ -178,7 +187,7 @@ def L_model_forward(
     Parameters
     ----------
     X : (..., n_0, m)
-        The examples, one a column.
+        The examples, one a column; taken in the dtype of the parameters.
     parameters : dict
         ``W{l}`` and ``b{l}``. In training with batchnorm the running statistics ``mean{l}`` and
         ``var{l}`` of each hidden layer are kept here too: made at the first call, and from then on
@@ -202,7 +211,10 @@ def L_model_forward(
         If shapes do not fit, or inference with batchnorm finds no running statistics.
     """
     L = number_of_layers(parameters)
-    A = as_tensor(X)
+    W1 = as_tensor(parameters["W1"])
+    A = as_tensor(X).to(W1.dtype)
+    if A.dim() < 2 or A.shape[-2] != W1.shape[-1]:
+        raise ValueError(f"X must have shape (..., {W1.shape[-1]}, m) for W1 {tuple(W1.shape)}, got {tuple(A.shape)}")
     caches = []
     for layer in range(1, L):
         A, cache = linear_activation_forward(A, parameters[f"W{layer}"], parameters[f"b{layer}"], "relu")
@@ -244,9 +256,12 @@ def compute_cost(
     Raises
     ------
     ValueError
-        If the shapes of ``AL`` and ``Y`` differ in classes or examples.
+        If the shapes of ``AL`` and ``Y`` differ in classes or examples, or l2 comes without parameters.
     """
-    AL, Y = as_tensor(AL), as_tensor(Y)
+    AL = as_tensor(AL)
+    Y = as_tensor(Y).to(AL.dtype)
+    if parameters is None and not (isinstance(l2, float | int) and l2 == 0):
+        raise ValueError(f"compute_cost wants the parameters that l2 = {l2} is to penalise")
     if AL.dim() < 2 or AL.shape[-2:] != Y.shape[-2:]:
         raise ValueError(
             f"compute_cost wants AL and Y of one shape (classes, m), got {tuple(AL.shape)} and {tuple(Y.shape)}"
@@ -316,7 +331,10 @@ def batch_statistics(A: Tensor) -> tuple[Tensor, Tensor]:
 
 def number_of_layers(parameters: Mapping[str, Array]) -> int:
     """Count the layers L of a network, the input not among them."""
-    return sum(name.startswith("W") for name in parameters)
+    layers = sum(name.startswith("W") for name in parameters)
+    if not layers:
+        raise ValueError(f"parameters must hold W1, b1 and so on, got {sorted(parameters)}")
+    return layers
 
 
 def as_tensor(array: Array) -> Tensor:

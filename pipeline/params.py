@@ -12,7 +12,12 @@ Dataset = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Lambda = Annotated[float, Field(ge=0)]
-ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+def _not_the_data_set(name: str) -> str:
+    if name == "dataset":
+        raise ValueError("must not be 'dataset', which metrics call the data set")
+    return name
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -21,6 +26,7 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_the_data_set)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 

@@ -78,6 +78,11 @@ class Study:
         """The arms that are compared with the reference."""
         return list(self.arms)[1:]
 
+    @property
+    def first_with_l2(self) -> str | None:
+        """The arm in whose section the L2 norm is explained."""
+        return next((name for name, arm in self.arms.items() if arm.l2 > 0), None)
+
     def comparisons(self, arm: str) -> dict[str, Comparison]:
         """Compare an arm with the reference."""
         return compare_arms(
@@ -176,7 +181,8 @@ def _experiment(document: Document, study: Study) -> None:
     )
     document.paragraph(
         f"The data are {source}. {100 * study.params.data.validation_fraction:g} % of the training set, drawn at "
-        f"random, are the validation set: {card.sizes['train']:,} examples to train on, "
+        "random and not stratified, as the brief has it, are the validation set: "
+        f"{card.sizes['train']:,} examples to train on, "
         f"{card.sizes['validation']:,} to validate, {card.sizes['test']:,} to test. An image is flattened to "
         f"{pixels} pixels and standardised by the mean ({card.mean:.2f}) and the standard deviation "
         f"({card.std:.2f}) of the training pixels."
@@ -209,9 +215,9 @@ def _experiment(document: Document, study: Study) -> None:
 
 def _arm(document: Document, study: Study, arm: str) -> None:
     settings = study.arms[arm]
-    if settings.l2 > 0:
+    if arm == study.first_with_l2:
         _l2_changes(document, study, arm)
-    elif settings.use_batchnorm:
+    if settings.use_batchnorm:
         document.paragraph(
             "Batch normalisation follows the activation of each hidden layer and has no scale and no shift to learn. "
             "In training a batch is normalised by its own mean and variance, and the gradient passes through both of "
@@ -223,6 +229,7 @@ def _arm(document: Document, study: Study, arm: str) -> None:
         _comparison(document, study, arm)
     if settings.l2 > 0:
         _weights(document, study, arm)
+    if arm == study.first_with_l2:
         _path(document, study, settings.l2)
 
 
@@ -311,20 +318,22 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
 
 
 def _l2_changes(document: Document, study: Study, arm: str) -> None:
-    if study.arms[arm].use_batchnorm:
-        document.paragraph("This arm has both batch normalisation and the L2 penalty.")
+    rate, decay = study.params.training.learning_rate, study.arms[arm].l2
+    steps = study.results[arm].steps[study.evaluations[arm].headline]
     document.heading("What changed in the code", level=2)
     document.paragraph(
-        "The L2 norm enters in two places, and nowhere else. `compute_cost` adds the penalty that `l2_penalty` "
-        "computes from the weights; `L_model_backward` adds the penalty's gradient to each weight's:"
+        "The L2 norm enters in two places. `l2_penalty` computes the penalty from the weights, and `compute_cost` adds "
+        "it if it is given the parameters; the trainer records cost and penalty apart, so that arms are compared by "
+        "the cost alone. `L_model_backward` adds the penalty's gradient to each weight's:"
     )
     document.equation(explanations.L2_COST)
     document.equation(explanations.L2_GRADIENT)
     document.paragraph(
         "The factor one half makes the gradient lambda times W, so that lambda means what `weight_decay` means in "
         "PyTorch. Biases are not penalised: they move the boundary between classes without making it steeper. Each "
-        "step now shrinks every weight by the factor 1 - learning rate x lambda before the data move it; a weight that "
-        "the data do not hold up, such as those of pixels that are always background, decays to zero."
+        f"step now shrinks every weight by the factor 1 - {rate:g} x {decay:g} before the data move it: over the "
+        f"{steps:,} steps of the headline model a weight that the data do not hold up shrinks to "
+        f"{_percent(100 * (1 - rate * decay) ** steps)} of what it was."
     )
 
 
@@ -381,7 +390,7 @@ def _weights(document: Document, study: Study, arm: str) -> None:
 
 def _path(document: Document, study: Study, chosen: float) -> None:
     rows = tables.l2_path_rows(study.path)
-    seeds = len(study.path.seeds) // len(rows)
+    seeds = len(study.params.l2_path.seeds)
     best = min(rows, key=lambda row: float(row["validation_cost"]))
     document.heading("The choice of lambda", level=2)
     verdict = (
@@ -534,16 +543,16 @@ def _fields(summary: Summary) -> tuple[float, ...]:
     return summary.mean, summary.sd, summary.median, summary.low, summary.high
 
 
-def _verdict(comparison: Comparison, *, unit: str = "points", decimals: int = 1, lower_is_better: bool = False) -> str:
+def _verdict(comparison: Comparison, *, unit: str = "points", decimals: int = 2, lower_is_better: bool = False) -> str:
     """Say whether an arm is better or worse, by how much, and in how many pairs; or that nothing shows."""
+    if not comparison.pairs:
+        return "not to be compared, since in no pair both networks stayed finite"
     difference, interval = f"{abs(comparison.difference):.{decimals}f}", _interval(comparison, decimals)
     if not comparison.decided:
         seeds = f"{comparison.pairs} seeds"
         return f"no different as far as {seeds} can show ({comparison.difference:+.{decimals}f} {unit} {interval})"
-    better = (comparison.difference > 0) != lower_is_better
-    won = comparison.losses if lower_is_better else comparison.wins
-    word = "better" if better else "worse"
-    share = won if better else comparison.pairs - won
+    word = "better" if (comparison.difference > 0) != lower_is_better else "worse"
+    share = comparison.wins if comparison.difference > 0 else comparison.losses
     if comparison.difference < 0:
         interval = f"[{-comparison.high:.{decimals}f}, {-comparison.low:.{decimals}f}]"
     return f"{word} by {difference} {unit} {interval}, in {share} of {comparison.pairs} seeds"
@@ -551,7 +560,8 @@ def _verdict(comparison: Comparison, *, unit: str = "points", decimals: int = 1,
 
 def _count_verdict(steps: Comparison) -> str:
     if not steps.decided:
-        return f"as many steps as far as {steps.pairs} seeds can show ({steps.difference:+,.0f} {_interval(steps, 0)})"
+        apart = f"({steps.difference:+,.0f} {_interval(steps, 0)})"
+        return f"no more and no fewer steps than {steps.pairs} seeds can tell apart {apart}"
     word = "more" if steps.difference > 0 else "fewer"
     low, high = sorted((abs(steps.low), abs(steps.high)))
     share = steps.wins if steps.difference > 0 else steps.losses
@@ -591,7 +601,7 @@ def _diagnosis(study: Study, arm: str) -> str:
         return f"Of the {units:,} hidden units of all networks none is dead: each is active for some training example."
     places = _listed([f"{count} in layer {layer[1:]}" for layer, count in dead.items() if count])
     return (
-        f"Of the {units:,} hidden units of all networks {sum(dead.values())} are dead, "
+        f"Of the {units:,} hidden units of all networks {sum(dead.values())} died, "
         f"active for no training example: {places}."
     )
 

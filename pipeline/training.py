@@ -10,12 +10,13 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pipeline.backward import L_model_backward, update_parameters
+from pipeline.backward import L_model_backward, require_learning_rate, update_parameters
 from pipeline.forward import (
     L_model_forward,
     as_tensor,
@@ -61,8 +62,8 @@ class TrainingResult:
     Attributes
     ----------
     parameters : dict
-        Best parameters, ``(replicas, ...)``: those of the lowest validation cost, or the last finite
-        ones where there is no validation.
+        Best parameters, ``(replicas, ...)``: the last that improved the validation cost by more than
+        ``min_delta``, or the last finite ones where there is no validation.
     seeds : list of int
     l2 : list of float
         Lambda of each network's penalty.
@@ -159,15 +160,16 @@ def train(
     ValueError
         If an argument is not what it must be; the message names it.
     """
+    if len(layers_dims) < 2 or not all(isinstance(units, Integral) and units >= 1 for units in layers_dims):
+        raise ValueError(f"layers_dims must be two or more whole numbers of at least 1, got {list(layers_dims)}")
     X, Y = _checked_examples("X", X, "Y", Y, layers_dims)
     if validation is not None:
         validation = _checked_examples("validation[0]", validation[0], "validation[1]", validation[1], layers_dims)
-    if validation is not None and validation[0].dtype != X.dtype:
-        raise ValueError(f"validation[0] must be {X.dtype} as X is, got {validation[0].dtype}")
+    lambdas = [float(each) for each in l2] if isinstance(l2, Sequence) else [float(l2)] * len(seeds)
     _check_settings(
         X.shape[1],
         seeds,
-        l2,
+        lambdas,
         learning_rate=learning_rate,
         min_delta=min_delta,
         max_steps=max_steps,
@@ -176,7 +178,7 @@ def train(
         patience=patience,
     )
     report = _print_costs if progress is True else progress or None
-    stack = _Stack([_start(layers_dims, seed, X.dtype, use_batchnorm) for seed in seeds], l2)
+    stack = _Stack([_start(layers_dims, seed, X.dtype, use_batchnorm) for seed in seeds], lambdas)
     examples = X.mT.contiguous()  # an example a row: a batch is a contiguous gather
     batches = _batches(len(examples), batch_size, max_steps, shuffle_seed)
     try:
@@ -209,7 +211,6 @@ def train(
         stack.stop(torch.ones(len(stack.live), dtype=torch.bool), "cap reached")
     except KeyboardInterrupt:
         stack.stop(torch.ones(len(stack.live), dtype=torch.bool), "interrupted")
-    lambdas = [float(l2)] * len(seeds) if isinstance(l2, float | int) else list(l2)
     return stack.result(list(seeds), lambdas, epochs_per_step=batch_size / len(examples))
 
 
@@ -297,6 +298,8 @@ def L_layer_model(
     RuntimeWarning
         If the cost stopped being finite.
     """
+    if not isinstance(num_iterations, Integral) or num_iterations < 1:
+        raise ValueError(f"num_iterations must be whole and at least 1, got {num_iterations}")
     result = train(
         X,
         Y,
@@ -352,8 +355,6 @@ def predict(X: Array, Y: Array, parameters: Mapping[str, Array]) -> float | Tens
     L = number_of_layers(parameters)
     layers_dims = [parameters["W1"].shape[-1], parameters[f"W{L}"].shape[-2]]
     X, Y = _checked_examples("X", X, "Y", Y, layers_dims)
-    if X.dtype != as_tensor(parameters["W1"]).dtype:
-        raise ValueError(f"X must be {as_tensor(parameters['W1']).dtype} as the parameters are, got {X.dtype}")
     _, accuracy = evaluate(X, Y, parameters)
     return accuracy if accuracy.dim() else accuracy.item()
 
@@ -392,10 +393,11 @@ Predict = predict
 class _Stack:
     """The networks that are still training, and what is known of all of them."""
 
-    def __init__(self, replicas: Sequence[Parameters], l2: float | Sequence[float]) -> None:
+    def __init__(self, replicas: Sequence[Parameters], lambdas: list[float]) -> None:
         count = len(replicas)
         self.parameters = {name: torch.stack([replica[name] for replica in replicas]) for name in replicas[0]}
-        self.l2 = l2 if isinstance(l2, float | int) else torch.tensor(l2, dtype=self.parameters["W1"].dtype)
+        one_for_all = len(set(lambdas)) == 1
+        self.l2 = lambdas[0] if one_for_all else torch.tensor(lambdas, dtype=self.parameters["W1"].dtype)
         self.live = torch.arange(count)
         self.step = 0
         self.best = {name: stacked.clone() for name, stacked in self.parameters.items()}
@@ -525,33 +527,32 @@ def _checked_examples(
         raise ValueError(f"{x_name} must be finite, got NaN or inf in {int((~X.isfinite()).sum())} places")
     if Y.shape != (classes, X.shape[1]):
         raise ValueError(f"{y_name} must have shape ({classes}, {X.shape[1]}), got {tuple(Y.shape)}")
-    if not (((Y == 0) | (Y == 1)).all() and (Y.sum(dim=0) == 1).all()):
-        raise ValueError(f"{y_name} must be one-hot: a single 1 and otherwise 0 in each column")
+    one_hot = ((Y == 0) | (Y == 1)).all(dim=0) & (Y.sum(dim=0) == 1)
+    if not one_hot.all():
+        raise ValueError(f"{y_name} must be one-hot, a single 1 a column, got {int((~one_hot).sum())} other columns")
     return X, Y.to(X.dtype)
 
 
 def _check_settings(
     examples: int,
     seeds: Sequence[int],
-    l2: float | Sequence[float],
+    lambdas: list[float],
     *,
     learning_rate: float,
     min_delta: float,
     **counts: int,
 ) -> None:
-    if not (learning_rate > 0 and math.isfinite(learning_rate)):
-        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
+    require_learning_rate(learning_rate)
     for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be whole and at least 1, got {value}")
     if counts["batch_size"] > examples:
         raise ValueError(f"batch_size must be at most the {examples} examples, got {counts['batch_size']}")
     if not (min_delta >= 0 and math.isfinite(min_delta)):
         raise ValueError(f"min_delta must be at least 0 and finite, got {min_delta}")
     if not len(seeds):
         raise ValueError("seeds must name at least one seed, got none")
-    lambdas = [l2] if isinstance(l2, float | int) else list(l2)
-    if not isinstance(l2, float | int) and len(lambdas) != len(seeds):
+    if len(lambdas) != len(seeds):
         raise ValueError(f"l2 must be one number or one for each of the {len(seeds)} seeds, got {len(lambdas)}")
-    if not all(each >= 0 and math.isfinite(each) for each in lambdas):
-        raise ValueError(f"l2 must be at least 0 and finite, got {l2}")
+    if not all(0 <= each < math.inf for each in lambdas):
+        raise ValueError(f"l2 must be at least 0 and finite, got {lambdas}")

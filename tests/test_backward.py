@@ -313,3 +313,24 @@ def test_update_leaves_gradients_and_running_statistics_alone():
     assert {name for name in before if torch.equal(before[name], parameters[name])} == {
         "mean1", "var1", "mean2", "var2"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int64], ids=str)
+def test_network_gradients_do_not_depend_on_the_dtype_of_the_labels(dtype):
+    parameters, Y = random_parameters(DIMS), one_hot(DIMS[-1], 9)
+    AL, caches = L_model_forward(normal(DIMS[0], 9), parameters, False)
+    ours, theirs = L_model_backward(AL, Y.to(dtype), caches), L_model_backward(AL, Y, caches)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("function", [relu_backward, softmax_backward])
+def test_activations_name_a_gradient_of_another_shape(function):
+    with pytest.raises(ValueError, match=r"wants dA of the shape of Z, got \(3, 1\) and \(3, 4\)"):
+        function(normal(3, 1), normal(3, 4))
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_update_refuses_a_learning_rate_that_is_none(rate):
+    parameters = random_parameters(DIMS)
+    with pytest.raises(ValueError, match="learning_rate must be positive and finite"):
+        update_parameters(parameters, {f"d{name}": value for name, value in parameters.items()}, rate)

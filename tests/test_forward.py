@@ -320,7 +320,7 @@ def test_inference_without_running_statistics_names_them():
 
 
 def test_network_names_an_input_that_does_not_fit():
-    with pytest.raises(ValueError, match=r"A \(7, 9\)"):
+    with pytest.raises(ValueError, match=r"X must have shape \(\.\.\., 6, m\) .*got \(7, 9\)"):
         L_model_forward(normal(7, 9), random_parameters(DIMS), False)
 
 
@@ -383,3 +383,26 @@ def test_penalty_ignores_running_statistics():
     parameters = random_parameters(DIMS)
     expected = l2_penalty(parameters, 0.3)
     assert_close(l2_penalty(trained_statistics(parameters), 0.3), expected, 0)
+
+
+def test_cost_refuses_a_lambda_that_has_nothing_to_penalise():
+    with pytest.raises(ValueError, match=r"compute_cost wants the parameters that l2 = 0.1"):
+        compute_cost(probabilities(4, 9), one_hot(4, 9), l2=0.1)
+
+
+def test_linear_forward_names_dtypes_that_differ():
+    with pytest.raises(ValueError, match=r"of one dtype, got torch.float32, torch.float64"):
+        linear_forward(normal(3, 9).float(), normal(2, 3), normal(2, 1))
+
+
+def test_network_takes_the_input_in_the_dtype_of_its_parameters():
+    X, parameters = normal(6, 9), {name: value.float() for name, value in random_parameters(DIMS).items()}
+    ours, _ = L_model_forward(X.numpy(), parameters, False)
+    assert torch.equal(ours, L_model_forward(X.float(), parameters, False)[0])
+
+
+def test_softmax_and_the_network_name_what_they_cannot_take():
+    with pytest.raises(ValueError, match=r"softmax wants Z of shape .*got \(3,\)"):
+        softmax(normal(3))
+    with pytest.raises(ValueError, match="parameters must hold W1"):
+        L_model_forward(normal(6, 9), {}, False)

@@ -1,5 +1,6 @@
 """What the README shows is true: its table is that of the committed metrics, its Python runs."""
 
+import json
 import re
 import subprocess
 import sys
@@ -11,7 +12,9 @@ README = Path("README.md").read_text(encoding="utf-8")
 
 
 def test_the_table_is_that_of_the_committed_metrics():
-    assert readme.table() in README
+    show = ["git", "show", "HEAD:metrics/evaluation.json"]  # a run on another machine may differ in the last digits
+    committed = subprocess.run(show, capture_output=True, text=True, check=True).stdout
+    assert readme.table(json.loads(committed)) in README
 
 
 def test_its_python_runs_as_written():

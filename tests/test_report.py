@@ -118,7 +118,7 @@ def test_the_appendix_holds_the_cost_of_every_100th_step(arm):
     result, k = study().results[arm], study().evaluations[arm].headline
     table = next(table for table in document().tables if _caption(table).startswith(f"{PARAMS.arms[arm].title}: cost"))
     cells = [cell.text for row in table.rows[1:] for cell in row.cells]
-    written = {step: cost for step, cost in zip(cells[::2], cells[1::2], strict=True) if step}
+    written = {step: cost for step, cost in zip(cells[::2], cells[1::2], strict=True) if step.strip()}
     costs = (result.costs + result.penalties)[:, k].tolist()
     recorded = [step for step in result.cost_steps if step <= result.steps[k]]
     assert written == {f"{step:,}": f"{cost:.4f}" for step, cost in zip(recorded, costs, strict=False)}
@@ -194,8 +194,8 @@ def test_the_digits_are_named_when_they_stand_in_for_mnist():
 @pytest.mark.parametrize(
     ("comparison", "kwargs", "said"),
     [
-        (Comparison(1.3, 0.6, 2.2, 14, 2, 16), {}, "better by 1.3 points [0.6, 2.2], in 14 of 16 seeds"),
-        (Comparison(-1.3, -2.2, -0.6, 2, 14, 16), {}, "worse by 1.3 points [0.6, 2.2], in 14 of 16 seeds"),
+        (Comparison(1.3, 0.6, 2.2, 14, 2, 16), {}, "better by 1.30 points [0.60, 2.20], in 14 of 16 seeds"),
+        (Comparison(-1.3, -2.2, -0.6, 2, 14, 16), {}, "worse by 1.30 points [0.60, 2.20], in 14 of 16 seeds"),
         (
             Comparison(-0.02, -0.03, -0.01, 3, 13, 16),
             {"unit": "nats", "decimals": 3, "lower_is_better": True},
@@ -204,7 +204,7 @@ def test_the_digits_are_named_when_they_stand_in_for_mnist():
         (
             Comparison(0.3, -0.4, 1.0, 9, 7, 16),
             {},
-            "no different as far as 16 seeds can show (+0.3 points [-0.4, 1.0])",
+            "no different as far as 16 seeds can show (+0.30 points [-0.40, 1.00])",
         ),
     ],
 )

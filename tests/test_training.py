@@ -464,27 +464,28 @@ BAD_EXAMPLES = {
     "X with inf": ({"X": with_one(X, math.inf)}, r"X must be finite, got .* in 1 places"),
     "Y transposed": ({"Y": Y.T}, r"Y must have shape \(4, 40\), got \(40, 4\)"),
     "Y of class numbers": ({"Y": Y.argmax(0)}, r"Y must have shape \(4, 40\), got \(40,\)"),
-    "Y soft": ({"Y": Y * 0.5 + 0.125}, "Y must be one-hot"),
+    "Y soft": ({"Y": Y * 0.5 + 0.125}, "Y must be one-hot.*got 40 other"),
     "Y of two classes": ({"Y": torch.ones_like(Y)}, "Y must be one-hot"),
     "Y of no class": ({"Y": torch.zeros_like(Y)}, "Y must be one-hot"),
 }
 BAD_SETTINGS = {
     "validation X": ({"validation": (X.T, Y)}, r"validation\[0\] must have shape .*got \(40, 6\)"),
     "validation Y": ({"validation": (X, Y.T)}, r"validation\[1\] must have shape .*got \(40, 4\)"),
-    "layers_dims": ({"layers_dims": [6, 0, 4]}, r"layer_dims must .*got \[6, 0, 4\]"),
+    "layers_dims": ({"layers_dims": [6, 0, 4]}, r"layers_dims must .*got \[6, 0, 4\]"),
+    "layers_dims of one layer": ({"layers_dims": [6]}, r"layers_dims must .*got \[6\]"),
     "no seeds": ({"seeds": []}, "seeds must .*got none"),
     "batch_size above the examples": ({"batch_size": 41}, "batch_size must be at most the 40 .*got 41"),
     "min_delta": ({"min_delta": -0.1}, "min_delta must .*got -0.1"),
     "min_delta infinite": ({"min_delta": math.inf}, "min_delta must .*got inf"),
-    "l2": ({"l2": -0.1}, "l2 must be at least 0 and finite, got -0.1"),
-    "l2 not a number": ({"l2": math.nan}, "l2 must .*got nan"),
+    "l2": ({"l2": -0.1}, "l2 must be at least 0 and finite, got .*-0.1"),
+    "l2 not a number": ({"l2": math.nan}, "l2 must .*got .*nan"),
     "l2 of one replica": ({"l2": [0, 0, math.inf, 0]}, "l2 must .*got .*inf"),
     "l2 of too few replicas": ({"l2": [0.1, 0.1]}, "l2 must be one number or one for each of the 4 .*got 2"),
 }
 BAD_SETTINGS |= {
-    f"{name} {value}": ({name: value}, f"{name} must be at least 1, got {value}")
+    f"{name} {value}": ({name: value}, f"{name} must be whole and at least 1, got {value}")
     for name in ("max_steps", "batch_size", "evaluate_every", "patience")
-    for value in (0, -3)
+    for value in (0, -3, 2.5)
 }
 BAD_SETTINGS |= {
     f"learning_rate {value}": (
@@ -617,3 +618,14 @@ def test_the_engine_imports_torch_alone(module):
         top, _, rest = name.partition(".")
         assert top in {*sys.stdlib_module_names, "torch", "pipeline"}
         assert top != "pipeline" or rest.partition(".")[0] in ENGINE[module]
+
+
+def test_model_names_its_own_number_of_iterations():
+    with pytest.raises(ValueError, match="num_iterations must be whole and at least 1, got 0"):
+        L_layer_model(X, Y, DIMS, 0.1, 0, 10, progress=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int64, torch.float32], ids=str)
+def test_labels_of_any_dtype_train_alike(dtype):
+    ours, theirs = run(Y=Y.to(dtype), max_steps=30), run(max_steps=30)
+    assert all(torch.equal(ours.parameters[name], theirs.parameters[name]) for name in theirs.parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,9 +16,8 @@ PICTURE = Path("docs/seeds.png")
 HEADER = ["", "Test (%)", "Validation (%)", "Train (%)", "Test, all seeds (%)", "Median (%)", "Steps", "Epochs"]
 
 
-def table() -> str:
+def table(metrics: dict[str, Any]) -> str:
     """Return the table of all arms as Markdown."""
-    metrics = artifacts.read_json(Path("metrics/evaluation.json"))
     rows = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)]]
     for name, arm in load_params(Path("params.yaml")).arms.items():
         ours = metrics[name]
@@ -46,8 +46,11 @@ def picture() -> bytes:
 
 def main() -> None:
     """Put the table between its two marks and the picture beside the docs."""
+    metrics = artifacts.read_json(Path("metrics/evaluation.json"))
     text = README.read_text(encoding="utf-8")
-    marked = re.sub(r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table() + mark[2], text)
+    marked = re.sub(
+        r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(metrics) + mark[2], text
+    )
     README.write_text(marked, encoding="utf-8")
     artifacts.write_bytes(PICTURE, picture())
 
