@@ -175,7 +175,7 @@ def compare_arms(
     -------
     dict
         ``test_accuracy``, ``validation_cost``, ``steps``; and at equal steps, the last evaluation that both
-        networks of a pair reached, ``equal_steps_validation_accuracy`` and ``equal_steps_validation_cost``.
+        networks of a pair reached, ``equal_steps_accuracy`` and ``equal_steps_cost``.
     """
     equal = torch.minimum(torch.tensor(result.steps), torch.tensor(reference.steps))
 
@@ -192,8 +192,8 @@ def compare_arms(
         **{
             f"equal_steps_{name}": compare(at_equal_steps(curve, result), at_equal_steps(curve, reference))
             for name, curve in (
-                ("validation_accuracy", "validation_accuracies"),
-                ("validation_cost", "validation_costs"),
+                ("accuracy", "validation_accuracies"),
+                ("cost", "validation_costs"),
             )
         },
     }

@@ -148,7 +148,7 @@ def _findings(document: Document, study: Study) -> None:
     ]
     for arm in study.others:
         compared = study.comparisons(arm)
-        equal = compared["equal_steps_validation_accuracy"]
+        equal = compared["equal_steps_accuracy"]
         sentences.append(
             f"{study.titles[arm]}: test accuracy is {_verdict(compared['test_accuracy'])}; "
             f"at equal numbers of steps the validation accuracy is {_verdict(equal)}."
@@ -286,7 +286,7 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
     document.paragraph(
         f"**Number of training steps.** {title} takes {_count_verdict(steps)}. Comparing where each network happened "
         "to stop mixes what it learns with how long it is let learn; at the last step that both networks of a pair "
-        f"reached, validation accuracy is {_verdict(compared['equal_steps_validation_accuracy'])}."
+        f"reached, validation accuracy is {_verdict(compared['equal_steps_accuracy'])}."
     )
     ratio = alone[0] / alone[1]
     stop = [
@@ -305,8 +305,8 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
             ("test accuracy (points)", "test_accuracy", 2),
             ("validation cost (nats)", "validation_cost", 4),
             ("training steps", "steps", 0),
-            ("validation accuracy at equal steps (points)", "equal_steps_validation_accuracy", 2),
-            ("validation cost at equal steps (nats)", "equal_steps_validation_cost", 4),
+            ("validation accuracy at equal steps (points)", "equal_steps_accuracy", 2),
+            ("validation cost at equal steps (nats)", "equal_steps_cost", 4),
         )
     ]
     document.table(

@@ -23,7 +23,7 @@ def main(params: Params) -> None:
     artifacts.write_json(METRICS / "evaluation.json", {"dataset": card.name, **figures})
     reference, *others = results
     study = {
-        f"{arm}_vs_{reference}": {
+        arm: {
             quantity: tables.comparison_metrics(comparison)
             for quantity, comparison in evaluation.compare_arms(
                 results[arm], evaluations[arm], results[reference], evaluations[reference]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,7 @@ def test_a_file_is_replaced_by_a_rename_in_its_own_folder(tmp_path, monkeypatch,
     rename = Path.replace
 
     def replacing(path, target):
+        assert fnmatch(path.name, ".*.tmp")  # which .dvcignore names
         renamed.append((path.parent, target, path.stat().st_size))
         return rename(path, target)
 

@@ -62,25 +62,25 @@ def break_off(handler, content):
 
 
 def hang(handler, content):
-    handler.server.over.wait(30)
+    handler.server.over.wait(3)
 
 
 def hang_half_way(handler, content):
     break_off(handler, content)
-    handler.server.over.wait(30)
+    handler.server.over.wait(3)
 
 
 def trickle(handler, content):
     send(handler, b"", **{"Content-Length": len(content)})
-    while not handler.server.over.wait(0.05):
+    for _ in range(60):
+        handler.server.over.wait(0.05)
         handler.wfile.write(b"x")
 
 
-def send_endlessly(handler, content):
+def send_too_much(handler, content):
     handler.send_response(200)
     handler.end_headers()
-    while True:
-        handler.wfile.write(bytes(2**16))
+    handler.wfile.write(bytes(2**18))
 
 
 def redirect(handler, content, to):
@@ -101,7 +101,7 @@ SOURCES = {
     "hanging": hang,
     "hanging-half-way": hang_half_way,
     "trickling": trickle,
-    "endless": send_endlessly,
+    "too-large": send_too_much,
     "redirect-to-html": lambda handler, content: redirect(handler, content, "html"),
     "redirect-to-404": lambda handler, content: redirect(handler, content, "404"),
     "redirect-to-itself": lambda handler, content: redirect(handler, content, "redirect-to-itself"),
@@ -120,7 +120,7 @@ REASONS = {
     "hanging": "timed out",
     "hanging-half-way": "timed out",
     "trickling": "took more than",
-    "endless": "sent more than 65536 bytes",
+    "too-large": "sent more than 65536 bytes",
     "redirect-to-html": "wrong MD5",
     "redirect-to-404": "404",
     "redirect-to-itself": "infinite loop",

@@ -235,21 +235,21 @@ def test_arms_are_compared_in_five_quantities():
         "test_accuracy": compare(OUR_TEST, THEIR_TEST),
         "validation_cost": compare(ours.costs["validation"], theirs.costs["validation"]),
         "steps": compare(OURS.steps, THEIRS.steps),
-        "equal_steps_validation_accuracy": compare(*at_equal_steps("validation_accuracies")),
-        "equal_steps_validation_cost": compare(*at_equal_steps("validation_costs")),
+        "equal_steps_accuracy": compare(*at_equal_steps("validation_accuracies")),
+        "equal_steps_cost": compare(*at_equal_steps("validation_costs")),
     }
 
 
 def test_a_pair_in_which_one_diverged_at_the_common_step_does_not_count():
     comparisons = compared()
-    assert comparisons["equal_steps_validation_cost"].pairs == 7  # seed 3 diverged at step 250, where both stopped
+    assert comparisons["equal_steps_cost"].pairs == 7  # seed 3 diverged at step 250, where both stopped
     assert comparisons["steps"].pairs == 8
 
 
 def test_networks_that_never_stop_apart_are_compared_at_their_last_step():
     ours, theirs = recorded([200] * 6, seed=3), recorded([200] * 6, seed=4)
     comparisons = compare_arms(ours, measured([1.0] * 6), theirs, measured([1.0] * 6))
-    assert comparisons["equal_steps_validation_cost"] == compare(ours.validation_costs[-1], theirs.validation_costs[-1])
+    assert comparisons["equal_steps_cost"] == compare(ours.validation_costs[-1], theirs.validation_costs[-1])
 
 
 def test_a_cap_between_two_evaluations_counts_as_one():
@@ -257,11 +257,11 @@ def test_a_cap_between_two_evaluations_counts_as_one():
     theirs = dataclasses.replace(recorded([100, 100], seed=6), evaluation_steps=[50, 70], steps=[50, 70])
     comparisons = compare_arms(ours, measured([1.0, 1]), theirs, measured([1.0, 1]))
     expected = (ours.validation_costs - theirs.validation_costs)[[0, 1], [0, 1]].mean().item()
-    assert comparisons["equal_steps_validation_cost"].difference == pytest.approx(expected)
+    assert comparisons["equal_steps_cost"].difference == pytest.approx(expected)
 
 
 def test_an_arm_with_diverged_networks_is_compared_by_the_others():
     arm, reference = trained(l2=(DIVERGES, 0.0, 0.0)), trained()
     comparisons = compare_arms(arm, evaluated(arm), reference, evaluated(reference))
-    assert comparisons["equal_steps_validation_cost"].pairs == 2
+    assert comparisons["equal_steps_cost"].pairs == 2
     assert all(math.isfinite(comparison.difference) for comparison in comparisons.values())
