@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,6 +25,7 @@ MARKERS = "osD^vP"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 3)))
 WIDTH = 6.3  # inches between the report's margins
 DPI = 200
+STEP_TICKS = 5  # at most, on an axis of half the width: step counts are long
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -57,6 +59,7 @@ def cost_curves(curves: Rows, titles: Titles) -> bytes:
             _draw_bands(axis, [row for row in curves if row["series"] == series], titles)
             axis.set(title=series.capitalize(), xlabel="training step", yscale="log")
             _plain_log_ticks(axis, [0.2, 0.3, 0.5, 1, 2])
+            axis.xaxis.set_major_locator(MaxNLocator(STEP_TICKS))
         axes[0].set_ylabel("cross-entropy (nats)")
         axes[1].legend()
         return _png(figure)
@@ -100,6 +103,7 @@ def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequ
         left.plot(result.evaluation_steps, result.validation_costs[:, k].numpy(), color="black", label="validation set")
         left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")
         left.set(title="Cost", xlabel="training step", ylabel="nats", ylim=(0, None))
+        left.xaxis.set_major_locator(MaxNLocator(STEP_TICKS))
         left.legend()
         _draw_confusion(right, evaluation.confusion.numpy(), classes)
         return _png(figure)

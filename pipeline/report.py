@@ -467,10 +467,12 @@ def _all_seeds(document: Document, study: Study) -> None:
     document.heading("Why this interval", level=2)
     document.paragraph(
         "If two arms do not differ, exchanging them changes nothing, and the paired differences are symmetric about "
-        "zero. For a sample from any symmetric distribution the means of all its subsets bound the centre with "
-        "probabilities that can be counted (Hartigan, 1969). The interval from the 2.5th to the 97.5th percentile of "
-        "these subset means therefore holds 95 % at sixteen seeds as at any number, however heavy the tails; a bare t "
-        "interval does not, since one collapsed network among sixteen is enough to upset it."
+        "zero. For a sample from a symmetric distribution the means of all its subsets bound the centre with "
+        "probabilities that can be counted (Hartigan, 1969): the interval from the 2.5th to the 97.5th percentile of "
+        "these subset means holds it in 95 % of all samples, however heavy the tails. A bare t interval has no such "
+        "warrant at sixteen seeds, where one collapsed network is enough to upset it. Where two arms do differ, their "
+        "differences may be skewed; whether the interval leaves out zero keeps its meaning then, while its ends are "
+        "a guide."
     )
 
 
