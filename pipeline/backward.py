@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline.forward import BATCHNORM_EPSILON, as_tensor, softmax
+from pipeline.forward import as_tensor, product, softmax
 
 if TYPE_CHECKING:
     from pipeline.forward import Array, Cache, Parameters
@@ -44,18 +44,18 @@ def linear_backward(
     ValueError
         If ``dZ`` does not have the shape of ``W A_prev``.
     """
-    arrays = (cache["A"], cache["W"], cache["b"]) if isinstance(cache, dict) else cache
-    dZ, A_prev, W, b = (as_tensor(array) for array in (dZ, *arrays))
+    A_prev, W, b = (cache["A"], cache["W"], cache["b"]) if isinstance(cache, dict) else cache
+    dZ, A_prev, W, b = as_tensor(dZ), as_tensor(A_prev), as_tensor(W), as_tensor(b)
     if dZ.shape[-2:] != (W.shape[-2], A_prev.shape[-1]):
         raise ValueError(
             f"linear_backward wants dZ (..., {W.shape[-2]}, {A_prev.shape[-1]}) for W {tuple(W.shape)} "
             f"and A_prev {tuple(A_prev.shape)}, got {tuple(dZ.shape)}"
         )
     m = A_prev.shape[-1]
-    dA_prev = torch.matmul(W.mT, dZ).sum_to_size(A_prev.shape) if input_gradient else None
+    dA_prev = _of_shape(A_prev, product(W.mT, dZ)) if input_gradient else None
     dZ_mean = dZ / m  # smaller than dW, so cheaper to divide
-    dW = torch.matmul(dZ_mean, A_prev.mT).sum_to_size(W.shape)
-    db = dZ_mean.sum(dim=-1, keepdim=True).sum_to_size(b.shape)
+    dW = _of_shape(W, product(dZ_mean, A_prev.mT))
+    db = _of_shape(b, dZ_mean.sum(dim=-1, keepdim=True))
     return dA_prev, dW, db
 
 
@@ -175,19 +175,24 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
             f"L_model_backward wants AL and Y of one shape (classes, m), got {tuple(AL.shape)} and {tuple(Y.shape)}"
         )
     L = len(caches)
-    penalised = isinstance(l2, Tensor) or l2 != 0
-    weight_decay = torch.as_tensor(l2, dtype=AL.dtype, device=AL.device)[..., None, None]
-    grads: dict[str, Tensor] = {f"dA{L}": -Y / AL}
+    grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
-        dA, cache = grads[f"dA{layer}"], caches[layer - 1]
-        if "batchnorm_cache" in cache:
-            dA = batchnorm_backward(dA, cache["batchnorm_cache"])
-        activation = "softmax" if layer == L else "relu"
-        dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
+        cache, input_gradient = caches[layer - 1], layer > 1
+        if layer == L:  # p - y is what softmax_backward makes of -y / p
+            dA_prev, dW, db = linear_backward(AL - Y, cache["linear_cache"], input_gradient=input_gradient)
+        else:
+            dA = grads[f"dA{layer}"]
+            if "batchnorm_cache" in cache:
+                dA = batchnorm_backward(dA, cache["batchnorm_cache"])
+            dA_prev, dW, db = linear_activation_backward(dA, cache, "relu", input_gradient=input_gradient)
         if dA_prev is not None:
             grads[f"dA{layer - 1}"] = dA_prev
-        grads[f"dW{layer}"] = dW + weight_decay * as_tensor(cache["linear_cache"]["W"]) if penalised else dW
-        grads[f"db{layer}"] = db
+        grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
+    if isinstance(l2, Tensor) or l2 != 0:
+        weight_decay = torch.as_tensor(l2, dtype=AL.dtype, device=AL.device)[..., None, None]
+        for layer in range(1, L + 1):
+            W = as_tensor(caches[layer - 1]["linear_cache"]["W"])
+            grads[f"dW{layer}"] = torch.addcmul(grads[f"dW{layer}"], weight_decay, W)
     return grads
 
 
@@ -226,7 +231,7 @@ def require_learning_rate(learning_rate: float) -> None:
 
 
 def batchnorm_backward(dNA: Array, cache: Cache) -> Tensor:
-    """Pass the gradient through :func:`pipeline.forward.apply_batchnorm`, statistics included.
+    """Pass the gradient through :func:`pipeline.forward.batchnorm_forward`, statistics included.
 
     The mean and the variance depend on every example, so the Jacobian is full:
     ``(g - mean(g) - n * mean(g * n)) / sqrt(var + eps)`` for the gradient g and the normalised n.
@@ -235,7 +240,7 @@ def batchnorm_backward(dNA: Array, cache: Cache) -> Tensor:
     ----------
     dNA : (..., units, m)
     cache : dict
-        ``NA`` (..., units, m) and the biased ``var`` (..., units, 1).
+        ``NA`` (..., units, m) and ``inverse_std`` (..., units, 1).
 
     Returns
     -------
@@ -245,10 +250,15 @@ def batchnorm_backward(dNA: Array, cache: Cache) -> Tensor:
     ----------
     S. Ioffe, C. Szegedy, "Batch normalization", 2015, section 3.
     """
-    dNA, NA, var = as_tensor(dNA), as_tensor(cache["NA"]), as_tensor(cache["var"])
-    mean_gradient = dNA.mean(dim=-1, keepdim=True)
-    projection = (dNA * NA).mean(dim=-1, keepdim=True)
-    return (dNA - mean_gradient - NA * projection) * torch.rsqrt(var + BATCHNORM_EPSILON)
+    dNA, NA, inverse_std = as_tensor(dNA), as_tensor(cache["NA"]), as_tensor(cache["inverse_std"])
+    projection = torch.linalg.vecdot(dNA, NA).unsqueeze(-1) / NA.shape[-1]
+    centred = dNA - dNA.mean(dim=-1, keepdim=True)
+    return torch.addcmul(centred, NA, projection, value=-1) * inverse_std
+
+
+def _of_shape(array: Tensor, gradient: Tensor) -> Tensor:
+    """Sum a gradient over the replica axes along which ``array`` was broadcast."""
+    return gradient if gradient.shape == array.shape else gradient.sum_to_size(array.shape)
 
 
 def _same_shape(function: str, dA: Array, Z: Array) -> tuple[Tensor, Tensor]:

@@ -97,7 +97,7 @@ def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
         )
     if not A.dtype == W.dtype == b.dtype:
         raise ValueError(f"linear_forward wants A, W and b of one dtype, got {A.dtype}, {W.dtype} and {b.dtype}")
-    Z = torch.matmul(W, A) + b
+    Z = product(W, A) + b
     return Z, {"A": A, "W": W, "b": b}
 
 
@@ -126,7 +126,7 @@ def softmax(Z: Array) -> tuple[Tensor, Tensor]:
     Z = as_tensor(Z)
     if Z.dim() < 2:
         raise ValueError(f"softmax wants Z of shape (..., units, m), got {tuple(Z.shape)}")
-    A = torch.exp(Z - Z.amax(dim=-2, keepdim=True))
+    A = (Z - Z.amax(dim=-2, keepdim=True)).exp_()
     A /= A.sum(dim=-2, keepdim=True)
     return A.clamp_(min=torch.finfo(A.dtype).tiny), Z
 
@@ -223,10 +223,8 @@ def L_model_forward(
                 raise ValueError(f"parameters hold no running statistics mean{layer}: train with batchnorm first")
             A = apply_batchnorm(A, mean=parameters[f"mean{layer}"], var=parameters[f"var{layer}"])
         elif use_batchnorm:
-            mean, var = batch_statistics(A)
-            A = apply_batchnorm(A, mean=mean, var=var)
-            cache["batchnorm_cache"] = {"NA": A, "var": var}
-            _update_running_statistics(parameters, layer, mean, var, m=A.shape[-1])
+            A, cache["batchnorm_cache"] = batchnorm_forward(A)
+            _update_running_statistics(parameters, layer, cache["batchnorm_cache"])
         caches.append(cache)
     AL, cache = linear_activation_forward(A, parameters[f"W{L}"], parameters[f"b{L}"], "softmax")
     return AL, [*caches, cache]
@@ -319,14 +317,29 @@ def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = 
     if (mean is None) != (var is None):
         raise ValueError("apply_batchnorm wants both mean and var, or neither of them")
     if mean is None or var is None:
-        mean, var = batch_statistics(A)
+        return batchnorm_forward(A)[0]
     return (A - as_tensor(mean)) * torch.rsqrt(as_tensor(var) + BATCHNORM_EPSILON)
 
 
-def batch_statistics(A: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute each unit's mean and biased variance over the examples, both ``(..., units, 1)``."""
+def batchnorm_forward(A: Tensor) -> tuple[Tensor, Cache]:
+    """Normalise each unit by its own mean and biased variance over the examples.
+
+    Parameters
+    ----------
+    A : (..., units, m)
+
+    Returns
+    -------
+    NA : (..., units, m)
+    batchnorm_cache : dict
+        ``NA``, and ``mean``, ``var`` and ``inverse_std``, ``1 / sqrt(var + eps)``, of shape (..., units, 1).
+    """
     mean = A.mean(dim=-1, keepdim=True)
-    return mean, (A - mean).square_().mean(dim=-1, keepdim=True)
+    centred = A - mean
+    var = torch.linalg.vecdot(centred, centred).unsqueeze(-1) / A.shape[-1]
+    inverse_std = torch.rsqrt(var + BATCHNORM_EPSILON)
+    NA = centred * inverse_std
+    return NA, {"NA": NA, "mean": mean, "var": var, "inverse_std": inverse_std}
 
 
 def number_of_layers(parameters: Mapping[str, Array]) -> int:
@@ -337,12 +350,20 @@ def number_of_layers(parameters: Mapping[str, Array]) -> int:
     return layers
 
 
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """Multiply matrices or stacks of them; two stacks directly, as small ones cost ``matmul`` more than the product."""
+    if left.dim() == right.dim() == 3 and left.shape[0] == right.shape[0]:
+        return torch.bmm(left, right)
+    return torch.matmul(left, right)
+
+
 def as_tensor(array: Array) -> Tensor:
     """Return a tensor as it is and a NumPy array as the tensor that shares its memory."""
     return array if isinstance(array, Tensor) else torch.as_tensor(array)
 
 
-def _update_running_statistics(parameters: Any, layer: int, mean: Tensor, var: Tensor, m: int) -> None:
+def _update_running_statistics(parameters: Any, layer: int, batchnorm_cache: Cache) -> None:
+    mean, var, m = batchnorm_cache["mean"], batchnorm_cache["var"], batchnorm_cache["NA"].shape[-1]
     if f"mean{layer}" not in parameters:
         parameters[f"mean{layer}"] = torch.zeros_like(mean)
         parameters[f"var{layer}"] = torch.ones_like(var)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.forward import Parameters, initialize_parameters
+from pipeline.precision import fastest_products
 from pipeline.training import training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
@@ -67,16 +68,13 @@ def time_steps(
     with torch.inference_mode():
         for _ in range(rounds + 1):
             for (kind, count), seconds in turns.items():
-                start = time.perf_counter()
-                for batch in batches:
-                    training_step(
-                        examples.index_select(0, batch).mT,
-                        Y.index_select(1, batch),
-                        stacks[kind, count],
-                        LEARNING_RATE,
-                        **KINDS[kind],
-                    )
-                seconds.append((time.perf_counter() - start) / steps)
+                parameters = stacks[kind, count]
+                with fastest_products(parameters["W1"], examples[:batch_size].mT):
+                    start = time.perf_counter()
+                    for batch in batches:
+                        X_batch, Y_batch = examples.index_select(0, batch).mT, Y.index_select(1, batch)
+                        training_step(X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
+                    seconds.append((time.perf_counter() - start) / steps)
     return {
         kind: {str(count): statistics.median(turns[kind, count][1:]) for count in dict.fromkeys(networks)}
         for kind in KINDS

@@ -25,12 +25,13 @@ from pipeline.forward import (
     l2_penalty,
     number_of_layers,
 )
+from pipeline.precision import fastest_products
 
 if TYPE_CHECKING:
     from pipeline.forward import Array, Parameters
 
 COST_EVERY = 100  # training steps between two recorded costs (brief, section 3a)
-EVALUATION_BLOCK = 1000  # examples evaluated at once, few enough that their activations stay in cache
+EVALUATION_BLOCK = 2000  # examples evaluated at once, few enough that their activations stay in cache
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def train(
     examples = X.mT.contiguous()  # an example a row: a batch is a contiguous gather
     batches = _batches(len(examples), batch_size, max_steps, shuffle_seed)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), fastest_products(stack.parameters["W1"], examples[:batch_size].mT):
             for step, batch in enumerate(batches, start=1):
                 X_batch, Y_batch = examples.index_select(0, batch).mT, Y.index_select(1, batch)
                 if step % COST_EVERY == 0:

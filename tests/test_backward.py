@@ -25,7 +25,6 @@ import pipeline
 from pipeline import (
     L_model_backward,
     L_model_forward,
-    apply_batchnorm,
     batchnorm_backward,
     compute_cost,
     linear_activation_backward,
@@ -37,7 +36,7 @@ from pipeline import (
     softmax_backward,
     update_parameters,
 )
-from pipeline.forward import BATCHNORM_EPSILON, batch_statistics
+from pipeline.forward import BATCHNORM_EPSILON, batchnorm_forward
 
 each_combination = pytest.mark.parametrize(("use_batchnorm", "l2"), COMBINATIONS.values(), ids=COMBINATIONS.keys())
 
@@ -71,7 +70,7 @@ CALLS = {
     "relu_backward": lambda: (relu_backward, [normal(4, 7), normal(4, 7)]),
     "softmax_backward": lambda: (softmax_backward, [normal(4, 7), normal(4, 7)]),
     "batchnorm_backward": lambda: (
-        batchnorm_backward, [normal(4, 7), {"NA": normal(4, 7), "var": normal(4, 1) ** 2}]
+        batchnorm_backward, [normal(4, 7), {"NA": normal(4, 7), "inverse_std": normal(4, 1) ** 2}]
     ),
     "L_model_backward": lambda: (L_model_backward, network_arguments()),
     "L_model_backward with l2": lambda: (
@@ -182,26 +181,22 @@ def test_linear_activation_backward_names_an_unknown_activation():
 # batchnorm
 
 
-def batchnorm_cache(A):
-    return {"NA": apply_batchnorm(A), "var": batch_statistics(A)[1]}
-
-
 @each_replica_shape
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3], ids=["eps matters little", "eps rules", "eps vanishes"])
 def test_batchnorm_backward_equals_autograd_with_the_statistics_jacobian(replicas, scale):
     A, dNA = scale * normal(*replicas, 5, 7) + 2, normal(*replicas, 5, 7)
-    assert_close(batchnorm_backward(dNA, batchnorm_cache(A)), *autograd(batchnorm, [A], dNA))
+    assert_close(batchnorm_backward(dNA, batchnorm_forward(A)[1]), *autograd(batchnorm, [A], dNA))
 
 
 def test_batchnorm_backward_equals_torch():
     A, dNA = normal(5, 7), normal(5, 7)
     (theirs,) = autograd(lambda A: torch.nn.functional.batch_norm(A.T, None, None, training=True).T, [A], dNA)
-    assert_close(batchnorm_backward(dNA, batchnorm_cache(A)), theirs)
+    assert_close(batchnorm_backward(dNA, batchnorm_forward(A)[1]), theirs)
 
 
 def test_batchnorm_backward_of_a_constant_unit_equals_autograd_and_is_finite():
     A, dNA = torch.full((2, 7), 0.5, dtype=torch.float64), normal(2, 7)
-    dA = batchnorm_backward(dNA, batchnorm_cache(A))
+    dA = batchnorm_backward(dNA, batchnorm_forward(A)[1])
     assert dA.isfinite().all()
     assert_close(dA, *autograd(batchnorm, [A], dNA))
 
@@ -218,7 +213,7 @@ def test_scaling_a_units_weights_changes_nothing_but_what_eps_lets_through(scale
     for layer in (1, 2):
         radial = (parameters[f"W{layer}"] * grads[f"dW{layer}"]).sum(1, keepdim=True)
         radial += parameters[f"b{layer}"] * grads[f"db{layer}"]
-        NA, var = caches[layer - 1]["batchnorm_cache"].values()
+        NA, var = (caches[layer - 1]["batchnorm_cache"][name] for name in ("NA", "var"))
         leak = BATCHNORM_EPSILON / (var + BATCHNORM_EPSILON)
         assert_close(radial, leak * (grads[f"dA{layer}"] * NA).mean(1, keepdim=True), 1e-12)
         live = var > 0.01 * scale**2
