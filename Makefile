@@ -4,7 +4,7 @@ PYTHON ?= python3
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all install test plots readme lock clean
+.PHONY: all install test bench plots readme lock clean
 
 all: install
 	dvc repro
@@ -25,6 +25,14 @@ test: install
 	mypy
 	pytest
 
+# A training step beside peers; a few minutes, on a machine that has nothing else to do.
+bench: .venv/bench
+	python -m benchmarks.run
+
+.venv/bench: $(INSTALLED) benchmarks/requirements.lock
+	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
+	@touch $@
+
 plots: install
 	python -m tools.plots_template
 	dvc plots show
@@ -37,6 +45,8 @@ readme: install
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --quiet requirements.in --output-file requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --quiet --constraints requirements.lock benchmarks/requirements.in --output-file benchmarks/requirements.lock
 
 # Everything that the pipeline can make again, except the environment and DVC's cache.
 clean:

@@ -551,7 +551,7 @@ def test_the_order_of_batches_depends_on_the_shuffle_seed_alone():
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted(path for folder in ("pipeline", "stages") for path in (ROOT / folder).rglob("*.py"))
-ENGINE = {"forward": [], "backward": ["forward"], "training": ["backward", "forward"]}
+ENGINE = {"forward": [], "backward": ["forward"], "precision": [], "training": ["backward", "forward", "precision"]}
 FORBIDDEN_MODULES = ("torch.nn", "torch.optim", "torch.autograd", "torch.func")
 FORBIDDEN_NAMES = {"requires_grad", "requires_grad_", "enable_grad", "backward", "autograd", "optim"}
 

@@ -1,0 +1,209 @@
+"""Who is measured: each peer takes training steps of 784-20-7-5-10 on given batches.
+
+A peer is made once and then called with a ``(steps, batch_size)`` tensor of example indices, some thousand times;
+a step is gather, forward, backward and update in float32 by plain gradient descent.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import torch
+from sklearn.neural_network import MLPClassifier
+from torch import Tensor, nn
+
+from pipeline.forward import BATCHNORM_EPSILON, Parameters, initialize_parameters, number_of_layers
+from pipeline.precision import fastest_products
+from pipeline.training import training_step
+
+LEARNING_RATE = 0.009
+CLASSES = 10
+
+Steps = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Random images and labels, in the layouts that peers like best.
+
+    Attributes
+    ----------
+    rows : (examples, pixels) tensor
+    labels : (examples,) tensor
+    Y : (classes, examples) tensor
+        One-hot.
+    """
+
+    rows: Tensor
+    labels: Tensor
+    Y: Tensor
+
+    @staticmethod
+    def random(examples: int, pixels: int = 784) -> Data:
+        """Draw data of MNIST's shape; no time depends on the values."""
+        generator = torch.Generator().manual_seed(0)
+        labels = torch.randint(CLASSES, (examples,), generator=generator)
+        Y = nn.functional.one_hot(labels, CLASSES).T.float().contiguous()
+        return Data(torch.randn(examples, pixels, generator=generator), labels, Y)
+
+
+def stacked_parameters(layers: list[int], networks: int) -> Parameters:
+    """Initialise networks as one stack; a single one has no replica axis."""
+    starts = [initialize_parameters(layers, seed=seed) for seed in range(networks)]
+    if networks == 1:
+        return starts[0]
+    return {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
+
+
+def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
+    """Take this project's steps, by the functions that train."""
+    parameters = stacked_parameters(layers, networks)
+
+    def steps(batches: Tensor) -> None:
+        with torch.inference_mode(), fastest_products(parameters["W1"], data.rows[: batches.shape[1]].mT):
+            for batch in batches:
+                X, Y = data.rows.index_select(0, batch).mT, data.Y.index_select(1, batch)
+                training_step(X, Y, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
+
+    return steps
+
+
+def eager(data: Data, layers: list[int], use_batchnorm: bool) -> Steps:
+    """Take steps of ``torch.nn``, autograd and ``torch.optim.SGD``."""
+    model = torch_model(layers, use_batchnorm)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
+
+    def steps(batches: Tensor) -> None:
+        for batch in batches:
+            optimizer.zero_grad()
+            logits = model(data.rows.index_select(0, batch))
+            torch.autograd.backward(nn.functional.cross_entropy(logits, data.labels.index_select(0, batch)))
+            optimizer.step()
+
+    return steps
+
+
+def torch_model(layers: list[int], use_batchnorm: bool) -> nn.Sequential:
+    """Build the network of ``torch.nn`` modules, batch norm after the activation."""
+    modules: list[nn.Module] = []
+    for inputs, units in itertools.pairwise(layers[:-1]):
+        modules += [nn.Linear(inputs, units), nn.ReLU()]
+        modules += [nn.BatchNorm1d(units, affine=False)] * use_batchnorm
+    return nn.Sequential(*modules, nn.Linear(layers[-2], layers[-1]))
+
+
+def vmap_grad(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
+    """Take steps of ``torch.func.vmap(grad)`` over the networks."""
+    parameters = stacked_parameters(layers, networks)
+    L = number_of_layers(parameters)
+
+    def cost(parameters: Parameters, X: Tensor, labels: Tensor) -> Tensor:
+        A = X
+        for layer in range(1, L):
+            A = torch.relu(nn.functional.linear(A, parameters[f"W{layer}"], parameters[f"b{layer}"].squeeze(-1)))
+            if use_batchnorm:
+                centred = A - A.mean(0)
+                A = centred * torch.rsqrt(centred.square().mean(0) + BATCHNORM_EPSILON)
+        logits = nn.functional.linear(A, parameters[f"W{L}"], parameters[f"b{L}"].squeeze(-1))
+        return nn.functional.cross_entropy(logits, labels)
+
+    gradient = torch.func.vmap(torch.func.grad(cost), in_dims=(0, None, None))
+
+    def steps(batches: Tensor) -> None:
+        for batch in batches:
+            grads = gradient(parameters, data.rows.index_select(0, batch), data.labels.index_select(0, batch))
+            for name, value in parameters.items():
+                value.sub_(grads[name], alpha=LEARNING_RATE)
+
+    return steps
+
+
+def jax_scan(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
+    """Take steps of JAX: ``grad`` under ``vmap`` over the networks, all steps in one compiled ``scan``."""
+    rows, labels = jnp.asarray(data.rows.numpy()), jnp.asarray(data.labels.numpy())
+    starts = stacked_parameters(layers, max(networks, 2))
+    parameters = {name: jnp.asarray(value[:networks].numpy()) for name, value in starts.items()}
+    L = number_of_layers(starts)
+
+    def cost(parameters: Any, X: Any, labels: Any) -> Any:
+        A = X
+        for layer in range(1, L):
+            A = jax.nn.relu(A @ parameters[f"W{layer}"].T + parameters[f"b{layer}"][:, 0])
+            if use_batchnorm:
+                A = (A - A.mean(0)) * jax.lax.rsqrt(A.var(0) + BATCHNORM_EPSILON)
+        logits = A @ parameters[f"W{L}"].T + parameters[f"b{L}"][:, 0]
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean()
+
+    gradient = jax.vmap(jax.grad(cost), in_axes=(0, None, None))
+
+    def scan(parameters: Any, batches: Any, rows: Any, labels: Any) -> Any:
+        def step(parameters: Any, batch: Any) -> Any:
+            grads = gradient(parameters, rows[batch], labels[batch])
+            return jax.tree.map(lambda value, grad: value - LEARNING_RATE * grad, parameters, grads), None
+
+        return jax.lax.scan(step, parameters, batches)[0]
+
+    compiled = jax.jit(scan)
+
+    def steps(batches: Tensor) -> None:
+        nonlocal parameters
+        parameters = jax.block_until_ready(compiled(parameters, jnp.asarray(batches.numpy()), rows, labels))
+
+    return steps
+
+
+def scikit_learn(data: Data, layers: list[int]) -> Steps:
+    """Take steps of scikit-learn's ``MLPClassifier``, without momentum and without penalty."""
+    model: MLPClassifier | None = None
+
+    def steps(batches: Tensor) -> None:
+        nonlocal model
+        if model is None:
+            model = MLPClassifier(
+                hidden_layer_sizes=layers[1:-1],
+                solver="sgd",
+                momentum=0.0,
+                nesterovs_momentum=False,
+                alpha=0.0,
+                learning_rate_init=LEARNING_RATE,
+                batch_size=batches.shape[1],
+            )
+        chosen = batches.flatten()
+        rows, labels = data.rows.index_select(0, chosen), data.labels.index_select(0, chosen)
+        model.partial_fit(rows.numpy(), labels.numpy(), classes=range(CLASSES))
+
+    return steps
+
+
+def bare_products(layers: list[int], networks: int, batch_size: int) -> Steps:
+    """Multiply the matrices of a step into buffers that are there, and do nothing else."""
+    X = torch.randn(batch_size, layers[0]).mT
+    pairs = []
+    for layer, (inputs, units) in enumerate(itertools.pairwise(layers)):
+        W, dZ = torch.randn(networks, units, inputs), torch.randn(networks, units, batch_size)
+        if layer == 0:
+            folded, dZ_folded = W.view(-1, inputs), dZ.view(-1, batch_size)
+            pairs += [(folded, X), (dZ_folded, X.mT)]
+        else:
+            A = torch.randn(networks, inputs, batch_size)
+            pairs += [(W, A), (dZ, A.mT), (W.mT, dZ)]
+    buffers = [left @ right for left, right in pairs]
+
+    def steps(batches: Tensor) -> None:
+        with torch.inference_mode(), fastest_products(*pairs[0]):
+            for _ in batches:
+                for (left, right), out in zip(pairs, buffers, strict=True):
+                    torch.matmul(left, right, out=out)
+
+    return steps
+
+
+def product_operations(layers: list[int], batch_size: int) -> int:
+    """Count the additions and multiplications of one network's products in one step."""
+    forward = sum(inputs * units for inputs, units in itertools.pairwise(layers))
+    return 2 * batch_size * (3 * forward - layers[0] * layers[1])

@@ -1,0 +1,152 @@
+"""Measure a training step of one network beside peers; print a table, write JSON and a plot.
+
+``python -m benchmarks.run`` writes ``benchmarks/results.json`` and ``benchmarks/cost.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from benchmarks import peers, plot
+from benchmarks.measure import best_product_rate, in_turns
+from pipeline import artifacts
+
+LAYERS = [784, 20, 7, 5, 10]
+BATCH_SIZES = (64, 256, 512)
+STACKS = (1, 16, 32)
+REPLICAS = (1, 2, 4, 8, 16, 32, 64, 128)
+BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
+WIDTHS = (20, 50, 100, 200, 500, 1000, 2000)
+EXAMPLES = 48_000
+FOLDER = Path(__file__).parent
+
+
+def main() -> None:
+    """Run everything; a few minutes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each; the median counts")
+    parser.add_argument("--seconds", type=float, default=0.1, help="length of a turn, about")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    data = peers.Data.random(EXAMPLES)
+    with threadpool_limits(options.threads):
+        rates = best_product_rate(options.rounds)
+        table = {
+            f"batch {batch_size}{', batch norm' * use_batchnorm}": compare(data, batch_size, use_batchnorm, options)
+            for use_batchnorm in (False, True)
+            for batch_size in BATCH_SIZES
+        }
+        costs = {
+            "replicas": {n: cost(data, LAYERS, n, 512, options) for n in REPLICAS},
+            "batch": {batch_size: cost(data, LAYERS, 16, batch_size, options) for batch_size in BATCHES},
+            "width": {units: cost(data, [784, units, *LAYERS[2:]], 4, 512, options) for units in WIDTHS},
+        }
+    shares = {
+        name: {
+            column: peers.product_operations(LAYERS, _batch_size(name)) / microseconds / 1e3 / max(rates.values())
+            for column, microseconds in row.items()
+            if column.startswith(("engine", "products"))
+        }
+        for name, row in table.items()
+    }
+    results = {
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "versions": {"Python": platform.python_version(), "torch": torch.__version__, "JAX": version("jax")},
+        "gflops_of_a_large_product": rates,
+        "microseconds_a_step_of_one_network": table,
+        "share_of_the_best_rate": shares,
+        "microseconds_by": costs,
+    }
+    artifacts.write_json(FOLDER / "results.json", _rounded(results))
+    artifacts.write_bytes(FOLDER / "cost.png", plot.costs(costs))
+    print_table(table, shares, rates)
+
+
+def compare(data: peers.Data, batch_size: int, use_batchnorm: bool, options: argparse.Namespace) -> dict[str, float]:
+    """Return every peer's microseconds a step of one network, all measured in turns."""
+    setting = (data, LAYERS)
+    entrants: dict[str, tuple[int, peers.Steps]] = {
+        **{f"engine x{n}": (n, peers.engine(*setting, n, use_batchnorm)) for n in STACKS},
+        "eager autograd": (1, peers.eager(*setting, use_batchnorm)),
+        "vmap(grad) x16": (16, peers.vmap_grad(*setting, 16, use_batchnorm)),
+        **{f"JAX x{n}": (n, peers.jax_scan(*setting, n, use_batchnorm)) for n in STACKS},
+        **{f"products x{n}": (n, peers.bare_products(LAYERS, n, batch_size)) for n in STACKS},
+    }
+    if not use_batchnorm:  # scikit-learn has none
+        entrants["scikit-learn"] = (1, peers.scikit_learn(*setting))
+    return _microseconds(entrants, batch_size, options)
+
+
+def cost(
+    data: peers.Data, layers: list[int], networks: int, batch_size: int, options: argparse.Namespace
+) -> dict[str, float]:
+    """Return the engine's and JAX's microseconds a step of one network, and those of the bare products."""
+    entrants = {
+        "engine": (networks, peers.engine(data, layers, networks, False)),
+        "JAX": (networks, peers.jax_scan(data, layers, networks, False)),
+        "products": (networks, peers.bare_products(layers, networks, batch_size)),
+    }
+    return _microseconds(entrants, batch_size, options)
+
+
+def _microseconds(
+    entrants: Mapping[str, tuple[int, peers.Steps]], batch_size: int, options: argparse.Namespace
+) -> dict[str, float]:
+    generator = torch.Generator().manual_seed(0)
+    turns: dict[str, Callable[[], object]] = {}
+    steps = {}
+    for name, (_, take) in entrants.items():
+        trial = torch.randint(EXAMPLES, (4, batch_size), generator=generator)
+        take(trial)  # compiles, where something compiles
+        seconds = in_turns({name: partial(take, trial)}, rounds=1)[name] / len(trial)
+        steps[name] = max(2, round(options.seconds / seconds))
+        batches = torch.randint(EXAMPLES, (steps[name], batch_size), generator=generator)
+        turns[name] = partial(take, batches)
+    medians = in_turns(turns, options.rounds)
+    return {name: 1e6 * medians[name] / steps[name] / networks for name, (networks, _) in entrants.items()}
+
+
+def print_table(
+    table: Mapping[str, Mapping[str, float]], shares: Mapping[str, Mapping[str, float]], rates: Mapping[str, float]
+) -> None:
+    """Print the medians, a peer a line, and the ratios that matter."""
+    columns = list(table)
+    width = max(map(len, columns)) + 2
+    print("\nMicroseconds a training step of one network")
+    print(" " * 22 + "".join(f"{column:>{width}}" for column in columns))
+    for name in next(iter(table.values())):
+        cells = [f"{row[name]:.0f}" if name in row else "-" for row in table.values()]
+        print(f"{name:22}" + "".join(f"{cell:>{width}}" for cell in cells))
+    for label, ours, theirs in (
+        ("x16 / JAX x16", "engine x16", "JAX x16"),
+        ("x16 / eager", "engine x16", "eager autograd"),
+        ("x1 / eager", "engine x1", "eager autograd"),
+    ):
+        print(f"{label:22}" + "".join(f"{row[ours] / row[theirs]:>{width}.2f}" for row in table.values()))
+    print(f"{'x32, % of best rate':22}" + "".join(f"{100 * shares[c]['engine x32']:>{width}.0f}" for c in columns))
+    print(f"Large float32 product: {', '.join(f'{name} {rate:.0f}' for name, rate in rates.items())} GFLOP/s")
+
+
+def _batch_size(row: str) -> int:
+    return int(row.removeprefix("batch ").split(",")[0])
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _rounded(each) for key, each in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()
