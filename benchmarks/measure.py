@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-PAUSE = 0.05  # seconds before a turn: libraries' idle threads spin for a while, and would slow whoever comes next
 MATRIX = 2048  # rows and columns of the product whose rate stands for the machine's best
 
 
@@ -18,7 +17,7 @@ def in_turns(turns: Mapping[str, Callable[[], object]], rounds: int) -> dict[str
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(rounds + 1):
         for name, turn in turns.items():
-            time.sleep(PAUSE)
+            turn()  # not timed: meanwhile the threads of whoever came before stop spinning
             start = time.perf_counter()
             turn()
             seconds[name].append(time.perf_counter() - start)

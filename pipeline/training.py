@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.forward import Array, Parameters
 
 COST_EVERY = 100  # training steps between two recorded costs (brief, section 3a)
-EVALUATION_BLOCK = 2000  # examples evaluated at once, few enough that their activations stay in cache
+EVALUATION_BLOCK = 1000  # examples evaluated at once, few enough that their activations stay in cache
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ def train(
     Parameters
     ----------
     X : (n_0, examples)
+        Training runs on its device; what is returned is on the CPU.
     Y : (n_L, examples)
         One-hot labels.
     layers_dims : sequence of int
@@ -179,9 +180,9 @@ def train(
         patience=patience,
     )
     report = _print_costs if progress is True else progress or None
-    stack = _Stack([_start(layers_dims, seed, X.dtype, use_batchnorm) for seed in seeds], lambdas)
+    stack = _Stack([_start(layers_dims, seed, X.dtype, use_batchnorm) for seed in seeds], lambdas, X.device)
     examples = X.mT.contiguous()  # an example a row: a batch is a contiguous gather
-    batches = _batches(len(examples), batch_size, max_steps, shuffle_seed)
+    batches = _batches(len(examples), batch_size, max_steps, shuffle_seed, X.device)
     try:
         with torch.inference_mode(), fastest_products(stack.parameters["W1"], examples[:batch_size].mT):
             for step, batch in enumerate(batches, start=1):
@@ -209,9 +210,9 @@ def train(
                     report(stack.snapshot())
                 if not len(stack.live):
                     break
-        stack.stop(torch.ones(len(stack.live), dtype=torch.bool), "cap reached")
+        stack.stop(torch.ones_like(stack.live, dtype=torch.bool), "cap reached")
     except KeyboardInterrupt:
-        stack.stop(torch.ones(len(stack.live), dtype=torch.bool), "interrupted")
+        stack.stop(torch.ones_like(stack.live, dtype=torch.bool), "interrupted")
     return stack.result(list(seeds), lambdas, epochs_per_step=batch_size / len(examples))
 
 
@@ -394,17 +395,20 @@ Predict = predict
 class _Stack:
     """The networks that are still training, and what is known of all of them."""
 
-    def __init__(self, replicas: Sequence[Parameters], lambdas: list[float]) -> None:
+    def __init__(self, replicas: Sequence[Parameters], lambdas: list[float], device: torch.device) -> None:
         count = len(replicas)
-        self.parameters = {name: torch.stack([replica[name] for replica in replicas]) for name in replicas[0]}
+        self.device = device
+        self.parameters = {
+            name: torch.stack([replica[name] for replica in replicas]).to(device) for name in replicas[0]
+        }
         one_for_all = len(set(lambdas)) == 1
-        self.l2 = lambdas[0] if one_for_all else torch.tensor(lambdas, dtype=self.parameters["W1"].dtype)
-        self.live = torch.arange(count)
+        self.l2 = lambdas[0] if one_for_all else self.parameters["W1"].new_tensor(lambdas)
+        self.live = torch.arange(count, device=device)
         self.step = 0
         self.best = {name: stacked.clone() for name, stacked in self.parameters.items()}
-        self.best_cost = torch.full((count,), math.inf, dtype=torch.float64)
-        self.best_step = torch.zeros(count, dtype=torch.int64)
-        self.steps = torch.zeros(count, dtype=torch.int64)
+        self.best_cost = torch.full((count,), math.inf, dtype=torch.float64, device=device)
+        self.best_step = torch.zeros(count, dtype=torch.int64, device=device)
+        self.steps = torch.zeros(count, dtype=torch.int64, device=device)
         self.stop_reason = [""] * count
         self.cost_steps: list[int] = []
         self.costs: list[Tensor] = []
@@ -427,7 +431,7 @@ class _Stack:
 
     def keep_finite(self, costs: Tensor) -> None:
         """Keep copies of every network whose cost is finite, and drop the others."""
-        self._keep(costs, torch.ones(len(costs), dtype=torch.bool))
+        self._keep(costs, torch.ones_like(costs, dtype=torch.bool))
 
     def stop(self, which: Tensor, reason: str) -> None:
         """Let the networks of the mask ``which`` leave the stack."""
@@ -453,7 +457,7 @@ class _Stack:
     def result(self, seeds: list[int], lambdas: list[float], epochs_per_step: float) -> TrainingResult:
         steps = self.steps.tolist()
         return TrainingResult(
-            parameters={name: stacked.clone() for name, stacked in self.best.items()},
+            parameters={name: stacked.cpu().clone() for name, stacked in self.best.items()},
             seeds=seeds,
             l2=lambdas,
             cost_steps=self.cost_steps,
@@ -483,10 +487,11 @@ class _Stack:
         self.stop(~finite, "diverged")
 
     def _of_all(self, values: Tensor) -> Tensor:
-        return torch.full((len(self.steps),), math.nan, dtype=torch.float64).index_copy(0, self.live, values.double())
+        missing = torch.full((len(self.steps),), math.nan, dtype=torch.float64, device=self.device)
+        return missing.index_copy(0, self.live, values.double())
 
     def _rows(self, records: list[Tensor]) -> Tensor:
-        return torch.stack(records).clone() if records else torch.empty(0, len(self.steps), dtype=torch.float64)
+        return torch.stack(records).cpu().clone() if records else torch.empty(0, len(self.steps), dtype=torch.float64)
 
 
 def _start(layers_dims: Sequence[int], seed: int, dtype: torch.dtype, use_batchnorm: bool) -> Parameters:
@@ -499,13 +504,13 @@ def _start(layers_dims: Sequence[int], seed: int, dtype: torch.dtype, use_batchn
     return parameters
 
 
-def _batches(examples: int, batch_size: int, steps: int, seed: int) -> Iterator[Tensor]:
-    """Cut an endless stream of shuffled epochs into full batches of indices."""
+def _batches(examples: int, batch_size: int, steps: int, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """Cut an endless stream of shuffled epochs into full batches of indices; the same on every device."""
     generator = torch.Generator().manual_seed(seed)
-    stream = torch.empty(0, dtype=torch.int64)
+    stream = torch.empty(0, dtype=torch.int64, device=device)
     for _ in range(steps):
         if len(stream) < batch_size:
-            stream = torch.cat([stream, torch.randperm(examples, generator=generator)])
+            stream = torch.cat([stream, torch.randperm(examples, generator=generator).to(device)])
         yield stream[:batch_size]
         stream = stream[batch_size:]
 

@@ -184,5 +184,5 @@ class TorchTwin:
 
 def batches_of(X, Y, batch_size, steps, shuffle_seed=0):
     """The batches that ``train`` draws."""
-    for batch in _batches(X.shape[1], batch_size, steps, shuffle_seed):
+    for batch in _batches(X.shape[1], batch_size, steps, shuffle_seed, X.device):
         yield X[:, batch], Y[:, batch]

@@ -20,6 +20,7 @@ from reference import (
     random_parameters,
     replica,
 )
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from pipeline import (
     L_layer_model,
@@ -34,13 +35,14 @@ from pipeline import (
     training,
     update_parameters,
 )
-from pipeline.training import _batches, evaluate
+from pipeline.training import _batches, evaluate, training_step
 
 X, Y = blobs(40, noise=1.5)
 VALIDATION = blobs(300, noise=1.5, seed=1)
 SEEDS = [0, 1, 2, 3]
 HUGE = 1e6  # with this lambda a network diverges within ten steps
 LEARNING_RATE = 0.1
+CPU = torch.device("cpu")
 
 each_combination = pytest.mark.parametrize(("use_batchnorm", "l2"), COMBINATIONS.values(), ids=COMBINATIONS.keys())
 with_and_without_batchnorm = pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
@@ -531,7 +533,7 @@ def test_model_names_a_bad_argument(dims, rate, steps, batch_size, message):
 
 @pytest.mark.parametrize(("examples", "batch_size"), [(40, 10), (37, 10), (10, 10), (7, 5), (5, 1)])
 def test_every_epoch_sees_each_example_once_in_full_batches(examples, batch_size):
-    batches = list(_batches(examples, batch_size, 3 * examples, seed=4))
+    batches = list(_batches(examples, batch_size, 3 * examples, seed=4, device=CPU))
     assert [len(batch) for batch in batches] == [batch_size] * (3 * examples)
     epochs = torch.cat(batches)[: 3 * examples].reshape(3, examples)
     for epoch in epochs:
@@ -540,7 +542,7 @@ def test_every_epoch_sees_each_example_once_in_full_batches(examples, batch_size
 
 
 def test_the_order_of_batches_depends_on_the_shuffle_seed_alone():
-    first, again, other = (torch.cat(list(_batches(40, 10, 8, seed))) for seed in (4, 4, 5))
+    first, again, other = (torch.cat(list(_batches(40, 10, 8, seed, CPU))) for seed in (4, 4, 5))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first[:40], torch.arange(40))
@@ -551,6 +553,31 @@ def test_the_order_of_batches_depends_on_the_shuffle_seed_alone():
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted(path for folder in ("pipeline", "stages") for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
+@pytest.mark.parametrize("l2", [0.0, 0.01, "each its own"])
+def test_a_step_stays_on_its_device_and_never_waits_for_it(use_batchnorm, l2):
+    """A fake GPU refuses to mix devices, and to give a value to the host."""
+    with FakeTensorMode():
+        parameters = {
+            name: torch.empty(16, *value.shape, device="cuda") for name, value in initialize_parameters(DIMS).items()
+        }
+        X, Y = torch.empty(DIMS[0], 12, device="cuda"), torch.empty(DIMS[-1], 12, device="cuda")
+        lambdas = torch.empty(16, device="cuda") if l2 == "each its own" else l2
+        AL = training_step(X, Y, parameters, 0.1, use_batchnorm=use_batchnorm, l2=lambdas)
+        assert {each.device.type for each in (AL, *parameters.values())} == {"cuda"}
+
+
+def test_a_fake_gpu_refuses_what_it_should():
+    with FakeTensorMode():
+        on_gpu = torch.empty(3, device="cuda")
+        with pytest.raises(DataDependentOutputException):
+            on_gpu.sum().item()
+        with pytest.raises(RuntimeError, match="device"):
+            on_gpu + torch.empty(3)
+
+
 ENGINE = {"forward": [], "backward": ["forward"], "precision": [], "training": ["backward", "forward", "precision"]}
 FORBIDDEN_MODULES = ("torch.nn", "torch.optim", "torch.autograd", "torch.func")
 FORBIDDEN_NAMES = {"requires_grad", "requires_grad_", "enable_grad", "backward", "autograd", "optim"}
