@@ -23,7 +23,7 @@ test: install
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	pytest --numprocesses 2
 
 # A training step beside peers; a few minutes, on a machine that has nothing else to do.
 bench: .venv/bench
