@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from stages import lifetime  # noqa: F401
+
+# isort: split
 import sys
 from collections.abc import Callable
 from pathlib import Path
