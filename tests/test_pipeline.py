@@ -332,7 +332,7 @@ def test_offline_without_a_fallback_the_stage_fails_and_lists_what_was_tried(off
 
 
 LEFT_OUT = shutil.ignore_patterns(
-    ".venv", ".git", ".*_cache", "__pycache__", "cache", "tmp", "data", "models", "results", "metrics", "plots",
+    ".venv", ".git", ".*_cache", "__pycache__", "cache", "config.local", "tmp", "data", "models", "results", "metrics", "plots",
     "tests", "benchmarks", "docs", "dvc.lock", "report.docx", "requirements.*",
 )  # fmt: skip
 
@@ -382,10 +382,9 @@ def existing(*names):
     return sorted(name for name in names if name.partition("@")[0] in STAGES)
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """A clone in which the whole pipeline has run once."""
-    clone = Clone(tmp_path_factory.mktemp("pipeline"))
+def finished_clone(folder):
+    """Run the whole pipeline once in a clone."""
+    clone = Clone(folder)
     ran = clone.repro()
     arms = [f"train@{arm}" for arm in PARAMS["arms"]]
     assert ran == sorted({*STAGES} - {"train"} | {*arms})
