@@ -15,6 +15,7 @@ from pipeline import artifacts, preprocessing
 from pipeline.params import Params, ParamsError, load_params
 
 PARAMS = Path("params.yaml")
+CHECKED = Path("data/checked.json")
 SOURCE = Path("data/source")
 SPLIT = Path("data/split")
 MODELS = Path("models")

@@ -332,8 +332,8 @@ def test_offline_without_a_fallback_the_stage_fails_and_lists_what_was_tried(off
 
 
 LEFT_OUT = shutil.ignore_patterns(
-    ".venv", ".git", ".*_cache", "__pycache__", "cache", "config.local", "tmp", "data", "models", "results", "metrics", "plots",
-    "tests", "benchmarks", "docs", "dvc.lock", "report.docx", "requirements.*",
+    ".venv", ".git", ".*_cache", "__pycache__", "cache", "config.local", "tmp",
+    "data", "models", "results", "metrics", "plots", "tests", "benchmarks", "docs", "dvc.lock", "report.docx", "requirements.*",
 )  # fmt: skip
 
 
@@ -425,7 +425,7 @@ def test_a_second_run_runs_nothing(clone):
 def test_one_arms_lambda_reruns_that_arm_alone_and_changing_back_runs_nothing(clone):
     before = clone.contents()
     with clone.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.5}})):
-        assert clone.repro() == existing("train@l2", "evaluate", "report")
+        assert clone.repro() == existing("check", "train@l2", "evaluate", "report")
         assert clone.contents() != before
     assert clone.repro() == []
     assert clone.contents() == before
@@ -443,7 +443,7 @@ def test_a_comment_in_the_report_reruns_the_report_alone(clone):
 def test_a_fourth_arm_is_four_lines_and_no_code(clone):
     arm = {"title": "Batch norm and L2", "use_batchnorm": True, "l2": 0.01}
     with clone.edited("params.yaml", small_params(arms={"batchnorm_l2": arm})):
-        assert clone.repro("evaluate") == ["evaluate", "train@batchnorm_l2"]
+        assert clone.repro("evaluate") == ["check", "evaluate", "train@batchnorm_l2"]
     metrics = json.loads((clone.folder / "metrics" / "evaluation.json").read_text())
     assert list(metrics) == ["dataset", *PARAMS["arms"], "batchnorm_l2"]
     for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
