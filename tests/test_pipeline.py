@@ -333,7 +333,8 @@ def test_offline_without_a_fallback_the_stage_fails_and_lists_what_was_tried(off
 
 LEFT_OUT = shutil.ignore_patterns(
     ".venv", ".git", ".*_cache", "__pycache__", "cache", "config.local", "tmp",
-    "data", "models", "results", "metrics", "plots", "tests", "benchmarks", "docs", "dvc.lock", "report.docx", "requirements.*",
+    "data", "models", "results", "metrics", "plots", "tests", "benchmarks", "docs",
+    "dvc.lock", "report.docx", "requirements.*",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import importlib
 import os
 import shutil
 import signal
@@ -123,35 +124,37 @@ class Repro:
         return status, self.output()
 
 
-def run_stage(folder, module, name, *, before=lambda: None):
-    """Run a stage's main in a fork of this process, after ``before``; return its exit status and what it said.
+def run_stage(folder, name, *, before=lambda: None):
+    """Run a stage in a fork of this process, after ``before``; return its exit status and what it said.
 
     A stage started from nothing would import torch for seconds.
     """
-    with tempfile.TemporaryFile() as said:
-        sys.stdout.flush()
-        child = os.fork()
-        if not child:
-            status = 70
-            try:
-                os.chdir(folder)
-                os.dup2(said.fileno(), 1)
-                os.dup2(said.fileno(), 2)
-                sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-                before()
-                arguments = name.split("@")[1:]
-                stages.run(lambda params: module.main(params, *arguments), name)
-                status = 0
-            except SystemExit as exit:
-                if isinstance(exit.code, str):
-                    print(exit.code, file=sys.stderr)
-                status = exit.code if isinstance(exit.code, int) else 1
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(status)
-        _, status = os.waitpid(child, 0)
-        said.seek(0)
-        return os.waitstatus_to_exitcode(status), said.read().decode()
+    module, *arguments = name.split("@")
+    main = importlib.import_module(f"stages.{module}").main
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        status = 70
+        try:
+            os.chdir(folder)
+            os.dup2(writer, 1)
+            os.dup2(writer, 2)
+            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+            before()
+            stages.run(lambda params: main(params, *arguments), name)
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+            print(end.code, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        output = said.read()
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), output
