@@ -57,13 +57,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, str | int | float]]) -> None:
-    """Write a CSV table whose columns are the keys of its first row; a table without rows is refused."""
-    if not rows:
-        raise ValueError(f"{path} would be a table without rows")
+    """Write a CSV table whose columns are the keys of its first row; a table without rows is an empty file."""
     text = io.StringIO()
-    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    if rows:
+        table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
     write_bytes(path, text.getvalue().encode())
 
 
