@@ -391,8 +391,11 @@ def _weights(document: Document, study: Study, arm: str) -> None:
 def _path(document: Document, study: Study, chosen: float) -> None:
     rows = tables.l2_path_rows(study.path)
     seeds = len(study.params.l2_path.seeds)
-    best = min(rows, key=lambda row: float(row["validation_cost"]))
     document.heading("The choice of lambda", level=2)
+    if not rows:
+        document.paragraph("Every network of the path diverged: it chooses no lambda.")
+        return
+    best = min(rows, key=lambda row: float(row["validation_cost"]))
     verdict = (
         f"which is the one that `params.yaml` uses, lambda = {chosen:g}"
         if math.isclose(float(best["l2"]), chosen)
