@@ -4,7 +4,7 @@ PYTHON ?= python3
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all install test plots readme lock clean
+.PHONY: all install test faults plots readme lock clean
 
 all: install
 	dvc repro
@@ -24,6 +24,10 @@ test: install
 	ruff format --check .
 	mypy
 	pytest
+
+# What `make test` leaves out for its length: a run killed at 20 random moments and brought to its end each time.
+faults: install
+	pytest tests/faults -m "long or not long"
 
 plots: install
 	python -m tools.plots_template
