@@ -4,7 +4,7 @@ PYTHON ?= python3
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all install test faults bench plots readme lock clean
+.PHONY: all install test faults gradcheck bench plots readme lock clean
 
 all: install
 	dvc repro
@@ -24,6 +24,10 @@ test: install
 	ruff format --check .
 	mypy
 	pytest --numprocesses 2
+
+# Every gradient beside autograd and central differences, tensor by tensor.
+gradcheck: install
+	python -m tools.gradcheck
 
 # A training step beside peers; a few minutes, on a machine that has nothing else to do.
 bench: .venv/bench
