@@ -40,7 +40,7 @@ QUANTITIES = {
     "equal_steps_cost": Quantity("validation cost at equal steps", "nats", 4, "worse", "better"),
     "steps": Quantity("training steps until the stop", "steps", 0, "more", "fewer"),
     "half_cost_steps": Quantity("steps until the cost is half that of guessing", "steps", 0, "later", "sooner"),
-    "dead_units": Quantity("dead units of a network", "units", 2, "more", "fewer"),
+    "dead_units": Quantity("dead units", "units a network", 2, "more", "fewer"),
 }
 SECONDS = Quantity("time to stop", "s", 1, "longer", "shorter")  # measured apart, so that only the report has it
 

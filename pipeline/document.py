@@ -53,7 +53,7 @@ class Document:
         self._sections = [0, 0]
         self._contents: Any = None
         self._bookmarks = 0
-        self._targets: dict[str, str] = {}
+        self._targets: dict[str, tuple[str, str]] = {}  # bookmark and text by name
         self._references: list[tuple[str, Any, Any]] = []
         self._drop_template_parts()
         self._lay_out()
@@ -73,8 +73,7 @@ class Document:
         self._headings.append((level, f"{number}  {text}", bookmark))
         self._bookmark(bookmark, paragraph.runs)
         if name:
-            self._bookmark(f"_Ref_{name}", paragraph.runs)
-            self._targets[name] = number
+            self._name(name, number, paragraph.runs)
 
     def paragraph(self, text: str, *, style: str = "Normal") -> None:
         """Add a paragraph."""
@@ -168,9 +167,16 @@ class Document:
         paragraph.add_run(f"{kind} ")
         _add_field(paragraph, f"SEQ {kind} \\* ARABIC", str(self._counts[kind]))
         if name:
-            self._bookmark(f"_Ref_{name}", paragraph.runs)
-            self._targets[name] = f"{kind} {self._counts[kind]}"
+            self._name(name, f"{kind} {self._counts[kind]}", paragraph.runs)
         self._add_marked(paragraph, f". {text}")
+
+    def _name(self, name: str, text: str, runs: Sequence[Any]) -> None:
+        """Let texts refer to some runs of a paragraph by a name."""
+        if name in self._targets:
+            raise ValueError(f"two things are named {name}")
+        bookmark = f"_Ref{len(self._targets):06d}"
+        self._bookmark(bookmark, runs)
+        self._targets[name] = bookmark, text
 
     def _bookmark(self, name: str, runs: Sequence[Any]) -> None:
         """Put a bookmark around some runs of a paragraph."""
@@ -201,9 +207,10 @@ class Document:
         for name, instruction, result in self._references:
             if name not in self._targets:
                 raise ValueError(f"the text refers to [[{name}]], and nothing has that name")
-            switch = "\\r " if self._targets[name][0].isdigit() else ""  # of a heading the number, not the text
-            instruction.text = f" REF _Ref_{name} {switch}\\h "
-            result.text = self._targets[name]
+            bookmark, text = self._targets[name]
+            switch = "\\r " if text[0].isdigit() else ""  # of a heading the number, not the text
+            instruction.text = f" REF {bookmark} {switch}\\h "
+            result.text = text
         self._references = []
 
     def _drop_template_parts(self) -> None:

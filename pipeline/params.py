@@ -14,9 +14,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Lambda = Annotated[float, Field(ge=0)]
 
 
-def _not_the_data_set(name: str) -> str:
-    if name == "dataset":
-        raise ValueError("must not be 'dataset', which metrics call the data set")
+def _not_the_study(name: str) -> str:
+    if name == "study":
+        raise ValueError("must not be 'study', whose file of metrics compares the arms")
     return name
 
 
@@ -26,7 +26,7 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
-ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_the_data_set)]
+ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_the_study)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 

@@ -81,6 +81,19 @@ def comparison_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Rows
     ]
 
 
+def results_table(results: Results, evaluations: Evaluations, titles: Mapping[str, str]) -> str:
+    """Set the results of all arms as text for a terminal: headline model, all networks, steps."""
+    rows = [["", "headline", "mean", "sd", "lowest", "highest", "steps"]]
+    for arm, title in titles.items():
+        test, k = summarise(evaluations[arm].accuracies["test"]), evaluations[arm].headline
+        accuracies = (evaluations[arm].accuracies["test"][k].item(), test.mean, test.sd, test.lowest, test.highest)
+        rows.append([title, *(f"{value:.2f}" for value in accuracies), f"{results[arm].steps[k]:,}"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
+    )
+
+
 def curve_rows(results: Results) -> Rows:
     """Tabulate training cost and validation cost against steps, median and quartiles over the seeds."""
     rows: Rows = []
