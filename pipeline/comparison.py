@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pipeline.diagnosis import dead_units, first_step_below, guessing_cost
@@ -63,7 +65,7 @@ def compare_arms(
     """
     steps = torch.minimum(torch.tensor(result.steps), torch.tensor(reference.steps))
     half = guessing_cost(reference_evaluation) / 2
-    pairs = {
+    pairs: dict[str, Sequence[ArrayLike]] = {
         "test_accuracy": (evaluation.accuracies["test"], reference_evaluation.accuracies["test"]),
         "validation_cost": (evaluation.costs["validation"], reference_evaluation.costs["validation"]),
         "equal_steps_accuracy": _at("validation_accuracies", steps, result, reference),
@@ -75,7 +77,7 @@ def compare_arms(
             dead_units(reference_evaluation, len(reference.seeds)),
         ),
     }
-    return {name: compare(*pair) for name, pair in pairs.items()}
+    return {name: compare(ours, theirs) for name, (ours, theirs) in pairs.items()}
 
 
 def _at(curve: str, steps: Tensor, *results: TrainingResult) -> list[Tensor]:

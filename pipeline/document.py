@@ -75,9 +75,11 @@ class Document:
         if name:
             self._name(name, number, paragraph.runs)
 
-    def paragraph(self, text: str, *, style: str = "Normal") -> None:
-        """Add a paragraph."""
-        self._add_marked(self._docx.add_paragraph(style=style), text)
+    def paragraph(self, text: str, *, style: str = "Normal", keep_with_next: bool = False) -> None:
+        """Add a paragraph, on the page of what follows it if need be."""
+        paragraph = self._docx.add_paragraph(style=style)
+        self._add_marked(paragraph, text)
+        paragraph.paragraph_format.keep_with_next = keep_with_next or None
 
     def bullets(self, texts: Sequence[str]) -> None:
         """Add a bulleted list."""
@@ -131,7 +133,7 @@ class Document:
             for cell, text, width, tab in zip(table.add_row().cells, row, widths, tabs, strict=True):
                 cell.width = Cm(width)
                 paragraph = cell.paragraphs[0]
-                self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text)
+                self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text or " ")
                 _set_tightly(paragraph, size, keep_with_next=index < (len(rows) if len(rows) < LONG_TABLE else 3))
                 if tab and index:  # a word processor aligns a cell's number at a decimal tab stop by itself
                     paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
@@ -259,7 +261,7 @@ class Document:
         numbering = self._docx.part.numbering_part.element
         levels = "".join(
             f'<w:lvl w:ilvl="{level}"><w:start w:val="1"/><w:numFmt w:val="decimal"/>'
-            f'<w:pStyle w:val="Heading{level + 1}"/><w:suff w:val="space"/><w:lvlText w:val="{text} "/>'
+            f'<w:pStyle w:val="Heading{level + 1}"/><w:suff w:val="space"/><w:lvlText w:val="{text}"/>'
             '<w:lvlJc w:val="left"/><w:pPr><w:ind w:left="0" w:firstLine="0"/></w:pPr></w:lvl>'
             for level, text in enumerate(("%1", "%1.%2"))
         )

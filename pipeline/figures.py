@@ -113,7 +113,7 @@ def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequ
     """Draw the headline model's cost at every 100th step, and its confusion matrix on the test set."""
     k = evaluation.headline
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.1))
+        figure = Figure(figsize=(WIDTH, 2.65))
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.05])
         costs = (result.costs + result.penalties)[:, k].numpy()
         left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label="training, batch of the step")
@@ -166,7 +166,7 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
     with mpl.rc_context(GRIDLESS):
         units = next(iter(parameters.values()))["W1"].shape[0]
         shown = min(units, 10)
-        figure = Figure(figsize=(WIDTH, 0.95 * len(titles)))
+        figure = Figure(figsize=(WIDTH, 0.72 * len(titles)))
         axes = figure.subplots(len(titles), shown, squeeze=False)
         limit = max(float(parameters[arm]["W1"].abs().quantile(0.995)) for arm in titles)
         for row, (arm, title) in zip(axes, titles.items(), strict=True):
@@ -187,7 +187,7 @@ def weight_histograms(weights: Rows, norms: Mapping[str, Mapping[str, float]], t
     """Draw the distribution of all seeds' weights, a layer a panel, and below it the layers' norms."""
     with mpl.rc_context(STYLE):
         layers = list(dict.fromkeys(str(row["layer"]) for row in weights))
-        figure = Figure(figsize=(WIDTH, 3.6))
+        figure = Figure(figsize=(WIDTH, 3.2))
         panels = figure.subplots(2, len(layers), squeeze=False, height_ratios=[1.5, 1], sharey="row")
         for (above, below), layer in zip(panels.T, layers, strict=True):
             for column, arm in enumerate(titles):
@@ -210,7 +210,7 @@ def weight_histograms(weights: Rows, norms: Mapping[str, Mapping[str, float]], t
             below.margins(x=0.35)
             below.set_yticks([])
             below.grid(visible=False)
-            below.invert_yaxis()
+        panels[1, 0].invert_yaxis()  # and with it the others, which share it
         panels[0, 0].set_ylabel("% of the weights")
         panels[1, 0].set_ylabel("norm")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(titles))
@@ -228,7 +228,7 @@ def activations(percentiles: Mapping[str, Mapping[str, Tensor]], titles: Titles)
     """
     with mpl.rc_context(STYLE):
         layers = list(next(iter(percentiles.values())))
-        figure = Figure(figsize=(WIDTH, 2.9))
+        figure = Figure(figsize=(WIDTH, 2.7))
         width = 0.8 / len(titles)
         panels = figure.subplots(1, 2)
         for time, (axis, when) in enumerate(zip(panels, ("Before the first step", "At the best step"), strict=True)):

@@ -60,7 +60,6 @@ def build_report(study: Study) -> bytes:
     explanations.write(document)
     document.heading("How to reproduce this report", name="reproduction")
     _reproduction(document, study)
-    document.page_break()
     document.heading("The cost at every 100th training step", name="costs")
     _cost_tables(document, study)
     return document.to_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from pipeline import explanations, figures, tables
 from pipeline.comparison import QUANTITIES, SECONDS, Quantity
@@ -53,8 +54,8 @@ def _outcome(document: Document, study: Study, arm: str) -> None:
         f"{len(result.seeds)} networks. Its cost at every 100th step stands in section [[costs]]; [[headline_{arm}]] "
         "draws it beside its confusion matrix."
     )
-    columns = [
-        *((accuracies, 2) for accuracies in evaluation.accuracies.values()),
+    columns: list[tuple[Any, int]] = [  # values of all networks, and decimals to write
+        *((evaluation.accuracies[name], 2) for name in study.card.sizes),
         (evaluation.costs["validation"], 4),
         (result.steps, 0),
         (result.epochs, 1),
@@ -68,12 +69,12 @@ def _outcome(document: Document, study: Study, arm: str) -> None:
         cells = (_figure(over, name, decimals) for over, (_, decimals) in zip(summaries, columns, strict=True))
         rows.append([label, *cells])
     document.table(
-        ["", *(f"{name.capitalize()} (%)" for name in evaluation.accuracies), "Validation cost", "Steps", "Epochs"],
+        ["", *(f"{name.capitalize()} (%)" for name in study.card.sizes), "Validation cost", "Steps", "Epochs"],
         rows,
         f"{title}: accuracy on each set, cost and length of training; the headline model, and all "
         f"{counted(len(result.seeds), 'seed')}.",
         name=f"outcome_{arm}",
-        widths=[3.6, 1.9, 2.5, 1.9, 2.7, 1.7, 1.7],
+        widths=[3.6, 1.8, 2.8, 1.8, 2.7, 1.6, 1.7],
     )
     document.figure(
         figures.headline_model(result, evaluation, study.card.classes),

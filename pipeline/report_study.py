@@ -8,7 +8,7 @@ from pipeline.diagnosis import COLLAPSED, PLATEAU_MARGIN, SILENT, Diagnosis, gue
 from pipeline.document import Document
 from pipeline.statistics import summarise
 from pipeline.study import Study
-from pipeline.wording import counted, listed, lower, numbers, percent, verdict
+from pipeline.wording import counted, listed, lower, numbers, percent, share, verdict
 
 
 def write(document: Document, study: Study) -> None:
@@ -190,10 +190,11 @@ def collapse_sentence(study: Study) -> str:
     """Name the networks that collapsed, and which of their units died."""
     collapsed = [(arm, each) for arm, diagnoses in study.diagnoses.items() for each in diagnoses if each.collapsed]
     if not collapsed:
-        return f"No network collapsed: every one classifies at least {COLLAPSED:g} % of the test set."
+        networks = share(0, len(study.diagnoses[study.reference]))
+        return f"No network collapsed, below {COLLAPSED:g} % of the test set: {networks} in each arm."
     per_arm = {arm: sum(each.collapsed for each in diagnoses) for arm, diagnoses in study.diagnoses.items()}
     places = listed(
-        [f"{count} of {len(study.diagnoses[arm])} with {lower(study.titles[arm])}" for arm, count in per_arm.items()]
+        [f"{share(count, len(study.diagnoses[arm]))} with {lower(study.titles[arm])}" for arm, count in per_arm.items()]
     )
     arm, worst = min(collapsed, key=lambda pair: pair[1].accuracy)
     dead, silent = listed(_places(worst.dead)), listed(_places(worst.silent))
@@ -260,8 +261,8 @@ def _interval(document: Document) -> None:
         "number."
     )
     document.paragraph(
-        "**Of medians.** From one order statistic to another, by the exact sign test, which asks nothing of the "
-        "distribution."
+        "**Of medians** from one order statistic to another, by the exact sign test, which asks nothing of the "
+        "distribution; **of shares** by the exact binomial test (Clopper and Pearson, 1934)."
     )
 
 

@@ -90,6 +90,12 @@ def summarise(values: ArrayLike) -> Summary:
     )
 
 
+def share_interval(count: int, of: int) -> tuple[float, float]:
+    """Bound the probability of what happened ``count`` times in ``of``: Clopper and Pearson's 95 % interval."""
+    low, high = stats.binomtest(count, of).proportion_ci(CONFIDENCE)
+    return float(low), float(high)
+
+
 def compare(values: ArrayLike, reference: ArrayLike) -> Comparison:
     """Compare two arms whose entries are paired by seed.
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pipeline.comparison import Quantity
-from pipeline.statistics import Comparison, Summary
+from pipeline.statistics import Comparison, Summary, share_interval
 
 NUMBER_WORDS = (
     *("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
@@ -57,6 +57,12 @@ def median_interval(summary: Summary) -> str:
     return f" [{summary.median_low:.2f}, {summary.median_high:.2f}]"
 
 
+def share(count: int, of: int) -> str:
+    """Write how many of all there are, with the interval of their share."""
+    low, high = share_interval(count, of)
+    return f"{count} of {of} [{100 * low:.1f}, {percent(100 * high, 1)}]"
+
+
 def signed(value: float, decimals: int) -> str:
     """Write a difference with its sign; zero has none."""
     text = f"{value:+,.{decimals}f}"
@@ -91,4 +97,4 @@ def capitalised(sentence: str) -> str:
 
 def percent(value: float, decimals: int = 2) -> str:
     """Write a percentage."""
-    return f"{value:.{decimals}f} %"
+    return f"{value:.{decimals}f}\N{NO-BREAK SPACE}%"
