@@ -33,6 +33,7 @@ DASHES: tuple[Any, ...] = (
     (0, (8, 2)),
     (0, (1, 3)),
 )
+NO_ARM = "#4D4D4D"  # the colour of what is of no single arm
 HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "||||")
 WIDTH = 6.3  # inches between the report's margins
 DPI = 200
@@ -268,9 +269,9 @@ def l2_path(path: Rows, chosen: float) -> bytes:
             np.array([float(row[name]) for row in path])
             for name in ("accuracy_low", "validation_accuracy", "accuracy_high")
         )
-        left.errorbar(places, middle, [middle - low, high - middle], color=PALETTE[2], marker="o", ms=4, capsize=3)
+        left.errorbar(places, middle, [middle - low, high - middle], color=NO_ARM, marker="o", ms=4, capsize=3)
         left.set(title="Validation accuracy, mean and range", ylabel="validation accuracy (%)")
-        right.plot(places, [row["weight_norm"] for row in path], color=PALETTE[2], marker="o", ms=4)
+        right.plot(places, [row["weight_norm"] for row in path], color=NO_ARM, marker="o", ms=4)
         right.set(title="Norm of all weights", ylabel="Euclidean norm", ylim=(0, None))
         for axis in (left, right):
             axis.set_xticks(places, [f"{float(row['l2']):g}" for row in path])
@@ -292,7 +293,7 @@ def step_times(seconds: Mapping[str, Mapping[int, float]], titles: Titles) -> by
                 np.arange(len(titles)) + (place - (len(sizes) - 1) / 2) * height,
                 [1e6 * seconds[arm][size] for arm in titles],
                 height=0.9 * height,
-                color=("#B8B8B8", "#4D4D4D")[place % 2],
+                color=("#B8B8B8", NO_ARM)[place % 2],
                 label="one network alone" if size == 1 else f"one of a stack of {size}",
             )
             axis.bar_label(bars, fmt="{:,.0f}", fontsize=7.5, padding=2)
