@@ -187,7 +187,8 @@ def _confusion(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
 def _activations(X: Tensor, result: TrainingResult) -> dict[str, Tensor]:
     fractions = torch.linspace(0, 1, 101, dtype=torch.float64)
     use_batchnorm = "mean1" in result.parameters
-    forwards = [L_model_forward(X, stack, use_batchnorm)[1] for stack in (_starts(result), result.parameters)]
+    ends = {name: stacked.clone() for name, stacked in result.parameters.items()}  # whose running statistics will move
+    forwards = [L_model_forward(X, stack, use_batchnorm)[1] for stack in (_starts(result), ends)]
     return {
         f"A{layer}": torch.stack(
             [caches[layer]["linear_cache"]["A"].double().flatten().quantile(fractions) for caches in forwards]
