@@ -17,9 +17,9 @@ Lambda = Annotated[float, Field(ge=0)]
 SHOWN = 120  # characters of a wrong value that an error shows
 
 
-def _not_the_data_set(name: str) -> str:
-    if name == "dataset":
-        raise ValueError("must not be 'dataset', which metrics call the data set")
+def _not_the_study(name: str) -> str:
+    if name == "study":
+        raise ValueError("must not be 'study', whose file of metrics compares the arms")
     return name
 
 
@@ -29,7 +29,7 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
-ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_the_data_set)]
+ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_the_study)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 

@@ -249,9 +249,9 @@ def test_an_arm_needs_a_name_that_can_be_a_folder(tmp_path, name):
     assert "^[a-z][a-z0-9_]*$" in message
 
 
-def test_an_arm_cannot_be_called_what_metrics_call_the_data_set(tmp_path):
-    message = complaint(tmp_path, with_value(("arms", "dataset"), VALUES["arms"][ARM]))
-    assert message.startswith("params.yaml: arms.dataset is 'dataset': must not be 'dataset'")
+def test_an_arm_cannot_be_called_what_the_metrics_call_their_comparison(tmp_path):
+    message = complaint(tmp_path, with_value(("arms", "study"), VALUES["arms"][ARM]))
+    assert message.startswith("params.yaml: arms.study is 'study': must not be 'study'")
 
 
 def test_an_arm_whose_name_yaml_reads_as_a_boolean_is_refused(tmp_path):

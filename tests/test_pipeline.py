@@ -177,7 +177,7 @@ def test_outputs_are_cached_and_only_metrics_and_plots_are_not(name):
     assert not any({"persist", "always_changed"} & {*options, *STAGES[name]} for _, options in entries(name, "outs"))
     small = list(entries(name, "metrics", "plots"))
     assert all(options.get("cache") is False for _, options in small)
-    assert all(entry.startswith(("metrics/", "plots/")) for entry, _ in small)
+    assert all(entry.split("/")[0] in ("metrics", "plots") for entry, _ in small)
 
 
 def test_dvc_looks_over_compiled_code_and_half_written_files():
@@ -358,6 +358,9 @@ class Clone:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def git(self, *arguments):
+        subprocess.run(["git", *arguments], cwd=self.folder, env=self.env, check=True)
+
     def repro(self, *targets):
         """Reproduce the targets, or everything, and return the stages that it ran."""
         return sorted(re.findall(r"Running stage '([^']+)'", self.dvc("repro", *targets)))
@@ -402,16 +405,49 @@ def test_the_first_run_makes_every_output_and_dvc_writes_no_gitignore(clone):
 
 
 def test_metrics_and_plots_carry_the_data_sets_name_and_metrics_every_arm(clone):
-    metrics = json.loads((clone.folder / "metrics" / "evaluation.json").read_text())
-    assert list(metrics) == ["dataset", *PARAMS["arms"]]
-    assert metrics["dataset"] == "digits"
-    for arm in PARAMS["arms"]:
-        assert 0 < metrics[arm]["test_accuracy"] <= 100
-    study = json.loads((clone.folder / "metrics" / "study.json").read_text())
+    folder = clone.folder / "metrics"
+    assert {path.name for path in folder.iterdir()} == {"study.json", *(f"{arm}.json" for arm in PARAMS["arms"])}
+    study = json.loads((folder / "study.json").read_text())
+    assert study["dataset"] == "digits"
+    assert [row["arm"] for row in study["arms"]] == list(PARAMS["arms"])
     _, *others = PARAMS["arms"]
-    assert list(study) == ["dataset", *others]
+    assert list(dict.fromkeys(row["arm"] for row in study["comparisons"])) == others
+    for row in study["arms"]:
+        metrics = json.loads((folder / f"{row['arm']}.json").read_text())
+        assert 0 < metrics["test"] <= 100
+        assert metrics["mean"] == row["mean"]
+        assert ("gain" in metrics) == (row["arm"] in others)
     for path in named("evaluate", "plots"):
         assert {row["dataset"] for row in artifacts.read_rows(clone.folder / path)} == {"digits"}, path
+
+
+def test_metrics_fit_a_terminal(clone):
+    """In 80 columns `dvc metrics show` has a row an arm; of the values only the digits count for the width."""
+    shown = clone.dvc("metrics", "show").splitlines()
+    assert [line.split()[0] for line in shown[1:]] == sorted(
+        [f"metrics/{arm}.json" for arm in [*PARAMS["arms"], "study"]]
+    )
+    assert max(map(len, shown)) <= 80
+    arm = f"metrics/{list(PARAMS['arms'])[1]}.json"
+    metrics = json.loads((clone.folder / arm).read_text())
+    with clone.edited(arm, json.dumps(metrics | {"gain": -12.34, "mean": 88.88})):
+        clone.git("add", "metrics")
+        clone.git("-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "-m", "metrics")
+    diff = clone.dvc("metrics", "diff").splitlines()
+    assert {line.split()[1] for line in diff[1:]} == {"gain", "mean"}
+    assert max(map(len, diff)) <= 80
+
+
+def test_the_end_shows_a_table_of_results_and_where_they_lie(clone):
+    command = [sys.executable, "-m", "stages.report"]
+    done = subprocess.run(command, cwd=clone.folder, env=clone.env, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    *_, report, page = lines = done.stdout.splitlines()
+    assert [line for line in lines if "digits" in line]
+    for arm in PARAMS["arms"].values():
+        assert any(line.startswith(f"{arm['title']} ") for line in lines)
+    assert (clone.folder / report.removeprefix("report: ")).is_file()
+    assert page.endswith("dvc_plots/index.html")
 
 
 def test_the_test_set_does_not_reach_training():
@@ -445,8 +481,8 @@ def test_a_fourth_arm_is_four_lines_and_no_code(clone):
     arm = {"title": "Batch norm and L2", "use_batchnorm": True, "l2": 0.01}
     with clone.edited("params.yaml", small_params(arms={"batchnorm_l2": arm})):
         assert clone.repro("evaluate") == ["check", "evaluate", "train@batchnorm_l2"]
-    metrics = json.loads((clone.folder / "metrics" / "evaluation.json").read_text())
-    assert list(metrics) == ["dataset", *PARAMS["arms"], "batchnorm_l2"]
+    study = json.loads((clone.folder / "metrics" / "study.json").read_text())
+    assert [row["arm"] for row in study["arms"]] == [*PARAMS["arms"], "batchnorm_l2"]
     for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
         rows = artifacts.read_rows(clone.folder / "plots" / f"{plot}.csv")
         assert {row["arm"] for row in rows} == {*PARAMS["arms"], "batchnorm_l2"}

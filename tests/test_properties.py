@@ -37,6 +37,7 @@ from pipeline import (
     train,
     update_parameters,
 )
+from pipeline.forward import batchnorm_forward
 
 DTYPES = [torch.float32, torch.float64]
 LARGE = 1e15  # the product of two, summed, is finite in single precision
