@@ -17,7 +17,7 @@ from docx.enum.text import WD_TAB_ALIGNMENT
 from openxml_audit import OpenXmlValidator
 from reference import blobs
 
-from pipeline import datasets, train
+from pipeline import datasets, figures, train
 from pipeline.checksums import MD5, SHA256
 from pipeline.comparison import QUANTITIES, SECONDS
 from pipeline.document import Document
@@ -342,13 +342,17 @@ def test_findings_are_three_to_five_each_with_its_interval():
 def test_one_arm_alone_is_reported_without_comparisons():
     alone = with_arms({"plain": "Plain"})
     assert len(findings(alone)) == 2
-    assert " beside " not in shown(alone)
+    assert "beside plain" not in shown(alone)
 
 
 def test_ten_arms_are_summed_up():
     ten = with_arms({f"arm{number}": f"A long name of arm {number}" for number in range(10)})
     assert 3 <= len(findings(ten)) <= 5
-    assert "of the 9 others do better" in shown(ten)
+    assert "of the 9 others do better" in findings(ten)[1]
+    accuracies = {arm: evaluation.accuracies["test"] for arm, evaluation in ten.evaluations.items()}
+    assert figures.seed_distribution(accuracies, ten.titles) != figures.seed_distribution(
+        accuracies, dict(list(ten.titles.items())[:9])
+    )
 
 
 def test_long_names_of_classes_and_few_seeds_do_not_stop_it():
