@@ -158,8 +158,9 @@ def plateau_sentence(study: Study) -> str:
             continue
         left = [each.left_plateau for each in on_it if each.left_plateau is not None]
         never = [each.seed for each in on_it if each.left_plateau is None]
-        ends = [f"the last left it by step {max(left):,}"] * bool(left)
-        ends += [f"seed{'s' * (len(never) > 1)} {numbers(never)} never left it"] * bool(never)
+        ends = [f"the last left it by step {max(left):,}"] if left else []
+        if never:
+            ends.append(f"seed{'s' * (len(never) > 1)} {numbers(never)} never left it")
         parts.append(
             f"{len(on_it)} of {len(diagnoses)} networks of {lower(study.titles[arm])} (seed{'s' * (len(on_it) > 1)} "
             f"{numbers([each.seed for each in on_it])}), of which {listed(ends)}"
