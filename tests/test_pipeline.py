@@ -431,7 +431,7 @@ def test_metrics_fit_a_terminal(clone):
     arm = f"metrics/{list(PARAMS['arms'])[1]}.json"
     metrics = json.loads((clone.folder / arm).read_text())
     with clone.edited(arm, json.dumps(metrics | {"gain": -12.34, "mean": 88.88})):
-        clone.git("add", "metrics")
+        clone.git("add", "metrics", "dvc.yaml", "dvc.lock", "params.yaml")
         clone.git("-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "-m", "metrics")
     diff = clone.dvc("metrics", "diff").splitlines()
     assert {line.split()[1] for line in diff[1:]} == {"gain", "mean"}
