@@ -193,7 +193,7 @@ def offer(server, monkeypatch):
         monkeypatch.setattr(datasets, "FILE_LIMIT", 0.2 if slow else 5)
 
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(datasets, "SILENCE_LIMIT", 0.3)
+    monkeypatch.setattr(datasets, "SILENCE_LIMIT", 0.2)
     monkeypatch.setattr(datasets, "SIZE_LIMIT", 2**16)
     return offer
 

@@ -26,13 +26,14 @@ def test_a_second_run_is_refused_and_looking_is_not(clone, tmp_path):
 
     with Repro(twin, arguments=["--force", "--single-item", "train@l2"]) as first:
         stage = until(first.stage)
+        stage.suspend()  # until the others have looked
         looking = {
             "metrics": dvc("metrics", "diff", "--json"),
             "plots": dvc("plots", "show", "--json", "plots/curves.csv"),
             "second": dvc("repro", "--force", "--single-item", "train@l2"),
         }
         said = {name: process.communicate()[0] for name, process in looking.items()}
-        assert stage.is_running(), "the stage was over before the others had looked"
+        stage.resume()
         status, log = first.finish()
     assert status == 0, log
     assert looking["second"].returncode != 0
