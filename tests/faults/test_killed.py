@@ -126,7 +126,7 @@ DVC = "import os, subprocess, sys; os.environ |= {}; subprocess.Popen(sys.argv[1
 STAGE = (
     "import runpy, sys, time; time.sleep(float(sys.argv[1]));"
     f"runpy.run_path({str(ROOT / 'stages' / 'lifetime.py')!r});"
-    "print('up', flush=True); time.sleep(600)"
+    "print('up', flush=True); time.sleep(2 * 60)"
 )
 
 
