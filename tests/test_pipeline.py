@@ -488,3 +488,5 @@ def test_a_fourth_arm_is_four_lines_and_no_code(clone):
     for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
         rows = artifacts.read_rows(clone.folder / "plots" / f"{plot}.csv")
         assert {row["arm"] for row in rows} == {*PARAMS["arms"], "batchnorm_l2"}
+    shutil.rmtree(clone.folder / "models" / "batchnorm_l2")  # dvc leaves what no stage makes any more
+    assert clone.repro("evaluate") == []

@@ -26,7 +26,7 @@ def test_a_second_run_is_refused_and_looking_is_not(clone, tmp_path):
 
     with Repro(twin, arguments=["--force", "--single-item", "train@l2"]) as first:
         stage = until(first.stage)
-        stage.suspend()  # or it might be over before the others have looked
+        stage.suspend()  # until the others have looked
         looking = {
             "metrics": dvc("metrics", "diff", "--json"),
             "plots": dvc("plots", "show", "--json", "plots/curves.csv"),
