@@ -107,6 +107,7 @@ def as_mnist(ink: Levels) -> NDArray[np.uint8]:
     Parameters
     ----------
     ink : (height, width) array
+        Not blank.
 
     Returns
     -------
@@ -128,9 +129,10 @@ def as_mnist(ink: Levels) -> NDArray[np.uint8]:
     return image
 
 
-def load_model(arm: str) -> Model:
-    """Read the headline model of an arm from what the pipeline has made."""
+def load_model(arm: str | None = None) -> Model:
+    """Read the headline model of an arm, the first if none is named, from what the pipeline has made."""
     arms = load_params(PARAMS).arms
+    arm = arm or next(iter(arms))
     if arm not in arms:
         raise ClassifyError(f"there is no arm {arm!r} in {PARAMS}, only {', '.join(arms)}")
     try:
@@ -170,7 +172,7 @@ def main() -> None:
     """Print the probabilities of the classes for one image file."""
     parser = argparse.ArgumentParser(prog="python -m tools.classify", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("image", type=Path, help="a PNG or JPEG file, one digit on a plain background")
-    parser.add_argument("--arm", default="baseline", help="whose headline model; default: %(default)s")
+    parser.add_argument("--arm", help="whose headline model; default: the first in params.yaml")
     arguments = parser.parse_args()
     try:
         model = load_model(arguments.arm)
