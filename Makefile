@@ -4,7 +4,7 @@ PYTHON ?= python3
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all install test gradcheck bench plots readme lock clean
+.PHONY: all install test faults gradcheck bench plots readme lock clean
 
 all: install
 	dvc repro
@@ -23,7 +23,7 @@ test: install
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	pytest --numprocesses 2
 
 # Every gradient beside autograd and central differences, tensor by tensor.
 gradcheck: install
@@ -36,6 +36,10 @@ bench: .venv/bench
 .venv/bench: $(INSTALLED) benchmarks/requirements.lock
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
 	@touch $@
+
+# What `make test` leaves out for its length: a run killed at 20 random moments and brought to its end each time.
+faults: install
+	pytest tests/faults -m "long or not long"
 
 plots: install
 	python -m tools.plots_template
