@@ -308,7 +308,7 @@ def test_sentences_follow_from_the_interval(comparison, quantity, said):
 
 
 def test_time_and_numbers_in_words():
-    assert verdict(Comparison(2.0, 1.0, 3.0, 9, 0, 9), SECONDS) == "longer by 2.0 s [1.0, 3.0], 9 of 9 seeds"
+    assert verdict(Comparison(2.0, 1.0, 3.0, 9, 0, 9), SECONDS) == "longer by 2.00 s [1.00, 3.00], 9 of 9 seeds"
     assert [signed(value, 2) for value in (1.25, -0.001, 0.0, -1234.5)] == ["+1.25", "0.00", "0.00", "-1,234.50"]
     assert [counted(n, "seed") for n in (0, 1, 16, 32)] == ["no seeds", "one seed", "sixteen seeds", "32 seeds"]
     assert (lower("Batch norm"), lower("L2")) == ("batch norm", "L2")
