@@ -144,5 +144,5 @@ def test_its_table_of_contents_is_that_of_its_headings():
     links = re.findall(r"^\d+\. \[(.*)\]\(#(.*)\)$", PAGE, flags=re.MULTILINE)
     assert [f"{k}. {title}" for k, (title, _) in enumerate(links, start=1)] == headings
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    assert {anchor for anchor in re.findall(r"\]\(#([^)]+)\)", PAGE)} <= anchors
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors
     assert softmax is pipeline.softmax
