@@ -1,8 +1,11 @@
 """Fixtures that every test shares."""
 
+import signal
+
 import pytest
 import torch
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, and so its children
 torch.set_num_threads(1)  # the tensors are tiny: waiting for a second thread on a busy machine costs tenfold
 
 

@@ -73,7 +73,7 @@ def test_all_of_an_arm_diverge_and_the_others_go_on(tmp_path):
     assert "a cost that was no longer finite" in report
 
 
-def test_every_network_diverges_and_the_report_says_so(tmp_path):
+def test_a_huge_learning_rate_is_reported_by_arm_seed_and_step(tmp_path):
     prepared(tmp_path, learning_rate=1e6)
     said, report = run_to_the_report(tmp_path)
     for arm, result in results(tmp_path).items():
