@@ -70,7 +70,7 @@ SAME_SEVEN = {
     "JPEG": lambda: saved(seven(), "JPEG", quality=60),
     "CMYK JPEG": lambda: saved(seven().convert("CMYK"), "JPEG", quality=95),
     "six times as large": lambda: saved(seven().resize((3000, 2400)), "JPEG"),
-    "a fifth as large": lambda: saved(seven().resize((100, 80), Image.Resampling.BOX)),
+    "a quarter as large": lambda: saved(seven().resize((125, 100), Image.Resampling.BOX)),
     "held sideways, with an EXIF entry": lambda: saved(seven().transpose(Image.Transpose.ROTATE_90), exif=exif(6)),
     "upside down, with an EXIF entry": lambda: saved(seven().rotate(180), "JPEG", exif=exif(3)),
     "light from one side": lambda: saved(shaded(seven())),
