@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages import lifetime  # noqa: F401
+from stages import lifetime
 
 # isort: split
 import sys
@@ -34,7 +34,7 @@ def run(stage: Callable[[Params], None], name: str) -> None:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")
-        sys.exit(130)
+        sys.exit(lifetime.INTERRUPTED)
 
 
 def examples(name: str) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from types import TracebackType
 import psutil
 
 LOOK_EVERY = 0.1  # seconds
+INTERRUPTED = 130  # the exit status of what Ctrl-C ended
 
 
 def end_with_dvc() -> None:
@@ -23,12 +24,12 @@ def end_with_dvc() -> None:
 
     A shell may stand between the two; dvc gives it the stage's environment, as it gives it to the stage.
     """
-    stage = psutil.Process()
-    below_dvc = list(itertools.takewhile(_belongs_to_a_stage, [stage, *stage.parents()]))
-    parents = [process.ppid() for process in below_dvc]
 
     def watch() -> None:
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):  # a process that is gone is an answer too
+            stage = psutil.Process()
+            below_dvc = list(itertools.takewhile(_belongs_to_a_stage, [stage, *stage.parents()]))
+            parents = [process.ppid() for process in below_dvc]
             started_by_dvc = os.getsid(parents[-1]) == os.getsid(0)  # else dvc has gone, and who adopts orphans is left
             while started_by_dvc and [process.ppid() for process in below_dvc] == parents:
                 time.sleep(LOOK_EVERY)

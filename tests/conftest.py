@@ -4,6 +4,8 @@ import signal
 
 import pytest
 import torch
+from clones import finished_clone
+from samples import trained_folder
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, and so its children
 torch.set_num_threads(1)  # the tensors are tiny: waiting for a second thread on a busy machine costs tenfold
@@ -17,6 +19,10 @@ def _same_random_numbers_in_every_run():
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory):
     """A clone in which the whole pipeline has run once; who changes it changes it back."""
-    from test_pipeline import finished_clone  # noqa: PLC0415 - a test module, which pytest rewrites before it is imported
-
     return finished_clone(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder that looks as after `dvc repro evaluate`; nobody changes it."""
+    return trained_folder(tmp_path_factory.mktemp("trained"))

@@ -1,19 +1,24 @@
 """Small trained and hand-made results that several test modules look at."""
 
+import contextlib
 import dataclasses
 import functools
+import shutil
+from pathlib import Path
 
 import torch
 from reference import DIMS, blobs, random_parameters
 
-from pipeline import TrainingResult, train
+from pipeline import TrainingResult, artifacts, datasets, preprocessing, train
 from pipeline.evaluation import Evaluation, evaluate_arm
+from stages import examples
 
 SETS = {
     "train": blobs(120, noise=1.5),
     "validation": blobs(90, noise=1.5, seed=1),
     "test": blobs(150, noise=1.5, seed=2),
 }
+ARMS = {"baseline": {}, "batchnorm": {"use_batchnorm": True}, "l2": {"l2": 0.01}}
 DIVERGES = 1e6  # with this lambda a network is no longer finite when it is first evaluated
 
 
@@ -99,3 +104,23 @@ def is_same(ours, theirs):
     if isinstance(ours, torch.Tensor):
         return ours.dtype == theirs.dtype and torch.equal(ours.nan_to_num(), theirs.nan_to_num())
     return ours == theirs
+
+
+def trained_folder(folder):
+    """Make a folder look as after `dvc repro evaluate`, with small networks trained on the bundled digits."""
+    shutil.copy(Path(__file__).parents[1] / "params.yaml", folder)
+    with contextlib.chdir(folder):
+        sets, card = preprocessing.split(datasets.load("digits"), 0.2, seed=0)
+        for name, columns in sets.items():
+            artifacts.write_record(Path("data/split") / name, columns)
+        artifacts.write_record(Path("data/split/card"), card)
+        (X, Y), validation, test = (examples(name) for name in ("train", "validation", "test"))
+        for arm, settings in ARMS.items():
+            result = train(
+                X, Y, [784, 20, 7, 5, 10], seeds=[0, 1, 2], learning_rate=0.1, max_steps=300, batch_size=50,
+                validation=validation, **settings,
+            )  # fmt: skip
+            evaluation = evaluate_arm(result, {"train": (X, Y), "validation": validation, "test": test})
+            artifacts.write_record(Path("models") / arm, result)
+            artifacts.write_record(Path("results/evaluation") / arm, evaluation)
+    return folder

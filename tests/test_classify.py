@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from samples import ARMS
 from sklearn.datasets import load_digits, load_sample_images
 from test_datasets import mirror_with_real_mnist
-from test_elsewhere import ARMS, trained  # noqa: F401
 
 from pipeline import artifacts, datasets, preprocessing
 from tools import classify, pasted
@@ -151,7 +151,7 @@ def command(monkeypatch, capsys, *arguments):
 
 
 @pytest.fixture
-def folder(trained, monkeypatch):  # noqa: F811
+def folder(trained, monkeypatch):
     monkeypatch.chdir(trained)
     return trained
 

@@ -1,22 +1,19 @@
 """What docs/elsewhere.md says is true: its Python runs, and torch.nn predicts what the engine predicts."""
 
-import contextlib
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from reference import assert_close
+from samples import ARMS
 
-from pipeline import L_model_forward, TrainingResult, artifacts, datasets, preprocessing, train
-from pipeline.evaluation import evaluate_arm
+from pipeline import L_model_forward, TrainingResult, artifacts
 from stages import examples
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "elsewhere.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-ARMS = {"baseline": {}, "batchnorm": {"use_batchnorm": True}, "l2": {"l2": 0.01}}
 NOTEBOOK, SEQUENTIAL = SNIPPETS[:3], SNIPPETS[3:]
 
 
@@ -26,28 +23,6 @@ def run(snippets):
     for snippet in snippets:
         exec(compile(snippet, "docs/elsewhere.md", "exec"), names)
     return names
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A folder that looks as after `dvc repro evaluate`, with small networks trained on the bundled digits."""
-    folder = tmp_path_factory.mktemp("trained")
-    shutil.copy(ROOT / "params.yaml", folder)
-    with contextlib.chdir(folder):
-        sets, card = preprocessing.split(datasets.load("digits"), 0.2, seed=0)
-        for name, columns in sets.items():
-            artifacts.write_record(Path("data/split") / name, columns)
-        artifacts.write_record(Path("data/split/card"), card)
-        (X, Y), validation, test = (examples(name) for name in ("train", "validation", "test"))
-        for arm, settings in ARMS.items():
-            result = train(
-                X, Y, [784, 20, 7, 5, 10], seeds=[0, 1, 2], learning_rate=0.1, max_steps=300, batch_size=50,
-                validation=validation, **settings,
-            )  # fmt: skip
-            evaluation = evaluate_arm(result, {"train": (X, Y), "validation": validation, "test": test})
-            artifacts.write_record(Path("models") / arm, result)
-            artifacts.write_record(Path("results/evaluation") / arm, evaluation)
-    return folder
 
 
 def test_the_notebook_s_cells_run_and_learn(capsys):

@@ -1,21 +1,17 @@
 """The pipeline lists all that its stages read, and a change reruns what depends on it and nothing else."""
 
 import ast
-import contextlib
 import dataclasses
 import importlib
 import itertools
 import json
-import os
-import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from clones import PARAMS, ROOT, STAGES, small_params
 from samples import SETS
 
 import pipeline
@@ -24,10 +20,6 @@ from pipeline import artifacts, datasets, preprocessing
 from pipeline.params import ParamsError, Training, load_params
 from stages import download, train
 
-ROOT = Path(__file__).resolve().parents[1]
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-STAGES = {name: stage.get("do", stage) for name, stage in DVC["stages"].items()}
 PACKAGES = ("pipeline", "stages")
 NEED_ALL_ARMS = {"evaluate", "report"}
 each_stage = pytest.mark.parametrize("name", STAGES)
@@ -222,19 +214,6 @@ def test_a_bug_is_not_hidden(monkeypatch):
         stages.run(fail(AttributeError("x")), "train@x")
 
 
-def small_params(**changes):
-    """Shrink the shipped parameters to a run of seconds; ``changes`` are by section."""
-    values = {name: dict(section) for name, section in PARAMS.items()}
-    values["data"]["dataset"] = "digits"
-    values["network"]["layers"] = [6, 5, 4, 10]
-    values["training"] |= {"batch_size": 50, "max_steps": 100, "evaluate_every": 50, "seeds": [0, 1, 2], "threads": 1}
-    values["l2_path"] = {"values": [0.0, 0.01], "seeds": [0]}
-    values["timing"] = {"rounds": 1, "steps": 1}
-    for section, change in changes.items():
-        values[section] |= change
-    return yaml.safe_dump(values, sort_keys=False)
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty folder with small parameters, in which stages can be called."""
@@ -331,70 +310,8 @@ def test_offline_without_a_fallback_the_stage_fails_and_lists_what_was_tried(off
     assert not (folder / "data").exists()
 
 
-LEFT_OUT = shutil.ignore_patterns(
-    ".venv", ".git", ".*_cache", "__pycache__", "cache", "config.local", "tmp",
-    "data", "models", "results", "metrics", "plots", "tests", "benchmarks", "docs",
-    "dvc.lock", "report.docx", "requirements.*",
-)  # fmt: skip
-
-
-class Clone:
-    """A copy of the working tree's sources in which the pipeline is run on small parameters."""
-
-    def __init__(self, folder):
-        self.folder = folder / "clone"
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        self.env = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site")}
-        shutil.copytree(ROOT, self.folder, ignore=LEFT_OUT)
-        if (ROOT / ".dvc" / "plots").exists():
-            shutil.copytree(ROOT / ".dvc" / "plots", self.folder / ".dvc" / "plots")
-        (self.folder / "params.yaml").write_text(small_params())
-        subprocess.run(["git", "init", "-q"], cwd=self.folder, check=True)
-        self.gitignores = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob(".gitignore")}
-
-    def dvc(self, *arguments):
-        command = [sys.executable, "-m", "dvc", *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        self.printed = done.stdout + done.stderr
-        return done.stdout
-
-    def git(self, *arguments):
-        subprocess.run(["git", *arguments], cwd=self.folder, env=self.env, check=True)
-
-    def repro(self, *targets):
-        """Reproduce the targets, or everything, and return the stages that it ran."""
-        return sorted(re.findall(r"Running stage '([^']+)'", self.dvc("repro", *targets)))
-
-    @contextlib.contextmanager
-    def edited(self, path, text):
-        """Change a file for as long as the block lasts."""
-        before = (self.folder / path).read_text(encoding="utf-8")
-        assert text != before
-        (self.folder / path).write_text(text, encoding="utf-8")
-        try:
-            yield
-        finally:
-            (self.folder / path).write_text(before, encoding="utf-8")
-
-    def contents(self):
-        """Read every output, whatever its stage."""
-        outputs = [self.folder / name for name in ("data", "models", "results", "metrics", "plots")]
-        return {path: path.read_bytes() for folder in outputs for path in folder.rglob("*") if path.is_file()}
-
-
 def existing(*names):
     return sorted(name for name in names if name.partition("@")[0] in STAGES)
-
-
-def finished_clone(folder):
-    """Run the whole pipeline once in a clone."""
-    clone = Clone(folder)
-    ran = clone.repro()
-    clone.printed_first = clone.printed
-    arms = [f"train@{arm}" for arm in PARAMS["arms"]]
-    assert ran == sorted({*STAGES} - {"train"} | {*arms})
-    return clone
 
 
 def test_the_first_run_makes_every_output_and_dvc_writes_no_gitignore(clone):

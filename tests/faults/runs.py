@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
+from pathlib import Path
 
 import psutil
 
@@ -63,7 +64,10 @@ class Repro:
     """A `dvc repro` that runs in a session of its own, in the k-th environment."""
 
     def __init__(self, clone, k=0, *, arguments=()):
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the run
+        self.files = contextlib.ExitStack()
+        descriptor, name = tempfile.mkstemp()
+        self.log = self.files.enter_context(os.fdopen(descriptor, "w+b"))
+        Path(name).unlink()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dvc", "--cd", str(clone.folder), "repro", *arguments],
             cwd=WORKING_DIRECTORIES[k % len(WORKING_DIRECTORIES)],
@@ -82,7 +86,7 @@ class Repro:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self.log.close()
+        self.files.close()
 
     def members(self):
         """List what of the run is alive, whoever its parent is by now."""
@@ -140,7 +144,7 @@ def run_stage(folder, name, *, before=lambda: None):
             os.chdir(folder)
             os.dup2(writer, 1)
             os.dup2(writer, 2)
-            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
             before()
             stages.run(lambda params: main(params, *arguments), name)
             status = 0

@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 import yaml
+from clones import DVC
 from runs import copy_of, run_stage
-from test_pipeline import DVC
 
 import stages.report
 

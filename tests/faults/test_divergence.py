@@ -5,8 +5,9 @@ import re
 import docx
 import pytest
 import torch
+from clones import small_params
 from runs import run_stage
-from test_pipeline import small_params, write_split
+from test_pipeline import write_split
 
 from pipeline import artifacts, preprocessing
 from pipeline.training import TrainingResult

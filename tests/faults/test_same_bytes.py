@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from clones import DVC, PARAMS
 from runs import copy_of
-from test_pipeline import DVC, FACE, PARAMS, reached_from
+from test_pipeline import FACE, reached_from
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(
