@@ -9,7 +9,7 @@ import torch
 from reference import assert_close, batchnorm, normal
 
 import pipeline
-from pipeline import batchnorm_backward, initialize_parameters, linear_forward, relu, softmax, softmax_backward
+from pipeline import batchnorm_backward, initialize_parameters, linear_forward, relu, softmax_backward
 from pipeline.forward import BATCHNORM_EPSILON, batchnorm_forward
 
 ROOT = Path(__file__).parents[1]
@@ -144,5 +144,4 @@ def test_its_table_of_contents_is_that_of_its_headings():
     links = re.findall(r"^\d+\. \[(.*)\]\(#(.*)\)$", PAGE, flags=re.MULTILINE)
     assert [f"{k}. {title}" for k, (title, _) in enumerate(links, start=1)] == headings
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    assert {anchor for anchor in re.findall(r"\]\(#([^)]+)\)", PAGE)} <= anchors
-    assert softmax is pipeline.softmax
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors
