@@ -44,7 +44,7 @@ QUANTITIES = {
     "half_cost_steps": Quantity("steps until the cost is half that of guessing", "steps", 0, "later", "sooner"),
     "dead_units": Quantity("dead units", "units a network", 2, "more", "fewer"),
 }
-SECONDS = Quantity("time to stop", "s", 1, "longer", "shorter")  # measured apart, so that only the report has it
+SECONDS = Quantity("time to stop", "s", 2, "longer", "shorter")  # measured apart, so that only the report has it
 
 
 def compare_arms(

@@ -225,27 +225,25 @@ def _weights(document: Document, study: Study, arm: str) -> None:
         name=f"weights_{arm}",
         widths=[1.5, 3.5, 2.2, 3, 3.2, 2.6],
     )
-    pair = {name: study.titles[name] for name in (reference, arm)}
-    norms = {reference: without, arm: with_l2}
+    every = {name: weight_statistics(result.parameters) for name, result in study.results.items()}
     document.figure(
         figures.weight_histograms(
-            tables.weight_rows({name: study.results[name] for name in pair}),
-            {name: {layer: row["norm"] for layer, row in norms[name].items()} for name in pair},
-            pair,
+            tables.weight_rows(study.results),
+            {name: {layer: row["norm"] for layer, row in layers.items()} for name, layers in every.items()},
+            study.titles,
         ),
         "The weights of all seeds, layer by layer: their distribution, the outermost bins holding what lies beyond, "
-        "and "
-        "their Euclidean norms, averaged over the seeds.",
-        f"Histograms of the weights of each layer for {listed(list(pair.values()))}, and bars of their norms. "
+        "and their Euclidean norms, averaged over the seeds.",
+        f"Histograms of the weights of each layer for {listed(list(study.titles.values()))}, and bars of their norms. "
         f"{shrunk}.",
         name=f"histograms_{arm}",
     )
     headlines = {
-        name: {key: stack[study.evaluations[name].headline] for key, stack in study.results[name].parameters.items()}
-        for name in pair
+        name: {key: stack[study.evaluations[name].headline] for key, stack in result.parameters.items()}
+        for name, result in study.results.items()
     }
     document.figure(
-        figures.first_layer_weights(headlines, pair),
+        figures.first_layer_weights(headlines, study.titles),
         "The first layer's weights of the headline models as images, the ten units with the largest norm.",
         "Images of the first layer's weights, with and without L2.",
         name=f"images_{arm}",

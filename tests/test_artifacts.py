@@ -60,7 +60,7 @@ def test_a_record_is_json_and_safetensors_and_nothing_else(tmp_path):
     artifacts.write_record(tmp_path, trained())
     assert set(contents(tmp_path)) == {"record.json", "tensors.safetensors", "parameters.safetensors"}
     artifacts.write_record(tmp_path / "evaluation", evaluated(trained()))
-    names = {"accuracies", "costs", "mistakes", "activity", "tensors"}
+    names = {"accuracies", "activations", "activity", "costs", "mistakes", "tensors"}
     assert set(contents(tmp_path / "evaluation")) == {"record.json", *(f"{name}.safetensors" for name in names)}
 
 

@@ -37,6 +37,8 @@ def idx(array, magic=8, promised=None):
 
 FILES = {f"{part}-images-idx3-ubyte.gz": idx(images) for part, images in IMAGES.items()}
 FILES |= {f"{part}-labels-idx1-ubyte.gz": idx(labels) for part, labels in LABELS.items()}
+FORGED = {f"{part}-images-idx3-ubyte.gz": idx(255 - images) for part, images in IMAGES.items()}
+FORGED |= {f"{part}-labels-idx1-ubyte.gz": idx(9 - labels) for part, labels in LABELS.items()}  # as well-formed
 FIRST = "train-images-idx3-ubyte.gz"
 
 
@@ -116,6 +118,7 @@ SOURCES = {
     "trickling": trickle,
     "trickling-headers": trickle_headers,
     "swapped": lambda handler, content: send(handler, FILES[swapped(handler.filename)]),
+    "forged": lambda handler, content: send(handler, FORGED[handler.filename]),
     "too-large": send_too_much,
     "redirect-to-html": lambda handler, content: redirect(handler, content, "html"),
     "redirect-to-404": lambda handler, content: redirect(handler, content, "404"),
@@ -130,6 +133,7 @@ REASONS = {
     "html": f"26 {WRONG}",
     "unpacked": WRONG,
     "swapped": WRONG,
+    "forged": WRONG,
     "404": "HTTP Error 404: Not Found",
     "403": "HTTP Error 403: Forbidden",
     "503": "HTTP Error 503: Service Unavailable",
@@ -193,7 +197,7 @@ def offer(server, monkeypatch):
         monkeypatch.setattr(datasets, "FILE_LIMIT", 0.2 if slow else 5)
 
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(datasets, "SILENCE_LIMIT", 0.3)
+    monkeypatch.setattr(datasets, "SILENCE_LIMIT", 0.2)
     monkeypatch.setattr(datasets, "SIZE_LIMIT", 2**16)
     return offer
 

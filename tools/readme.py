@@ -25,7 +25,7 @@ PICTURES = Path("docs")
 REPORT = Path("report.docx")
 PAGE = Path("dvc_plots/index.html")
 HEADER = ["", "Test (%)", "Validation (%)", "Train (%)", "Steps", "Epochs", "Mean test, all seeds (%)", "Difference"]
-COLOURS = 64  # in a screenshot: enough for its few hues, and small
+COLOURS = 256  # in a screenshot: small, and no hue lost
 
 
 def table(seeds: list[dict[str, str]], study: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ import psutil
 
 import stages
 
-PATIENCE = 60  # seconds until something that must happen counts as never happening
+PATIENCE = 30  # seconds until something that must happen counts as never happening
 ENVIRONMENTS = [  # nothing in them may change a byte
     {"SHELL": "/bin/sh", "PYTHONHASHSEED": "1", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
     {"SHELL": "/bin/bash", "PYTHONHASHSEED": "2", "LC_ALL": "C.UTF-8", "TZ": "Asia/Kathmandu"},
@@ -119,7 +119,7 @@ class Repro:
 
     def finish(self):
         """Wait for dvc, then for whatever it leaves; return dvc's exit status and what was said."""
-        status = self.process.wait(PATIENCE * 5)
+        status = self.process.wait(PATIENCE * 10)
         assert until(lambda: not self.members()), [process.cmdline() for process in self.members()]
         return status, self.output()
 

@@ -62,7 +62,6 @@ def test_a_stage_survives_a_full_disk_and_a_read_only_folder(finished, monkeypat
     whole = files_of(finished, outs)
     largest = max(map(len, whole.values()))
     remove(finished, outs)
-    build_report = stages.report.build_report
     monkeypatch.setattr(stages.report, "build_report", lambda study: whole["report.docx"])  # building it takes seconds
 
     for size in {largest - 1, 10} if len(whole) > 1 else {largest // 2}:  # full at the largest, and at the first file
@@ -90,7 +89,6 @@ def test_a_stage_survives_a_full_disk_and_a_read_only_folder(finished, monkeypat
     assert "Traceback" not in said
     assert files_of(finished, outs) == {}
 
-    monkeypatch.setattr(stages.report, "build_report", build_report)
     status, said = run_stage(finished, name)
     assert status == 0, said
     made = files_of(finished, outs)

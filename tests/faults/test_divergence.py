@@ -38,12 +38,21 @@ def prepared(folder, *, classes=10, constant=False, arms=None, **training):
     (folder / "params.yaml").write_text(small_params(training=settings, arms=arms or {}))
 
 
-def run_to_the_report(folder):
-    """Run every stage behind the split; return what each said and the report's text."""
+def run_to_the_evaluation(folder):
+    """Run the stages behind the split and return what each said."""
     said = {}
-    for stage in [*(f"train@{arm}" for arm in ARMS), "l2_path", "timing", "evaluate", "report"]:
+    for stage in [*(f"train@{arm}" for arm in ARMS), "l2_path", "evaluate"]:
         status, said[stage] = run_stage(folder, stage)
         assert status == 0, f"{stage}: {said[stage]}"
+    return said
+
+
+def run_to_the_report(folder):
+    """Run every stage behind the split; return what those before the report said, and the report's text."""
+    said = run_to_the_evaluation(folder)
+    for stage in ("timing", "report"):
+        status, words = run_stage(folder, stage)
+        assert status == 0, f"{stage}: {words}"
     document = docx.Document(str(folder / "report.docx"))
     cells = [cell.text for table in document.tables for row in table.rows for cell in row.cells]
     return said, "\n".join([*(paragraph.text for paragraph in document.paragraphs), *cells])
@@ -75,14 +84,14 @@ def test_every_network_diverges_and_the_report_says_so(tmp_path):
     assert "a cost that was no longer finite" in report
 
 
-def test_one_class_of_constant_pixels_is_learnt_and_reported(tmp_path):
+def test_one_class_of_constant_pixels_is_learnt_and_evaluated(tmp_path):
     prepared(tmp_path, classes=1, constant=True, batch_size=1)
-    _, report = run_to_the_report(tmp_path)
+    said = run_to_the_evaluation(tmp_path)
     for result in results(tmp_path).values():
         assert set(result.stop_reason) == {"cap reached"}  # whose patience is longer than the run
         assert result.validation_accuracies[-1].tolist() == [100.0] * 3
         assert all(tensor.isfinite().all() for tensor in result.parameters.values())
-    assert re.search(r"\b100(\.0+)? %", report)
+    assert said["evaluate"].count("100.00 %") == len(ARMS)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])

@@ -26,13 +26,13 @@ def test_a_second_run_is_refused_and_looking_is_not(clone, tmp_path):
 
     with Repro(twin, arguments=["--force", "--single-item", "train@l2"]) as first:
         stage = until(first.stage)
-        stage.suspend()  # or it might be over before the others have looked
+        stage.suspend()  # until the others have looked
         looking = {
             "metrics": dvc("metrics", "diff", "--json"),
             "plots": dvc("plots", "show", "--json", "plots/curves.csv"),
             "second": dvc("repro", "--force", "--single-item", "train@l2"),
         }
-        said = {name: process.communicate()[0] for name, process in looking.items()}
+        said = {name: process.communicate(timeout=120)[0] for name, process in looking.items()}
         stage.resume()
         status, log = first.finish()
     assert status == 0, log

@@ -23,7 +23,12 @@ def outputs(clone):
 @pytest.mark.parametrize(
     ("pattern", "wrong", "said"),
     [
-        (r"batch_size: \d+", "batch_size: -5", "params.yaml: training.batch_size is -5: input should be greater than"),
+        pytest.param(
+            r"batch_size: \d+",
+            "batch_size: -5",
+            "params.yaml: training.batch_size is -5: input should be greater than",
+            marks=pytest.mark.long,
+        ),
         (r"\nnetwork:", "\ntiming: 7\nnetwork:", "timing"),
         (r"  l2:\n", "  x; touch owned:\n", "params.yaml: arms.x; touch owned is 'x; touch owned': string should"),
     ],
