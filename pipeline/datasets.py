@@ -24,7 +24,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from pipeline.origins import IMAGES, LABELS, ORIGINS, TEST, TRAIN
+from pipeline.origins import IMAGES, LABELS, TEST, TRAIN, origin_of
 from pipeline.preprocessing import Dataset, split_indices
 
 SIDE = 28
@@ -43,7 +43,8 @@ def load(name: str, mirror: str | None = None) -> Dataset:
 
     Parameters
     ----------
-    name : {"mnist", "fashion_mnist", "kmnist", "digits"}
+    name : str
+        ``"digits"``, or one of :data:`pipeline.origins.ORIGINS`.
     mirror : str, optional
         A folder or base URL to ask first; the files lie in it or in its subfolder ``name``.
 
@@ -55,10 +56,12 @@ def load(name: str, mirror: str | None = None) -> Dataset:
     ------
     DataUnavailableError
         If a file can be had from no source, or labels do not belong to their images.
+    ValueError
+        If there is no data set of this name.
     """
     if name == "digits":
         return _digits()
-    origin = ORIGINS[name]
+    origin = origin_of(name)
     bases = [f"{mirror.rstrip('/')}/{name}/", f"{mirror.rstrip('/')}/"] if mirror else []
     arrays = {file: _fetch(file, sha256, [*bases, *origin.mirrors]) for file, sha256 in origin.sha256.items()}
     for part in (TRAIN, TEST):

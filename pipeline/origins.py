@@ -1,4 +1,4 @@
-"""Where the data sets come from: mirrors, pinned checksums and class names. A new data set is one entry."""
+"""The data sets: what they are called, their mirrors, pinned checksums and class names. A new one is one entry."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ TRAIN, TEST = "train", "t10k"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a data set's four files come from.
+    """What a data set is called, and where its four files come from.
 
     Attributes
     ----------
+    title : str
+        As the report writes it.
     mirrors : list of str
         Base URLs.
     sha256 : dict of str
@@ -24,6 +26,7 @@ class Origin:
         What label ``k`` is called.
     """
 
+    title: str
     mirrors: Sequence[str]
     sha256: Mapping[str, str]
     classes: Sequence[str]
@@ -31,6 +34,7 @@ class Origin:
 
 ORIGINS = {
     "mnist": Origin(
+        title="MNIST",
         mirrors=["https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"],
         sha256={
             IMAGES.format(TRAIN): "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -41,6 +45,7 @@ ORIGINS = {
         classes=[str(digit) for digit in range(10)],
     ),
     "fashion_mnist": Origin(
+        title="Fashion-MNIST",
         mirrors=[
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -57,6 +62,7 @@ ORIGINS = {
         ],
     ),
     "kmnist": Origin(
+        title="Kuzushiji-MNIST",
         mirrors=[
             "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
             "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
@@ -70,3 +76,19 @@ ORIGINS = {
         classes=["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"],
     ),
 }
+DIGITS = Origin(title="the bundled 8x8 digits", mirrors=[], sha256={}, classes=[str(digit) for digit in range(10)])
+
+
+def origin_of(name: str) -> Origin:
+    """Return what is known of a data set; ``"digits"`` come with scikit-learn and have no files.
+
+    Raises
+    ------
+    ValueError
+        If there is no such data set; the message lists those that there are.
+    """
+    if name == "digits":
+        return DIGITS
+    if name not in ORIGINS:
+        raise ValueError(f"data.dataset is {name!r}: must be one of {', '.join([*ORIGINS, 'digits'])}")
+    return ORIGINS[name]

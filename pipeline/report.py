@@ -11,18 +11,12 @@ from typing import Any
 from pipeline import explanations, report_arm, report_study
 from pipeline.comparison import QUANTITIES
 from pipeline.document import Document
-from pipeline.origins import ORIGINS
+from pipeline.origins import origin_of
 from pipeline.report_study import collapse_sentence
 from pipeline.statistics import summarise
 from pipeline.study import Study
 from pipeline.wording import capitalised, counted, listed, lower, median_interval, percent, verdict
 
-DATASET_TITLES = {
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "kmnist": "Kuzushiji-MNIST",
-    "digits": "the bundled 8x8 digits",
-}
 ARMS_IN_FINDINGS = 3  # others than the reference; of more, the best alone has a sentence
 
 
@@ -38,7 +32,7 @@ def build_report(study: Study) -> bytes:
     bytes
         A .docx file; the same study gives the same bytes.
     """
-    data, networks = DATASET_TITLES[study.card.name], counted(len(study.params.training.seeds), "network")
+    data, networks = origin_of(study.card.name).title, counted(len(study.params.training.seeds), "network")
     what = " and ".join(
         ["batch normalisation"] * any(arm.use_batchnorm for arm in study.arms.values())
         + ["the L2 norm"] * any(arm.l2 > 0 for arm in study.arms.values())
@@ -82,7 +76,7 @@ def _findings(document: Document, study: Study) -> None:
     if study.card.name != study.params.data.dataset:
         document.paragraph(
             f"**The data set {study.params.data.dataset} could not be fetched: everything below is about "
-            f"{DATASET_TITLES[study.card.name]}.**"
+            f"{origin_of(study.card.name).title}.**"
         )
     document.paragraph("**Contents**")
     document.contents()
@@ -137,7 +131,7 @@ def _experiment(document: Document, study: Study) -> None:
     source = (
         "scikit-learn's digits, enlarged to 28x28 pixels; a fifth of them is the test set"
         if card.name == "digits"
-        else f"{DATASET_TITLES[card.name]} with its predefined test set"
+        else f"{origin_of(card.name).title} with its predefined test set"
     )
     document.paragraph(
         f"The data are {source}. {100 * study.params.data.validation_fraction:g} % of the training set, drawn at "
@@ -187,11 +181,11 @@ def _reproduction(document: Document, study: Study) -> None:
         document.paragraph("The data come with scikit-learn, so that its version stands for their checksum.")
     else:
         document.paragraph(
-            f"The files of {DATASET_TITLES[name]} are used only if they have the checksums of [[checksums]]."
+            f"The files of {origin_of(name).title} are used only if they have the checksums of [[checksums]]."
         )
         document.table(
             ["File", "SHA-256"],
-            [[file, digest] for file, digest in ORIGINS[name].sha256.items()],
+            [[file, digest] for file, digest in origin_of(name).sha256.items()],
             "The files of the data set and their checksums.",
             name="checksums",
             size=7.5,

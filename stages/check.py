@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pipeline import artifacts
+from pipeline.origins import origin_of
 from pipeline.params import Params
 from stages import CHECKED, run
 
 
 def main(params: Params) -> None:
     """Write what is the same for all parameters, so that the stages behind this one rerun for their own alone."""
+    name, layers = params.data.dataset, params.network.layers
+    classes = len(origin_of(name).classes)
+    if layers[-1] != classes:
+        raise ValueError(f"network.layers is {layers}: it must end in the {classes} classes of {name}")
     artifacts.write_json(CHECKED, "params.yaml is valid")
 
 

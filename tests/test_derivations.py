@@ -136,6 +136,7 @@ def test_github_renders_its_formulas():
         assert re.findall(r"\\begin{(\w+)}", formula) == re.findall(r"\\end{(\w+)}", formula), formula
         assert formula.count(r"\left") - formula.count(r"\leftarrow") == formula.count(r"\right"), formula
         assert formula.isascii(), formula
+    assert not any("\n" in formula for formula in re.findall(r"\$`([^`]+)`\$", PROSE))
     outside = re.sub(r"\$`[^`]+`\$|`[^`]+`", "", PROSE)
     assert "$" not in outside and "\\" not in outside  # inline mathematics without backquotes meets Markdown's _ and *
 

@@ -162,14 +162,11 @@ AT_LEAST_1, AT_LEAST_0, POSITIVE = "greater than or equal to 1", "greater than o
 FINITE, NO_REPEAT, NO_LIST, NO_MAP = "a finite number", "must not repeat", "a valid list", "a valid dictionary"
 NAN, INF = float("nan"), float("inf")
 WRONG = [
-    ("data.dataset", "http://example.org", "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
-    ("data.dataset", ["mnist"], "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
+    ("data.dataset", ["mnist"], "a valid string"),
     ("network.layers", {"first": 20}, NO_LIST),
     ("training.seeds", "0..15", NO_LIST),
     ("training.learning_rate", [0.1], NO_NUMBER),
-    ("data.dataset", "imagenet", "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
-    ("data.dataset", None, "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
-    ("data.dataset", "MNIST", "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
+    ("data.dataset", None, "a valid string"),
     ("data.offline_fallback", "mnist", "'digits'"),
     ("data.offline_fallback", False, "'digits'"),
     ("data.validation_fraction", 0, POSITIVE),
@@ -256,12 +253,6 @@ def test_an_arm_cannot_be_called_what_the_metrics_call_their_comparison(tmp_path
 
 def test_an_arm_whose_name_yaml_reads_as_a_boolean_is_refused(tmp_path):
     assert "a valid string" in complaint(tmp_path, with_value(("arms", True), VALUES["arms"][ARM]))
-
-
-@pytest.mark.parametrize("layers", [[20, 7, 5], [10, 20], [1]], ids=str)
-def test_layers_end_in_the_ten_classes(tmp_path, layers):
-    message = complaint(tmp_path, with_value(("network", "layers"), layers))
-    assert f"network.layers is {layers}: it must end in the 10 classes" in message
 
 
 @pytest.mark.parametrize("key", ["learning_rate", "min_delta", "l2"])
