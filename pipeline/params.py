@@ -65,10 +65,11 @@ class Training(_Section):
     seeds: Seeds
     shuffle_seed: Seed
     threads: Count
+    processes: Count
 
     def settings(self) -> dict[str, Any]:
         """Return what :func:`pipeline.training.train` takes by the same name, but the seeds."""
-        return self.model_dump(exclude={"seeds", "threads"})
+        return self.model_dump(exclude={"seeds", "threads", "processes"})
 
 
 class Arm(_Section):

@@ -16,9 +16,10 @@ PLAIN_EVERY = 15.0  # seconds between two plain lines
 class TrainingProgress:
     """A callback for :func:`pipeline.training.train`, to be used in a ``with`` statement."""
 
-    def __init__(self, label: str, max_steps: int) -> None:
+    def __init__(self, label: str, max_steps: int, *, shown: bool = True) -> None:
         self.label = label
-        self.terminal = sys.stderr.isatty()
+        self.shown = shown
+        self.terminal = shown and sys.stderr.isatty()
         self.bar = tqdm(total=max_steps, desc=label, unit="step", disable=not self.terminal, leave=False)
         self.last_line = time.monotonic()
 
@@ -36,6 +37,6 @@ class TrainingProgress:
         if self.terminal:
             self.bar.set_postfix_str(state, refresh=False)
             self.bar.update(snapshot.step - self.bar.n)
-        elif time.monotonic() - self.last_line > PLAIN_EVERY:
+        elif self.shown and time.monotonic() - self.last_line > PLAIN_EVERY:
             self.last_line = time.monotonic()
             print(f"{self.label}: step {snapshot.step:,}, {state}", flush=True)
