@@ -130,6 +130,8 @@ class Group:
         if self.rank:
             self._hand_over(result, X.device)
             return None
+        if not self.peers:
+            return result
         return merge([result, *self._gathered(X.device, lambda: progress(self._with_peers(_last_snapshot(result))))])
 
     def leave(self) -> None:
@@ -159,6 +161,7 @@ class Group:
         while not all(peer.status.finished for peer in self.peers):
             waiting()
             time.sleep(POLL)
+        waiting()
         for peer in self.peers:
             peer.answer = HAND_OVER
             length = torch.empty(1, dtype=torch.int64, device=device)
@@ -287,8 +290,6 @@ def merge(results: Sequence[TrainingResult]) -> TrainingResult:
     TrainingResult
         As if all networks had trained in one stack, in the order given.
     """
-    if len(results) == 1:
-        return results[0]
     longest = max(results, key=lambda result: max(result.steps))
 
     def curves(name: str) -> Tensor:

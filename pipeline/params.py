@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Dataset = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
 Count = Annotated[int, Field(ge=1)]
@@ -66,6 +75,14 @@ class Training(_Section):
     shuffle_seed: Seed
     threads: Count
     processes: Count
+
+    @field_validator("processes")
+    @classmethod
+    def _a_thread_each(cls, processes: int, info: ValidationInfo) -> int:
+        threads = info.data.get("threads", processes)
+        if processes > threads:
+            raise ValueError(f"must be at most training.threads, which is {threads}: each process needs a thread")
+        return processes
 
     def settings(self) -> dict[str, Any]:
         """Return what :func:`pipeline.training.train` takes by the same name, but the seeds."""

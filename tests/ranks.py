@@ -111,6 +111,7 @@ class Fork:
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
+            self.pid = None
 
     def said(self):
         return self.log.read_text()
