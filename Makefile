@@ -4,7 +4,7 @@ PYTHON ?= python3
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all install test bench plots readme lock clean
+.PHONY: all install test faults gradcheck bench plots readme lock clean
 
 all: install
 	dvc repro
@@ -25,6 +25,10 @@ test: install
 	mypy
 	pytest --numprocesses 2
 
+# Every gradient beside autograd and central differences, tensor by tensor.
+gradcheck: install
+	python -m tools.gradcheck
+
 # A training step beside peers; a few minutes, on a machine that has nothing else to do.
 bench: .venv/bench
 	python -m benchmarks.run
@@ -32,6 +36,10 @@ bench: .venv/bench
 .venv/bench: $(INSTALLED) benchmarks/requirements.lock
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
 	@touch $@
+
+# What `make test` leaves out for its length: a run killed at 20 random moments and brought to its end each time.
+faults: install
+	pytest tests/faults -m "long or not long"
 
 plots: install
 	python -m tools.plots_template

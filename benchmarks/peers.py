@@ -1,7 +1,8 @@
 """Who is measured: each peer takes training steps of 784-20-7-5-10 on given batches.
 
-A peer is made once and then called with a ``(steps, batch_size)`` tensor of example indices, some thousand times;
-a step is gather, forward, backward and update in float32 by plain gradient descent.
+A peer is made once and then called with a ``(steps, batch_size)`` tensor of example indices, again and again; a step
+is gather, forward, backward and update in float32 by plain gradient descent. All but scikit-learn start from the same
+parameters, and return the first layer's weights, so that a test can see that they do the same work.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pipeline.training import training_step
 LEARNING_RATE = 0.009
 CLASSES = 10
 
-Steps = Callable[[Tensor], Any]
+Steps = Callable[[Tensor], Any]  # from indices to the weights (networks, units, inputs), or None
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) ->
     """Take this project's steps, by the functions that train."""
     parameters = stacked_parameters(layers, networks)
 
-    def steps(batches: Tensor) -> None:
+    def steps(batches: Tensor) -> Tensor:
         with torch.inference_mode(), fastest_products(parameters["W1"], data.rows[: batches.shape[1]].mT):
             for batch in batches:
                 X, Y = data.rows.index_select(0, batch).mT, data.Y.index_select(1, batch)
                 training_step(X, Y, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
+        return parameters["W1"]
 
     return steps
 
@@ -76,14 +78,19 @@ def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) ->
 def eager(data: Data, layers: list[int], use_batchnorm: bool) -> Steps:
     """Take steps of ``torch.nn``, autograd and ``torch.optim.SGD``."""
     model = torch_model(layers, use_batchnorm)
+    start = stacked_parameters(layers, 1)
+    linear = [module for module in model if isinstance(module, nn.Linear)]
+    for layer, module in enumerate(linear, start=1):
+        module.load_state_dict({"weight": start[f"W{layer}"], "bias": start[f"b{layer}"].flatten()})
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
 
-    def steps(batches: Tensor) -> None:
+    def steps(batches: Tensor) -> Tensor:
         for batch in batches:
             optimizer.zero_grad()
             logits = model(data.rows.index_select(0, batch))
             torch.autograd.backward(nn.functional.cross_entropy(logits, data.labels.index_select(0, batch)))
             optimizer.step()
+        return linear[0].weight.detach()
 
     return steps
 
@@ -114,11 +121,12 @@ def vmap_grad(data: Data, layers: list[int], networks: int, use_batchnorm: bool)
 
     gradient = torch.func.vmap(torch.func.grad(cost), in_dims=(0, None, None))
 
-    def steps(batches: Tensor) -> None:
+    def steps(batches: Tensor) -> Tensor:
         for batch in batches:
             grads = gradient(parameters, data.rows.index_select(0, batch), data.labels.index_select(0, batch))
             for name, value in parameters.items():
                 value.sub_(grads[name], alpha=LEARNING_RATE)
+        return parameters["W1"]
 
     return steps
 
@@ -150,9 +158,10 @@ def jax_scan(data: Data, layers: list[int], networks: int, use_batchnorm: bool) 
 
     compiled = jax.jit(scan)
 
-    def steps(batches: Tensor) -> None:
+    def steps(batches: Tensor) -> Any:
         nonlocal parameters
         parameters = jax.block_until_ready(compiled(parameters, jnp.asarray(batches.numpy()), rows, labels))
+        return parameters["W1"]
 
     return steps
 

@@ -1,13 +1,14 @@
-"""Measure a training step of one network beside peers; print a table, write JSON and a plot.
+"""Measure a training step of one network beside peers.
 
-``python -m benchmarks.run`` writes ``benchmarks/results.json`` and ``benchmarks/cost.png``.
+``python -m benchmarks.run`` prints a table and writes it, ``results.json`` and ``cost.png`` beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 WIDTHS = (20, 50, 100, 200, 500, 1000, 2000)
 EXAMPLES = 48_000
 FOLDER = Path(__file__).parent
+PAGE = FOLDER / "README.md"
 
 
 def main() -> None:
@@ -42,7 +44,7 @@ def main() -> None:
     with threadpool_limits(options.threads):
         rates = best_product_rate(options.rounds)
         table = {
-            f"batch {batch_size}{', batch norm' * use_batchnorm}": compare(data, batch_size, use_batchnorm, options)
+            f"batch {batch_size}{', bn' * use_batchnorm}": compare(data, batch_size, use_batchnorm, options)
             for use_batchnorm in (False, True)
             for batch_size in BATCH_SIZES
         }
@@ -70,7 +72,11 @@ def main() -> None:
     }
     artifacts.write_json(FOLDER / "results.json", _rounded(results))
     artifacts.write_bytes(FOLDER / "cost.png", plot.costs(costs))
-    print_table(table, shares, rates)
+    text = as_text(table, shares, rates)
+    page = PAGE.read_text(encoding="utf-8")
+    page = re.sub(r"(?s)(```text\n).*?(\n```)", lambda block: block[1] + text + block[2], page)
+    artifacts.write_bytes(PAGE, page.encode())
+    print(text)
 
 
 def compare(data: peers.Data, batch_size: int, use_batchnorm: bool, options: argparse.Namespace) -> dict[str, float]:
@@ -117,25 +123,28 @@ def _microseconds(
     return {name: 1e6 * medians[name] / steps[name] / networks for name, (networks, _) in entrants.items()}
 
 
-def print_table(
+def as_text(
     table: Mapping[str, Mapping[str, float]], shares: Mapping[str, Mapping[str, float]], rates: Mapping[str, float]
-) -> None:
-    """Print the medians, a peer a line, and the ratios that matter."""
-    columns = list(table)
-    width = max(map(len, columns)) + 2
-    print("\nMicroseconds a training step of one network")
-    print(" " * 22 + "".join(f"{column:>{width}}" for column in columns))
+) -> str:
+    """Set the medians as a table, a peer a line, and the ratios that matter."""
+    width = max(map(len, table)) + 2
+    lines = ["Microseconds a training step of one network", _line("", table, width)]
     for name in next(iter(table.values())):
-        cells = [f"{row[name]:.0f}" if name in row else "-" for row in table.values()]
-        print(f"{name:22}" + "".join(f"{cell:>{width}}" for cell in cells))
+        lines.append(_line(name, [f"{row[name]:.0f}" if name in row else "-" for row in table.values()], width))
     for label, ours, theirs in (
         ("x16 / JAX x16", "engine x16", "JAX x16"),
         ("x16 / eager", "engine x16", "eager autograd"),
         ("x1 / eager", "engine x1", "eager autograd"),
     ):
-        print(f"{label:22}" + "".join(f"{row[ours] / row[theirs]:>{width}.2f}" for row in table.values()))
-    print(f"{'x32, % of best rate':22}" + "".join(f"{100 * shares[c]['engine x32']:>{width}.0f}" for c in columns))
-    print(f"Large float32 product: {', '.join(f'{name} {rate:.0f}' for name, rate in rates.items())} GFLOP/s")
+        lines.append(_line(label, [f"{row[ours] / row[theirs]:.2f}" for row in table.values()], width))
+    best = [f"{100 * shares[column]['engine x32']:.0f}" for column in table]
+    lines.append(_line("x32, % of best rate", best, width))
+    of_libraries = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+    return "\n".join([*lines, f"Large float32 product: {of_libraries} GFLOP/s"])
+
+
+def _line(label: str, cells: Iterable[str], width: int) -> str:
+    return f"{label:20}" + "".join(f"{cell:>{width}}" for cell in cells)
 
 
 def _batch_size(row: str) -> int:

@@ -6,8 +6,10 @@ name there is the whole of it or nothing; and the same results give the same byt
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import glob
 import io
 import json
 import os
@@ -16,20 +18,29 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 Record = TypeVar("Record")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all."""
+    """Write a file as a whole or not at all; an error names the file.
+
+    What a process that was killed here left of the same file is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            left.unlink(missing_ok=True)
         temporary.write_bytes(content)
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -39,17 +50,19 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, str | int | float]]) -> None:
-    """Write a CSV table whose columns are the keys of its first row; a table without rows is refused."""
-    if not rows:
-        raise ValueError(f"{path} would be a table without rows")
+    """Write a CSV table whose columns are the keys of its first row; a table without rows is an empty file."""
     text = io.StringIO()
-    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    if rows:
+        table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
     write_bytes(path, text.getvalue().encode())
 
 
@@ -65,7 +78,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a dictionary of tensors."""
-    return dict(safetensors.torch.load_file(path))
+    try:
+        return dict(safetensors.torch.load_file(path))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def write_record(folder: Path, record: Any) -> None:

@@ -1,17 +1,20 @@
 """Fetch, verify and decode the data.
 
-A file is taken from the folder or base URL in the environment variable ``DATA_MIRROR``, then from
-torchvision's mirrors in their order; what fails its checksum is thrown away and the next source tried.
+A file is taken from the folder or base URL in the environment variable ``DATA_MIRROR``, then from the data
+set's mirrors in their order; what fails its checksum is thrown away and the next source tried.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
-import tempfile
-import time
+import io
+import math
+import queue
+import threading
+import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,24 +22,16 @@ import numpy as np
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
-from torchvision.datasets import KMNIST, MNIST, FashionMNIST
+from torch import Tensor
 
+from pipeline.origins import IMAGES, LABELS, ORIGINS, TEST, TRAIN
 from pipeline.preprocessing import Dataset, split_indices
 
-DOWNLOADABLE: dict[str, type[MNIST]] = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "kmnist": KMNIST}
-SHA256 = {
-    "mnist": {
-        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-    }
-}  # torchvision pins MD5 alone
 SIDE = 28
 DIGITS_TEST_FRACTION = 0.2
 SILENCE_LIMIT = 20  # seconds without a byte
 FILE_LIMIT = 300  # seconds for one file from one source
-SIZE_LIMIT = 64 * 2**20  # bytes of one file, six times the largest there is
+SIZE_LIMIT = 64 * 2**20  # bytes of one file, packed or unpacked; the largest has 45 MiB
 
 
 class DataUnavailableError(RuntimeError):
@@ -59,66 +54,102 @@ def load(name: str, mirror: str | None = None) -> Dataset:
     Raises
     ------
     DataUnavailableError
-        If a file can be had from no source.
+        If a file can be had from no source, or labels do not belong to their images.
     """
     if name == "digits":
         return _digits()
-    source = DOWNLOADABLE[name]
+    origin = ORIGINS[name]
     bases = [f"{mirror.rstrip('/')}/{name}/", f"{mirror.rstrip('/')}/"] if mirror else []
-    bases += source.mirrors
-    with tempfile.TemporaryDirectory(prefix="mnist-") as root:
-        raw = Path(root, source.__name__, "raw")
-        raw.mkdir(parents=True)
-        for filename, md5 in source.resources:
-            packed = _fetch(filename, md5, SHA256.get(name, {}).get(filename), bases)
-            (raw / filename.removesuffix(".gz")).write_bytes(gzip.decompress(packed))
-        train, test = source(root, train=True), source(root, train=False)
+    arrays = {file: _fetch(file, sha256, [*bases, *origin.mirrors]) for file, sha256 in origin.sha256.items()}
+    for part in (TRAIN, TEST):
+        images, labels = len(arrays[IMAGES.format(part)]), len(arrays[LABELS.format(part)])
+        if images != labels:
+            raise DataUnavailableError(f"{name}: {LABELS.format(part)} holds {labels:,} labels for {images:,} images")
     return Dataset(
         name=name,
-        classes=[label.split(" - ")[0] for label in source.classes],
-        train_images=train.data.flatten(start_dim=1),
-        train_labels=train.targets.to(torch.uint8),
-        test_images=test.data.flatten(start_dim=1),
-        test_labels=test.targets.to(torch.uint8),
+        classes=list(origin.classes),
+        train_images=arrays[IMAGES.format(TRAIN)].flatten(start_dim=1),
+        train_labels=arrays[LABELS.format(TRAIN)],
+        test_images=arrays[IMAGES.format(TEST)].flatten(start_dim=1),
+        test_labels=arrays[LABELS.format(TEST)],
     )
 
 
-def _fetch(filename: str, md5: str, sha256: str | None, bases: Sequence[str]) -> bytes:
-    """Return the first copy of a file that has the right checksum."""
+def _fetch(file: str, sha256: str, bases: Sequence[str]) -> Tensor:
+    """Return what the first copy of a file with the right checksum holds."""
     failures = []
     for base in bases:
         try:
-            packed = _read(base + filename)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            failures.append(f"{base}{filename}: {' '.join(str(error).split())}")
-            continue
-        if hashlib.md5(packed, usedforsecurity=False).hexdigest() != md5:
-            failures.append(f"{base}{filename}: {len(packed)} bytes with a wrong MD5 checksum")
-        elif sha256 and hashlib.sha256(packed).hexdigest() != sha256:
-            failures.append(f"{base}{filename}: {len(packed)} bytes with a wrong SHA-256 checksum")
-        else:
-            return packed
+            packed = _read_in_time(base + file)
+            if hashlib.sha256(packed).hexdigest() != sha256:
+                raise ValueError(f"{len(packed):,} bytes with a wrong SHA-256 checksum")
+            return _decode(packed, (SIDE, SIDE) if "images" in file else ())
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            failures.append(f"{base}: {_reason(error)}")
     tried = "\n  ".join(failures)
     raise DataUnavailableError(
-        f"{filename} could not be had from any source:\n  {tried}\n"
-        "Set DATA_MIRROR to a folder or URL that holds the files, or data.dataset to digits."
+        f"{file} could not be had from any source:\n  {tried}\n"
+        "Set DATA_MIRROR to a folder or URL with the files, or data.dataset to digits."
     )
 
 
+def _read_in_time(source: str) -> bytes:
+    """Read a file or an URL within :data:`FILE_LIMIT`, whatever in it takes long: name, redirects, headers or body."""
+    answers: queue.SimpleQueue[bytes | str] = queue.SimpleQueue()
+
+    def read() -> None:
+        try:
+            answers.put(_read(source))
+        except Exception as error:
+            answers.put(_reason(error))
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        answer = answers.get(timeout=FILE_LIMIT)
+    except queue.Empty:
+        answer = f"took more than {FILE_LIMIT} seconds"
+    if isinstance(answer, str):
+        raise OSError(answer)
+    return answer
+
+
 def _read(source: str) -> bytes:
-    """Read a file or an URL, within bounds of size and time."""
-    if "://" not in source:
-        return Path(source).read_bytes()
-    deadline = time.monotonic() + FILE_LIMIT
-    packed = bytearray()
-    with urllib.request.urlopen(source, timeout=SILENCE_LIMIT) as response:
-        while chunk := response.read1(2**16):
-            packed += chunk
-            if len(packed) > SIZE_LIMIT:
-                raise OSError(f"sent more than {SIZE_LIMIT} bytes")
-            if time.monotonic() > deadline:
-                raise OSError(f"took more than {FILE_LIMIT} seconds")
-    return bytes(packed)
+    is_url = "://" in source
+    with urllib.request.urlopen(source, timeout=SILENCE_LIMIT) if is_url else Path(source).open("rb") as stream:
+        content: bytes = stream.read(SIZE_LIMIT + 1)
+    if len(content) > SIZE_LIMIT:
+        raise OSError(f"sent more than {SIZE_LIMIT:,} bytes")
+    return content
+
+
+def _decode(packed: bytes, shape: tuple[int, ...]) -> Tensor:
+    """Unpack a gzipped IDX file: 0, 0, 8 for bytes, the number of axes, their lengths, the items of the given shape.
+
+    Raises
+    ------
+    OSError, EOFError, ValueError, zlib.error
+        If it is not such a file, or larger than :data:`SIZE_LIMIT`.
+    """
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        content = file.read(SIZE_LIMIT + 1)
+    if len(content) > SIZE_LIMIT:
+        raise ValueError(f"unpacks to more than {SIZE_LIMIT:,} bytes")
+    axes = 1 + len(shape)
+    magic, lengths, values = content[:4], content[4 : 4 + 4 * axes], content[4 + 4 * axes :]
+    if magic != bytes([0, 0, 8, axes]):
+        raise ValueError(f"starts with {magic.hex(' ')}, not with 00 00 08 0{axes}")
+    promised = [int.from_bytes(lengths[k : k + 4], "big") for k in range(0, len(lengths), 4)]
+    if tuple(promised[1:]) != shape or len(values) != math.prod(promised):
+        raise ValueError(f"holds {len(values):,} values where its header promises {promised}")
+    return torch.from_numpy(np.frombuffer(values, np.uint8).copy()).reshape(promised)
+
+
+def _reason(error: Exception) -> str:
+    """Put an error into one short line."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return " ".join(str(error).split())
 
 
 def _digits() -> Dataset:

@@ -1,19 +1,23 @@
-"""What a Word document is made of: numbered headings, captions, tables, figures and equations.
+"""What a Word document is made of: numbered headings, captions, tables, figures, equations and references.
 
 python-docx writes the file; this module adds what it has no call for, and nothing about networks.
+
+In texts ``**bold**`` and ```code``` are marked so, and ``[[name]]`` refers to the figure, table or heading of that
+name, before or after it: a live field that reads "Figure 3", "Table 2" or, of a heading, "4.1".
 """
 
 from __future__ import annotations
 
 import datetime
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 from typing import Any
 
 import docx
 from docx.enum.table import WD_TABLE_ALIGNMENT
-from docx.enum.text import WD_ALIGN_PARAGRAPH
+from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT
 from docx.oxml import OxmlElement, parse_xml
 from docx.oxml.ns import nsdecls, qn
 from docx.shared import Cm, Pt, RGBColor
@@ -21,8 +25,17 @@ from docx.shared import Cm, Pt, RGBColor
 EPOCH = datetime.datetime(1980, 1, 1, tzinfo=datetime.UTC)  # the first date that a zip archive can hold
 INK = RGBColor(0x1F, 0x2A, 0x44)
 FONT = "Calibri"
+TEXT_WIDTH = 16.0  # cm between the margins
 LONG_TABLE = 14  # rows from which a table may be divided between pages
-NUMERIC = set("0123456789.,+-−±–%[] ∞")
+CELL_MARGIN = 4.5  # points at the left and the right of a cell
+DIGIT_WIDTH = 0.507  # of Calibri, in parts of the font's size
+NUMERIC = re.compile(r"[-+]?[\d,]+(\.\d+)?|")
+REFERENCE = re.compile(r"(\[\[\w+\]\])")
+APPLICATION = (
+    '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+    '<Properties xmlns="http://schemas.openxmlformats.org/officeDocument/2006/extended-properties">'
+    "<Application>python-docx</Application></Properties>"
+)
 
 
 class Document:
@@ -39,7 +52,10 @@ class Document:
         self._headings: list[tuple[int, str, str]] = []
         self._sections = [0, 0]
         self._contents: Any = None
-        self._drop_thumbnail()
+        self._bookmarks = 0
+        self._targets: dict[str, tuple[str, str]] = {}  # bookmark and text by name
+        self._references: list[tuple[str, Any, Any]] = []
+        self._drop_template_parts()
         self._lay_out()
         properties = self._docx.core_properties
         properties.title, properties.subject = title, subtitle
@@ -48,23 +64,22 @@ class Document:
         self._docx.add_paragraph(title, style="Title")
         self._docx.add_paragraph(subtitle, style="Subtitle")
 
-    def heading(self, text: str, level: int = 1) -> None:
+    def heading(self, text: str, level: int = 1, *, name: str = "") -> None:
         """Add a heading; it numbers itself and enters the table of contents."""
         paragraph = self._docx.add_heading(text, level)
         self._sections = [*self._sections[: level - 1], self._sections[level - 1] + 1, 0][:2]
         number = ".".join(str(count) for count in self._sections[:level])
         bookmark = f"_Toc{len(self._headings):06d}"
         self._headings.append((level, f"{number}  {text}", bookmark))
-        start, end = OxmlElement("w:bookmarkStart"), OxmlElement("w:bookmarkEnd")
-        for element in (start, end):
-            element.set(qn("w:id"), str(len(self._headings)))
-        start.set(qn("w:name"), bookmark)
-        paragraph._p.insert(1, start)
-        paragraph._p.append(end)
+        self._bookmark(bookmark, paragraph.runs)
+        if name:
+            self._name(name, number, paragraph.runs)
 
-    def paragraph(self, text: str, *, style: str = "Normal") -> None:
-        """Add a paragraph; ``**bold**`` and ```code``` are marked so."""
-        _add_marked(self._docx.add_paragraph(style=style), text)
+    def paragraph(self, text: str, *, style: str = "Normal", keep_with_next: bool = False) -> None:
+        """Add a paragraph, on the page of what follows it if need be."""
+        paragraph = self._docx.add_paragraph(style=style)
+        self._add_marked(paragraph, text)
+        paragraph.paragraph_format.keep_with_next = keep_with_next or None
 
     def bullets(self, texts: Sequence[str]) -> None:
         """Add a bulleted list."""
@@ -79,16 +94,17 @@ class Document:
         """Begin a new page."""
         self._docx.add_page_break()
 
-    def figure(self, png: bytes, caption: str, alternative: str, *, width: float = 16.0) -> None:
+    def figure(self, png: bytes, caption: str, alternative: str, *, name: str, width: float = 16.0) -> None:
         """Add a picture, ``width`` cm wide, with a numbered caption below and a text for those who cannot see it."""
         picture = self._docx.add_picture(io.BytesIO(png), width=Cm(width))
         paragraph = self._docx.paragraphs[-1]
         paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
         paragraph.paragraph_format.keep_with_next = True
+        paragraph.paragraph_format.space_after = Pt(0)
         described = picture._inline.docPr
         described.set("descr", alternative)
         described.set("name", f"Figure {self._counts['Figure'] + 1}")
-        self._caption("Figure", caption)
+        self._caption("Figure", caption, name)
 
     def table(
         self,
@@ -96,37 +112,33 @@ class Document:
         rows: Sequence[Sequence[str]],
         caption: str,
         *,
+        name: str = "",
         size: float = 9,
         widths: Sequence[float] | None = None,
     ) -> None:
         """Add a table with a numbered caption above; its header row is repeated on every page.
 
-        Columns of numbers are aligned to the right, so that equal decimals stand below each other.
+        Columns of numbers are aligned at the decimal point. Widths are in cm; without them all columns are alike.
         """
-        self._caption("Table", caption)
-        self._docx.paragraphs[-1].paragraph_format.keep_with_next = True
+        self._caption("Table", caption, name)
         table = self._docx.add_table(rows=0, cols=len(header))
         table.style = "Report Table"
         table.alignment = WD_TABLE_ALIGNMENT.CENTER
-        if widths:
-            table.autofit = False
-            for column, width in zip(table.columns, widths, strict=True):
-                column.width = Cm(width)
-        numeric = [all(set(row[column]) <= NUMERIC for row in rows) for column in range(len(header))]
+        table.autofit = False
+        widths = widths or [TEXT_WIDTH / len(header)] * len(header)
+        for column, width in zip(table.columns, widths, strict=True):
+            column.width = Cm(width)
+        tabs = [_decimal_tab([row[index] for row in rows], width, size) for index, width in enumerate(widths)]
         for index, row in enumerate([header, *rows]):
-            cells = table.add_row().cells
-            for column, (cell, text) in enumerate(zip(cells, row, strict=True)):
+            for cell, text, width, tab in zip(table.add_row().cells, row, widths, tabs, strict=True):
+                cell.width = Cm(width)
                 paragraph = cell.paragraphs[0]
-                _add_marked(paragraph, f"**{text}**" if index == 0 and text else text or " ")
-                paragraph.paragraph_format.space_after = Pt(0)
-                paragraph.paragraph_format.line_spacing = 1.0
-                paragraph.paragraph_format.keep_with_next = index < (len(rows) if len(rows) < LONG_TABLE else 3)
-                if numeric[column]:
+                self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text or " ")
+                _set_tightly(paragraph, size, keep_with_next=index < (len(rows) if len(rows) < LONG_TABLE else 3))
+                if tab and index:  # a word processor aligns a cell's number at a decimal tab stop by itself
+                    paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
+                elif tab:
                     paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
-                for run in paragraph.runs:
-                    run.font.size = Pt(size)
-                if widths:
-                    cell.width = Cm(widths[column])
             properties = table.rows[-1]._tr.get_or_add_trPr()
             properties.append(OxmlElement("w:cantSplit"))
             if index == 0:
@@ -138,13 +150,10 @@ class Document:
         paragraph = self._docx.add_paragraph()
         paragraph._p.append(parse_xml(f"<m:oMathPara {nsdecls('m', 'w')}><m:oMath>{omml}</m:oMath></m:oMathPara>"))
 
-    def next_number(self, kind: str) -> int:
-        """Return the number that the next ``"Figure"`` or ``"Table"`` will get."""
-        return self._counts[kind] + 1
-
     def to_bytes(self) -> bytes:
         """Return the file; the same document gives the same bytes."""
         self._fill_contents()
+        self._fill_references()
         written = io.BytesIO()
         self._docx.save(written)
         packed = io.BytesIO()
@@ -153,23 +162,72 @@ class Document:
                 target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
         return packed.getvalue()
 
-    def _caption(self, kind: str, text: str) -> None:
+    def _caption(self, kind: str, text: str, name: str) -> None:
         self._counts[kind] += 1
         paragraph = self._docx.add_paragraph(style="Caption")
+        paragraph.paragraph_format.keep_with_next = kind == "Table"  # its caption stands above it
         paragraph.add_run(f"{kind} ")
         _add_field(paragraph, f"SEQ {kind} \\* ARABIC", str(self._counts[kind]))
-        _add_marked(paragraph, f". {text}")
+        if name:
+            self._name(name, f"{kind} {self._counts[kind]}", paragraph.runs)
+        self._add_marked(paragraph, f". {text}")
 
-    def _drop_thumbnail(self) -> None:
-        """Forget the picture of python-docx's own template."""
-        relations = self._docx.part.package.rels
-        for name in [name for name, relation in relations.items() if relation.reltype.endswith("/thumbnail")]:
-            del relations[name]
+    def _name(self, name: str, text: str, runs: Sequence[Any]) -> None:
+        """Let texts refer to some runs of a paragraph by a name."""
+        if name in self._targets:
+            raise ValueError(f"two things are named {name}")
+        bookmark = f"_Ref{len(self._targets):06d}"
+        self._bookmark(bookmark, runs)
+        self._targets[name] = bookmark, text
+
+    def _bookmark(self, name: str, runs: Sequence[Any]) -> None:
+        """Put a bookmark around some runs of a paragraph."""
+        start, end = OxmlElement("w:bookmarkStart"), OxmlElement("w:bookmarkEnd")
+        for element in (start, end):
+            element.set(qn("w:id"), str(self._bookmarks))
+        start.set(qn("w:name"), name)
+        runs[0]._r.addprevious(start)
+        runs[-1]._r.addnext(end)
+        self._bookmarks += 1
+
+    def _add_marked(self, paragraph: Any, text: str) -> None:
+        for index, bold in enumerate(text.split("**")):
+            for place, code in enumerate(bold.split("`")):
+                for part in filter(None, REFERENCE.split(code)):
+                    run = self._add_reference(paragraph, part[2:-2]) if part[:2] == "[[" else paragraph.add_run(part)
+                    run.bold = True if index % 2 else None
+                    if place % 2:
+                        run.font.name = "Consolas"
+
+    def _add_reference(self, paragraph: Any, name: str) -> Any:
+        """Add a field that is filled in when everything has its number."""
+        instruction, result = _add_field(paragraph, "", "")
+        self._references.append((name, instruction, result))
+        return result
+
+    def _fill_references(self) -> None:
+        for name, instruction, result in self._references:
+            if name not in self._targets:
+                raise ValueError(f"the text refers to [[{name}]], and nothing has that name")
+            bookmark, text = self._targets[name]
+            switch = "\\r " if text[0].isdigit() else ""  # of a heading the number, not the text
+            instruction.text = f" REF {bookmark} {switch}\\h "
+            result.text = text
+        self._references = []
+
+    def _drop_template_parts(self) -> None:
+        """Forget what python-docx's template brings along: its picture, Word 2010's copy of the styles, its maker."""
+        package = self._docx.part.package
+        for relations, kind in ((package.rels, "/thumbnail"), (self._docx.part.rels, "/stylesWithEffects")):
+            for name in [name for name, relation in relations.items() if relation.reltype.endswith(kind)]:
+                del relations[name]
+        application = next(part for part in package.iter_parts() if part.partname == "/docProps/app.xml")
+        application._blob = APPLICATION.encode()
 
     def _lay_out(self) -> None:
         section = self._docx.sections[0]
         section.page_width, section.page_height = Cm(21), Cm(29.7)
-        section.left_margin = section.right_margin = Cm(2.5)
+        section.left_margin = section.right_margin = (section.page_width - Cm(TEXT_WIDTH)) // 2
         section.top_margin, section.bottom_margin = Cm(2.2), Cm(2.2)
         styles = self._docx.styles
         for name, size, before, after in (
@@ -203,7 +261,7 @@ class Document:
         numbering = self._docx.part.numbering_part.element
         levels = "".join(
             f'<w:lvl w:ilvl="{level}"><w:start w:val="1"/><w:numFmt w:val="decimal"/>'
-            f'<w:pStyle w:val="Heading{level + 1}"/><w:suff w:val="space"/><w:lvlText w:val="{text} "/>'
+            f'<w:pStyle w:val="Heading{level + 1}"/><w:suff w:val="space"/><w:lvlText w:val="{text}"/>'
             '<w:lvlJc w:val="left"/><w:pPr><w:ind w:left="0" w:firstLine="0"/></w:pPr></w:lvl>'
             for level, text in enumerate(("%1", "%1.%2"))
         )
@@ -250,8 +308,8 @@ TABLE_STYLE = f"""
       <w:bottom w:val="single" w:sz="8" w:color="1F2A44"/>
       <w:insideH w:val="single" w:sz="4" w:color="DDDDDD"/>
     </w:tblBorders>
-    <w:tblCellMar><w:top w:w="30" w:type="dxa"/><w:left w:w="90" w:type="dxa"/>
-      <w:bottom w:w="30" w:type="dxa"/><w:right w:w="90" w:type="dxa"/></w:tblCellMar>
+    <w:tblCellMar><w:top w:w="30" w:type="dxa"/><w:left w:w="{20 * CELL_MARGIN:.0f}" w:type="dxa"/>
+      <w:bottom w:w="30" w:type="dxa"/><w:right w:w="{20 * CELL_MARGIN:.0f}" w:type="dxa"/></w:tblCellMar>
   </w:tblPr>
   <w:tblStylePr w:type="firstRow">
     <w:tcPr><w:tcBorders><w:bottom w:val="single" w:sz="6" w:color="1F2A44"/></w:tcBorders>
@@ -260,22 +318,33 @@ TABLE_STYLE = f"""
 </w:style>"""
 
 
-def _add_marked(paragraph: Any, text: str) -> None:
-    for index, bold in enumerate(text.split("**")):
-        for place, code in enumerate(bold.split("`")):
-            if code:
-                run = paragraph.add_run(code)
-                run.bold = True if index % 2 else None
-                if place % 2:
-                    run.font.name = "Consolas"
+def _decimal_tab(texts: Sequence[str], width: float, size: float) -> Any:
+    """Return where a column of numbers has its decimal point, so that the longest ends at the right edge.
+
+    None if the column holds anything but numbers.
+    """
+    if not all(map(NUMERIC.fullmatch, texts)):
+        return None
+    decimals = max((len(text.partition(".")[2]) + ("." in text) for text in texts), default=0)
+    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(DIGIT_WIDTH * size * decimals)
 
 
-def _add_field(paragraph: Any, instruction: str, result: str) -> None:
+def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:
+    paragraph.paragraph_format.space_after = Pt(0)
+    paragraph.paragraph_format.line_spacing = 1.0
+    paragraph.paragraph_format.keep_with_next = keep_with_next
+    for run in paragraph.runs:
+        run.font.size = Pt(size)
+
+
+def _add_field(paragraph: Any, instruction: str, result: str) -> tuple[Any, Any]:
+    """Add a field; the element of its instruction and the run of its result come back."""
     _add_field_part(paragraph, "begin")
-    _add_instruction(paragraph, instruction)
+    element = _add_instruction(paragraph, instruction)
     _add_field_part(paragraph, "separate")
-    paragraph.add_run(result)
+    run = paragraph.add_run(result)
     _add_field_part(paragraph, "end")
+    return element, run
 
 
 def _add_field_part(paragraph: Any, part: str) -> None:
@@ -284,8 +353,9 @@ def _add_field_part(paragraph: Any, part: str) -> None:
     paragraph.add_run()._r.append(character)
 
 
-def _add_instruction(paragraph: Any, instruction: str) -> None:
+def _add_instruction(paragraph: Any, instruction: str) -> Any:
     element = OxmlElement("w:instrText")
     element.set(qn("xml:space"), "preserve")
     element.text = f" {instruction} "
     paragraph.add_run()._r.append(element)
+    return element

@@ -1,4 +1,4 @@
-"""What trained stacks do: accuracy, confusion, weights, dead units, and how arms compare."""
+"""What trained stacks do: accuracy, confusion, mistakes, activations and weights."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.forward import Cache, L_model_forward, number_of_layers
-from pipeline.statistics import Comparison, compare
+from pipeline.forward import Cache, L_model_forward, Parameters, initialize_parameters, number_of_layers
 from pipeline.training import EVALUATION_BLOCK, TrainingResult, evaluate
 
 NEAR_ZERO = 0.01  # a weight this small counts as near zero
 HISTOGRAM_BINS = 60
 MISTAKES = 16
+ACTIVATION_SAMPLE = 1000  # validation examples on which activations are looked at
 
 Examples = tuple[Tensor, Tensor]
 
@@ -29,14 +29,19 @@ class Evaluation:
         In percent and nats, for ``train``, ``validation`` and ``test``.
     headline : int
         The replica with the lowest validation cost.
-    confusion : (classes, classes) tensor
-        The headline model's test examples, true class by predicted class.
+    confusion : (replicas, classes, classes) tensor
+        Test examples, true class by predicted class. As in :func:`pipeline.training.predict` a tie is a miss:
+        the rival counts as predicted.
     mistakes : dict of tensors
         The headline model's most confidently wrong test examples: ``images`` (standardised), ``true``,
         ``predicted`` and ``confidence``, the probability it gave to the class it predicted.
     activity : dict of (replicas, units) tensors
         For each hidden layer ``A{l}``, the share of training examples on which a unit's ReLU is active;
         0 is a dead unit.
+    activations : dict of (2, 101) tensors
+        For each hidden layer ``A{l}``, the percentiles of what all replicas' units pass on for a sample of the
+        validation set, before the first step and at the best one. Batchnorm normalises by the sample, as in
+        training.
     """
 
     accuracies: dict[str, Tensor]
@@ -45,6 +50,7 @@ class Evaluation:
     confusion: Tensor
     mistakes: dict[str, Tensor]
     activity: dict[str, Tensor]
+    activations: dict[str, Tensor]
 
 
 def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evaluation:
@@ -65,24 +71,23 @@ def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evalua
         costs[name], accuracies[name] = evaluate(X, Y, result.parameters)
     headline = int(costs["validation"].nan_to_num(nan=torch.inf).argmin())
     X_test, Y_test = sets["test"]
-    model = {name: stack[headline] for name, stack in result.parameters.items()}
-    probabilities = torch.cat([AL for AL, _ in _forward_in_blocks(X_test, model)], dim=-1)
-    true, (confidence, predicted) = Y_test.argmax(dim=0), probabilities.max(dim=0)
-    classes = len(Y_test)
-    wrong = (predicted != true).nonzero().flatten()
-    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)[:MISTAKES]]
+    confidence, predicted = _predictions(X_test, Y_test, result.parameters)
+    true = Y_test.argmax(dim=0)
+    wrong = (predicted[headline] != true).nonzero().flatten()
+    worst = wrong[confidence[headline, wrong].argsort(descending=True, stable=True)[:MISTAKES]]
     return Evaluation(
         accuracies=accuracies,
         costs=costs,
         headline=headline,
-        confusion=torch.bincount(true * classes + predicted, minlength=classes**2).view(classes, classes),
+        confusion=_confusion(true, predicted, classes=len(Y_test)),
         mistakes={
             "images": X_test[:, worst].mT,
             "true": true[worst],
-            "predicted": predicted[worst],
-            "confidence": confidence[worst],
+            "predicted": predicted[headline, worst],
+            "confidence": confidence[headline, worst],
         },
         activity=unit_activity(sets["train"][0], result.parameters),
+        activations=_activations(sets["validation"][0][:, :ACTIVATION_SAMPLE], result),
     )
 
 
@@ -163,40 +168,41 @@ def weight_histograms(arms: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dic
     return histograms
 
 
-def compare_arms(
-    result: TrainingResult,
-    evaluation: Evaluation,
-    reference: TrainingResult,
-    reference_evaluation: Evaluation,
-) -> dict[str, Comparison]:
-    """Compare one arm with the reference, seed by seed.
+def _predictions(X: Tensor, Y: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return each network's predicted class, and the probability it gave to it, ``(replicas, examples)`` both."""
+    AL = torch.cat([AL for AL, _ in _forward_in_blocks(X, parameters)], dim=-1)
+    of_truth = (AL * Y).sum(dim=-2)
+    of_rival, rival = (AL - Y).max(dim=-2)  # the true class is never its own rival
+    is_hit = of_truth > of_rival
+    return of_truth.where(is_hit, of_rival), Y.argmax(dim=0).where(is_hit, rival)
 
-    Returns
-    -------
-    dict
-        ``test_accuracy``, ``validation_cost``, ``steps``; and at equal steps, the last evaluation that both
-        networks of a pair reached, ``equal_steps_accuracy`` and ``equal_steps_cost``.
-    """
-    equal = torch.minimum(torch.tensor(result.steps), torch.tensor(reference.steps))
 
-    def at_equal_steps(curve: str, of: TrainingResult) -> Tensor:
-        evaluations = torch.tensor(of.evaluation_steps)
-        rows = torch.searchsorted(evaluations, equal, right=True) - 1
-        values: Tensor = getattr(of, curve)
-        return values[rows, torch.arange(len(equal))]
+def _confusion(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    replicas = torch.arange(len(predicted)).unsqueeze(1)
+    cells = (replicas * classes + true) * classes + predicted
+    counts = torch.bincount(cells.flatten(), minlength=len(predicted) * classes**2)
+    return counts.view(-1, classes, classes)
 
+
+def _activations(X: Tensor, result: TrainingResult) -> dict[str, Tensor]:
+    fractions = torch.linspace(0, 1, 101, dtype=torch.float64)
+    use_batchnorm = "mean1" in result.parameters
+    ends = {name: stacked.clone() for name, stacked in result.parameters.items()}  # whose running statistics will move
+    forwards = [L_model_forward(X, stack, use_batchnorm)[1] for stack in (_starts(result), ends)]
     return {
-        "test_accuracy": compare(evaluation.accuracies["test"], reference_evaluation.accuracies["test"]),
-        "validation_cost": compare(evaluation.costs["validation"], reference_evaluation.costs["validation"]),
-        "steps": compare(result.steps, reference.steps),
-        **{
-            f"equal_steps_{name}": compare(at_equal_steps(curve, result), at_equal_steps(curve, reference))
-            for name, curve in (
-                ("accuracy", "validation_accuracies"),
-                ("cost", "validation_costs"),
-            )
-        },
+        f"A{layer}": torch.stack(
+            [caches[layer]["linear_cache"]["A"].double().flatten().quantile(fractions) for caches in forwards]
+        )
+        for layer in range(1, number_of_layers(result.parameters))
     }
+
+
+def _starts(result: TrainingResult) -> Parameters:
+    """Initialise the networks of a stack as they were before their first step."""
+    weights = [result.parameters[f"W{layer}"] for layer in range(1, number_of_layers(result.parameters) + 1)]
+    layers_dims = [weights[0].shape[-1], *(W.shape[-2] for W in weights)]
+    networks = [initialize_parameters(layers_dims, seed=seed, dtype=weights[0].dtype) for seed in result.seeds]
+    return {name: torch.stack([network[name] for network in networks]) for name in networks[0]}
 
 
 def _forward_in_blocks(X: Tensor, parameters: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, list[Cache]]]:

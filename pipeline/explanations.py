@@ -171,7 +171,7 @@ TRAINING = (
             " = ",
             over("100", "m"),
             " · ",
-            word("#{examples whose true class has the highest probability}"),
+            word("number of examples whose true class has the highest probability"),
         ),
         "With batch norm the running statistics are used, so that an image is classified alike alone and in any batch.",
     ),
@@ -190,6 +190,6 @@ def write(document: Document) -> None:
     ):
         document.heading(title, level=2)
         for explanation in group:
-            document.paragraph(f"**`{explanation.name}`** {explanation.text}")
+            document.paragraph(f"**`{explanation.name}`** {explanation.text}", keep_with_next=bool(explanation.formula))
             if explanation.formula:
                 document.equation(explanation.formula)

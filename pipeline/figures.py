@@ -19,10 +19,22 @@ from pipeline.evaluation import Evaluation
 from pipeline.tables import Rows
 from pipeline.training import TrainingResult
 
-# Okabe and Ito's colours, in an order that also falls from dark to light in grey.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = "osD^vP"
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 3)))
+# Okabe and Ito's colours, which colour-blind readers can tell apart; the templates of the plots page have them too.
+# In grey, markers and dashes tell the arms apart. More arms than colours begin again.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARKERS = "osD^vPX*"
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.5, 1)),
+    "-.",
+    (0, (6, 1, 1, 1, 1, 1)),
+    (0, (3, 3)),
+    (0, (8, 2)),
+    (0, (1, 3)),
+)
+NO_ARM = "#4D4D4D"  # the colour of what is of no single arm
+HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "||||")
 WIDTH = 6.3  # inches between the report's margins
 DPI = 200
 STEP_TICKS = 5  # at most, on an axis of half the width: step counts are long
@@ -44,6 +56,9 @@ STYLE: Any = {
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.4,
+    "figure.titlesize": 9,
+    "figure.titleweight": "bold",
+    "hatch.linewidth": 0.5,
     "figure.constrained_layout.use": True,
 }
 GRIDLESS: Any = {**STYLE, "axes.grid": False}
@@ -57,7 +72,7 @@ def cost_curves(curves: Rows, titles: Titles) -> bytes:
         axes = figure.subplots(1, 2, sharey=True)
         for axis, series in zip(axes, ("training cost", "validation cost"), strict=True):
             _draw_bands(axis, [row for row in curves if row["series"] == series], titles)
-            axis.set(title=series.capitalize(), xlabel="training step", yscale="log")
+            axis.set(title=f"{series.capitalize()}, median and quartiles", xlabel="training step", yscale="log")
             _plain_log_ticks(axis, [0.2, 0.3, 0.5, 1, 2])
             axis.xaxis.set_major_locator(MaxNLocator(STEP_TICKS))
         axes[0].set_ylabel("cross-entropy (nats)")
@@ -71,7 +86,9 @@ def accuracy_curves(accuracies: Rows, titles: Titles) -> bytes:
         figure = Figure(figsize=(WIDTH, 2.5))
         axis = figure.subplots()
         _draw_bands(axis, accuracies, titles)
-        axis.set(xlabel="training step", ylabel="validation accuracy (%)", ylim=(50, None))
+        axis.set(title="Validation accuracy, median and quartiles", xlabel="training step", ylabel="accuracy (%)")
+        highest = max((float(row["high"]) for row in accuracies), default=100.0)
+        axis.set_ylim(min(50.0, highest - 10), min(100.0, highest + 2))  # the first few evaluations lie far below
         axis.legend(loc="lower right")
         return _png(figure)
 
@@ -83,11 +100,12 @@ def seed_distribution(accuracies: Mapping[str, Tensor], titles: Titles) -> bytes
         axis = figure.subplots()
         values = np.stack([accuracies[arm].numpy() for arm in titles])
         axis.plot(values, color="#BBBBBB", linewidth=0.7, zorder=1)
-        for column, (row, colour, marker) in enumerate(zip(values, PALETTE, MARKERS, strict=False)):
-            axis.scatter([column] * len(row), row, s=16, color=colour, marker=marker, alpha=0.8, zorder=2)
+        for column, row in enumerate(values):
+            look = {"color": _of(PALETTE, column), "marker": _of(MARKERS, column)}
+            axis.scatter([column] * len(row), row, s=16, alpha=0.8, zorder=2, **look)
             axis.hlines(np.median(row), column - 0.18, column + 0.18, color="black", linewidth=1.4, zorder=3)
-        axis.set(ylabel="test accuracy (%)", xlim=(-0.5, len(values) - 0.5))
-        axis.set_xticks(range(len(values)), list(titles.values()))
+        axis.set(title="Test accuracy of every network", ylabel="test accuracy (%)", xlim=(-0.5, len(values) - 0.5))
+        _name_columns(axis, titles)
         axis.grid(axis="x", visible=False)
         return _png(figure)
 
@@ -96,16 +114,16 @@ def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequ
     """Draw the headline model's cost at every 100th step, and its confusion matrix on the test set."""
     k = evaluation.headline
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.1))
+        figure = Figure(figsize=(WIDTH, 2.65))
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.05])
         costs = (result.costs + result.penalties)[:, k].numpy()
         left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label="training, batch of the step")
         left.plot(result.evaluation_steps, result.validation_costs[:, k].numpy(), color="black", label="validation set")
         left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")
-        left.set(title="Cost", xlabel="training step", ylabel="nats", ylim=(0, None))
+        left.set(title="Cost", xlabel="training step", ylabel="cross-entropy (nats)", ylim=(0, None))
         left.xaxis.set_major_locator(MaxNLocator(STEP_TICKS))
         left.legend()
-        _draw_confusion(right, evaluation.confusion.numpy(), classes)
+        _draw_confusion(right, evaluation.confusion[k].numpy(), classes)
         return _png(figure)
 
 
@@ -118,14 +136,14 @@ def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str]) ->
             axis.text(j, i, str(count), ha="center", va="center", fontsize=7, color=colour)
     axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
     axis.set_yticks(range(len(classes)), classes)
-    axis.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
+    axis.set(title="Confusion matrix, test examples", xlabel="predicted class", ylabel="true class")
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     axis.grid(visible=False)
 
 
 def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
-    """Draw the test images that a model classified wrongly with the greatest confidence."""
+    """Draw the test images that a model classified wrongly with the greatest confidence, the surest first."""
     with mpl.rc_context(GRIDLESS):
         mistakes = evaluation.mistakes
         columns = 8
@@ -149,7 +167,7 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
     with mpl.rc_context(GRIDLESS):
         units = next(iter(parameters.values()))["W1"].shape[0]
         shown = min(units, 10)
-        figure = Figure(figsize=(WIDTH, 0.95 * len(titles)))
+        figure = Figure(figsize=(WIDTH, 0.72 * len(titles)))
         axes = figure.subplots(len(titles), shown, squeeze=False)
         limit = max(float(parameters[arm]["W1"].abs().quantile(0.995)) for arm in titles)
         for row, (arm, title) in zip(axes, titles.items(), strict=True):
@@ -166,26 +184,78 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
         return _png(figure)
 
 
-def weight_histograms(weights: Rows, titles: Titles) -> bytes:
-    """Draw the distribution of all seeds' weights, a layer a panel."""
+def weight_histograms(weights: Rows, norms: Mapping[str, Mapping[str, float]], titles: Titles) -> bytes:
+    """Draw the distribution of all seeds' weights, a layer a panel, and below it the layers' norms."""
     with mpl.rc_context(STYLE):
         layers = list(dict.fromkeys(str(row["layer"]) for row in weights))
-        figure = Figure(figsize=(WIDTH, 2.2))
-        for axis, layer in zip(figure.subplots(1, len(layers), squeeze=False)[0], layers, strict=True):
-            for arm, colour, dash in zip(titles, PALETTE, DASHES, strict=False):
+        figure = Figure(figsize=(WIDTH, 3.2))
+        panels = figure.subplots(2, len(layers), squeeze=False, height_ratios=[1.5, 1], sharey="row")
+        for (above, below), layer in zip(panels.T, layers, strict=True):
+            for column, arm in enumerate(titles):
                 these = [row for row in weights if row["layer"] == layer and row["arm"] == arm]
-                axis.step(
+                colour = _of(PALETTE, column)
+                above.step(
                     [row["weight"] for row in these],
                     [row["percent"] for row in these],
                     where="mid",
                     color=colour,
-                    linestyle=dash,
+                    linestyle=_of(DASHES, column),
                     linewidth=1,
                     label=titles[arm],
                 )
-            axis.set(title=layer, xlabel="weight")
-        figure.axes[0].set_ylabel("% of the weights in a bin")
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(titles))
+                bar = below.barh(column, norms[arm][layer], color=colour, hatch=_of(HATCHES, column), edgecolor="white")
+                below.bar_label(bar, fmt="%.3g", fontsize=7, padding=2)
+            above.set(title=layer, xlabel="weight")
+            above.set_yscale("function", functions=(np.sqrt, np.square))
+            below.set(xlabel="Euclidean norm")
+            below.margins(x=0.35)
+            below.set_yticks([])
+            below.grid(visible=False)
+        panels[1, 0].invert_yaxis()  # and with it the others, which share it
+        panels[0, 0].set_ylabel("% of the weights")
+        panels[1, 0].set_ylabel("norm")
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(titles))
+        return _png(figure)
+
+
+def activations(percentiles: Mapping[str, Mapping[str, Tensor]], titles: Titles) -> bytes:
+    """Draw box plots of what each hidden layer passes on, at the start and at the end.
+
+    Parameters
+    ----------
+    percentiles : dict of dict
+        By arm and layer, ``(2, 101)``: at the start, at the end.
+    titles : dict
+    """
+    with mpl.rc_context(STYLE):
+        layers = list(next(iter(percentiles.values())))
+        figure = Figure(figsize=(WIDTH, 2.7))
+        width = 0.8 / len(titles)
+        panels = figure.subplots(1, 2)
+        for time, (axis, when) in enumerate(zip(panels, ("Before the first step", "At the best step"), strict=True)):
+            for column, arm in enumerate(titles):
+                low, q1, median, q3, high = (
+                    [percentiles[arm][layer][time, level].item() for layer in layers] for level in (1, 25, 50, 75, 99)
+                )
+                places = np.arange(len(layers)) + (column - (len(titles) - 1) / 2) * width
+                colour = _of(PALETTE, column)
+                axis.vlines(places, low, high, color=colour, linewidth=1.2)
+                axis.bar(
+                    places,
+                    np.subtract(q3, q1),
+                    bottom=q1,
+                    width=0.85 * width,
+                    color=colour,
+                    hatch=_of(HATCHES, column),
+                    edgecolor="white",
+                    label=titles[arm],
+                )
+                axis.hlines(median, places - 0.42 * width, places + 0.42 * width, color="black", linewidth=1.4)
+            axis.set(title=when, xlabel="hidden layer")
+            axis.set_xticks(range(len(layers)), [layer[1:] for layer in layers])
+            axis.grid(axis="x", visible=False)
+        panels[0].set_ylabel("activation")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(titles)))
         return _png(figure)
 
 
@@ -199,9 +269,9 @@ def l2_path(path: Rows, chosen: float) -> bytes:
             np.array([float(row[name]) for row in path])
             for name in ("accuracy_low", "validation_accuracy", "accuracy_high")
         )
-        left.errorbar(places, middle, [middle - low, high - middle], color=PALETTE[2], marker="o", ms=4, capsize=3)
-        left.set(title="Mean and range over the seeds", ylabel="validation accuracy (%)")
-        right.plot(places, [row["weight_norm"] for row in path], color=PALETTE[2], marker="o", ms=4)
+        left.errorbar(places, middle, [middle - low, high - middle], color=NO_ARM, marker="o", ms=4, capsize=3)
+        left.set(title="Validation accuracy, mean and range", ylabel="validation accuracy (%)")
+        right.plot(places, [row["weight_norm"] for row in path], color=NO_ARM, marker="o", ms=4)
         right.set(title="Norm of all weights", ylabel="Euclidean norm", ylim=(0, None))
         for axis in (left, right):
             axis.set_xticks(places, [f"{float(row['l2']):g}" for row in path])
@@ -211,7 +281,7 @@ def l2_path(path: Rows, chosen: float) -> bytes:
         return _png(figure)
 
 
-def step_times(seconds: Mapping[str, Mapping[str, float]], titles: Titles) -> bytes:
+def step_times(seconds: Mapping[str, Mapping[int, float]], titles: Titles) -> bytes:
     """Draw the time that one network's training step takes, alone and as one of a stack."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.9 + 0.45 * len(titles)))
@@ -219,18 +289,17 @@ def step_times(seconds: Mapping[str, Mapping[str, float]], titles: Titles) -> by
         sizes = list(next(iter(seconds.values())))
         height = 0.8 / len(sizes)
         for place, size in enumerate(sizes):
-            microseconds = [1e6 * seconds[arm][size] / int(size) for arm in titles]
-            label = "one network alone" if size == "1" else f"one of a stack of {size}"
             bars = axis.barh(
                 np.arange(len(titles)) + (place - (len(sizes) - 1) / 2) * height,
-                microseconds,
+                [1e6 * seconds[arm][size] for arm in titles],
                 height=0.9 * height,
-                color=("#B8B8B8", "#4D4D4D")[place % 2],
-                label=label,
+                color=("#B8B8B8", NO_ARM)[place % 2],
+                label="one network alone" if size == 1 else f"one of a stack of {size}",
             )
-            axis.bar_label(bars, fmt="%.0f", fontsize=7.5, padding=2)
+            axis.bar_label(bars, fmt="{:,.0f}", fontsize=7.5, padding=2)
         axis.set_yticks(range(len(titles)), list(titles.values()))
-        axis.set(xlabel="microseconds a training step of one network")
+        axis.set(title="Time of a training step of one network", xlabel="microseconds")
+        axis.margins(x=0.08)
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         figure.legend(loc="outside upper right", ncols=len(sizes))
@@ -238,11 +307,22 @@ def step_times(seconds: Mapping[str, Mapping[str, float]], titles: Titles) -> by
 
 
 def _draw_bands(axis: Axes, rows: Rows, titles: Titles) -> None:
-    for arm, colour, dash in zip(titles, PALETTE, DASHES, strict=False):
+    for column, arm in enumerate(titles):
         these = [row for row in rows if row["arm"] == arm]
         steps, low, median, high = ([row[name] for row in these] for name in ("step", "low", "median", "high"))
+        colour = _of(PALETTE, column)
         axis.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-        axis.plot(steps, median, color=colour, linestyle=dash, label=titles[arm])
+        axis.plot(steps, median, color=colour, linestyle=_of(DASHES, column), label=titles[arm])
+
+
+def _name_columns(axis: Axes, titles: Titles) -> None:
+    is_crowded = sum(map(len, titles.values())) > 60
+    axis.set_xticks(range(len(titles)), list(titles.values()), rotation=30 if is_crowded else 0)
+
+
+def _of(looks: Sequence[Any], column: int) -> Any:
+    """Return the look of an arm; more arms than looks begin again."""
+    return looks[column % len(looks)]
 
 
 def _plain_log_ticks(axis: Axes, ticks: Sequence[float]) -> None:

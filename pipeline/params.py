@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,16 +17,18 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 Dataset = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Lambda = Annotated[float, Field(ge=0)]
+SHOWN = 120  # characters of a wrong value that an error shows
 
 
-def _not_the_data_set(name: str) -> str:
-    if name == "dataset":
-        raise ValueError("must not be 'dataset', which metrics call the data set")
+def _not_the_study(name: str) -> str:
+    if name == "study":
+        raise ValueError("must not be 'study', whose file of metrics compares the arms")
     return name
 
 
@@ -35,12 +38,23 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
-ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_the_data_set)]
+ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_the_study)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class ParamsError(ValueError):
     """``params.yaml`` is not what it must be; the message names the key, the value and what is allowed."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a map that has a key twice is an error and not its last value."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for (key, _), name in zip(node.value, keys, strict=True):
+            if keys.count(name) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name} is there twice", key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class _Section(BaseModel):
@@ -148,7 +162,7 @@ def load_params(path: Path) -> Params:
         If it cannot be read, is no YAML or holds a value that is not allowed.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ParamsError(f"{path.name} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # PyYAML lets "2020-13-45" fall through as a bare ValueError
@@ -162,19 +176,40 @@ def load_params(path: Path) -> Params:
 
 
 def _explain(file: str, error: ValidationError) -> str:
-    """Put pydantic's first complaint into one line that names the key, the value and what is allowed."""
-    first, *others = error.errors()
-    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    what = first["msg"].removeprefix("Value error, ")
-    match first["type"]:
+    """Put pydantic's complaints into one line: the first names the key, the value and what is allowed."""
+    errors = error.errors()
+    missing = {_key(each): each for each in errors if each["type"] == "missing"}
+    for misspelt in (each for each in errors if each["type"] == "extra_forbidden"):
+        key = _key(misspelt)
+        if meant := difflib.get_close_matches(key, missing, n=1):
+            errors = [misspelt, *(each for each in errors if each not in (misspelt, missing[meant[0]]))]
+            said = f"{key} is not a key that this file may have, and {meant[0]} is missing"
+            break
+    else:
+        said = _say(errors[0])
+    return f"{file}: {said}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
+
+
+def _key(error: ErrorDetails) -> str:
+    return ".".join(str(part) for part in error["loc"] if part != "[key]")
+
+
+def _say(error: ErrorDetails) -> str:
+    key = _key(error)
+    what = error["msg"].removeprefix("Value error, ")
+    match error["type"]:
         case "missing":
-            said = f"{key} is missing"
+            return f"{key} is missing"
         case "extra_forbidden":
-            said = f"{key} is not a key that this file may have"
+            return f"{key} is not a key that this file may have"
         case "value_error" if not key:
-            said = what
-        case _:
-            said = f"{key} is {first['input']!r}: {what[0].lower()}{what[1:]}"
-            if first["type"] == "float_type" and isinstance(first["input"], str):
-                said += " (YAML reads 1e-3 as a string: write 1.0e-3)"
-    return f"{file}: {said}" + (f" (and {len(others)} more)" if others else "")
+            return what
+        case "float_type" if isinstance(error["input"], str):
+            what += " (YAML reads 1e-3 as a string: write 1.0e-3)"
+    return f"{key} is {_shown(error['input'])}: {what[0].lower()}{what[1:]}"
+
+
+def _shown(value: Any) -> str:
+    """Show a value, a long one by its beginning."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.comparison import QUANTITIES
+from pipeline.diagnosis import diagnose
 from pipeline.evaluation import Evaluation, weight_histograms
 from pipeline.forward import l2_penalty
 from pipeline.statistics import Comparison, summarise
 from pipeline.training import TrainingResult
 
-Rows = list[dict[str, str | int | float]]
+Rows = list[dict[str, Any]]  # text, whole and other numbers; None where JSON has null
 Results = Mapping[str, TrainingResult]
 Evaluations = Mapping[str, Evaluation]
 
@@ -23,29 +25,73 @@ LEVELS = {"low": 0.25, "median": 0.5, "high": 0.75}  # the band over seeds
 CURVE_POINTS = 120  # of each curve in a plot
 
 
-def arm_metrics(result: TrainingResult, evaluation: Evaluation) -> dict[str, float]:
-    """Put one arm into figures: its headline model, then its test accuracy and steps over the seeds."""
+def arm_metrics(evaluation: Evaluation, result: TrainingResult, difference: Comparison | None) -> dict[str, Any]:
+    """Put an arm into the few figures that `dvc metrics` shows in a row.
+
+    Its headline model's ``test`` accuracy and ``steps``; the ``mean`` test accuracy over the seeds; and but for
+    the reference the ``gain`` in it, with the ends of its interval.
+    """
     k = evaluation.headline
-    test = summarise(evaluation.accuracies["test"])
-    return {
-        **{f"{name}_accuracy": round(values[k].item(), 2) for name, values in evaluation.accuracies.items()},
+    metrics: dict[str, Any] = {
+        "test": round(evaluation.accuracies["test"][k].item(), 2),
         "steps": result.steps[k],
-        "epochs": round(result.epochs[k], 2),
-        "best_step": result.best_step[k],
-        "test_accuracy_mean": round(test.mean, 2),
-        "test_accuracy_sd": round(test.sd, 2),
-        "test_accuracy_median": round(test.median, 2),
-        "steps_mean": round(summarise(result.steps).mean, 1),
+        "mean": round(evaluation.accuracies["test"].mean().item(), 2),
     }
+    if difference:
+        ends = {"gain": difference.difference, "low": difference.low, "high": difference.high}
+        metrics |= {name: round(value, 2) for name, value in ends.items() if math.isfinite(value)}
+    return metrics
 
 
-def comparison_metrics(comparison: Comparison) -> dict[str, float | int | None]:
-    """Put one comparison into figures of four significant digits; None where there is no interval."""
-    return {
-        **{name: _rounded(getattr(comparison, name)) for name in ("difference", "low", "high")},
-        "wins": comparison.wins,
-        "pairs": comparison.pairs,
-    }
+def arm_rows(results: Results, evaluations: Evaluations) -> Rows:
+    """Describe each arm over its seeds: test accuracy, steps, and how many networks and units fared ill."""
+    rows: Rows = []
+    for arm, result in results.items():
+        test = summarise(evaluations[arm].accuracies["test"])
+        diagnoses = diagnose(result, evaluations[arm])
+        rows.append(
+            {
+                "arm": arm,
+                "networks": len(diagnoses),
+                **{name: round(getattr(test, name), 2) for name in ("mean", "sd", "median", "lowest", "highest")},
+                "steps": round(summarise(result.steps).mean, 1),
+                "collapsed": sum(each.collapsed for each in diagnoses),
+                "diverged": sum(each.diverged for each in diagnoses),
+                "never_left_plateau": sum(each.left_plateau is None for each in diagnoses),
+                "dead_units": sum(len(units) for each in diagnoses for units in each.dead.values()),
+            }
+        )
+    return rows
+
+
+def comparison_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Rows:
+    """Tabulate the comparisons of each arm with the reference; None where there is no interval."""
+    return [
+        {
+            "arm": arm,
+            "quantity": QUANTITIES[name].title,
+            "unit": QUANTITIES[name].unit,
+            **{end: _rounded(getattr(comparison, end)) for end in ("difference", "low", "high")},
+            "above": comparison.above,
+            "below": comparison.below,
+            "pairs": comparison.pairs,
+        }
+        for arm, compared in comparisons.items()
+        for name, comparison in compared.items()
+    ]
+
+
+def results_table(results: Results, evaluations: Evaluations, titles: Mapping[str, str]) -> str:
+    """Set the results of all arms as text for a terminal: headline model, all networks, steps."""
+    rows = [["", "headline", "mean", "sd", "lowest", "highest", "steps"]]
+    for arm, title in titles.items():
+        test, k = summarise(evaluations[arm].accuracies["test"]), evaluations[arm].headline
+        accuracies = (evaluations[arm].accuracies["test"][k].item(), test.mean, test.sd, test.lowest, test.highest)
+        rows.append([title, *(f"{value:.2f}" for value in accuracies), f"{results[arm].steps[k]:,}"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
+    )
 
 
 def curve_rows(results: Results) -> Rows:
@@ -72,23 +118,33 @@ def confusion_rows(evaluations: Evaluations, classes: list[str]) -> Rows:
     """Tabulate each headline model's confusion matrix: counts, and per cent of the true class."""
     rows: Rows = []
     for arm, evaluation in evaluations.items():
-        totals = evaluation.confusion.sum(dim=1).clamp(min=1)
+        counts = evaluation.confusion[evaluation.headline]
+        totals = counts.sum(dim=1).clamp(min=1)
         for i, actual in enumerate(classes):
             for j, predicted in enumerate(classes):
-                count = int(evaluation.confusion[i, j])
+                count = int(counts[i, j])
                 share = round(100 * count / int(totals[i]), 2)
                 rows.append({"arm": arm, "actual": actual, "predicted": predicted, "count": count, "percent": share})
     return rows
 
 
 def seed_rows(results: Results, evaluations: Evaluations) -> Rows:
-    """Tabulate every seed's test accuracy and steps."""
+    """Tabulate every network, the headline models marked: accuracies, validation cost, steps and epochs."""
     return [
-        {"arm": arm, "seed": seed, "test_accuracy": round(accuracy, 2), "steps": steps}
+        {
+            "arm": arm,
+            "seed": seed,
+            "headline": int(k == evaluations[arm].headline),
+            **{
+                f"{name}_accuracy": round(evaluations[arm].accuracies[name][k].item(), 2)
+                for name in ("test", "validation", "train")
+            },
+            "validation_cost": round(evaluations[arm].costs["validation"][k].item(), 5),
+            "steps": result.steps[k],
+            "epochs": round(result.epochs[k], 2),
+        }
         for arm, result in results.items()
-        for seed, steps, accuracy in zip(
-            result.seeds, result.steps, evaluations[arm].accuracies["test"].tolist(), strict=True
-        )
+        for k, seed in enumerate(result.seeds)
     ]
 
 
@@ -134,7 +190,8 @@ def l2_path_rows(result: TrainingResult) -> Rows:
 
 def _banded(arm: str, series: str, steps: list[int], values: NDArray[Any]) -> Rows:
     """Thin a (records, replicas) curve out and take its quantiles; who has stopped keeps its last value."""
-    kept = range(0, len(steps), max(1, math.ceil(len(steps) / CURVE_POINTS)))
+    thinned = range(0, len(steps), max(1, math.ceil(len(steps) / CURVE_POINTS)))
+    kept = sorted({*thinned, len(steps) - 1} if steps else {})
     carried = values.copy()
     for row in range(1, len(carried)):
         carried[row] = np.where(np.isnan(carried[row]), carried[row - 1], carried[row])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from stages import lifetime  # noqa: F401
+
+# isort: split
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +15,7 @@ from pipeline import artifacts, preprocessing
 from pipeline.params import Params, ParamsError, load_params
 
 PARAMS = Path("params.yaml")
+CHECKED = Path("data/checked.json")
 SOURCE = Path("data/source")
 SPLIT = Path("data/split")
 MODELS = Path("models")

@@ -17,18 +17,15 @@ def main(params: Params) -> None:
     except datasets.DataUnavailableError as error:
         if fallback is None:
             raise
-        _warn(f"{error}\nNO SOURCE GAVE {wanted}: RUNNING ON THE BUNDLED {fallback} INSTEAD.", wanted)
+        _warn(f"{error}\nNO SOURCE GAVE {wanted}: RUNNING ON THE BUNDLED {fallback} INSTEAD.")
         dataset = datasets.load(fallback)
     artifacts.write_record(SOURCE, dataset)
     print(f"{dataset.name}: {len(dataset.train_labels):,} training and {len(dataset.test_labels):,} test images")
 
 
-def _warn(message: str, wanted: str) -> None:
+def _warn(message: str) -> None:
     rule = "!" * 80
-    print(
-        f"{rule}\n{message}\nWhen online again: dvc repro --force download ({wanted}).\n{rule}",
-        file=sys.stderr,
-    )
+    print(f"{rule}\n{message}\nWhen online again: dvc repro --force download && dvc repro\n{rule}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pipeline import artifacts, evaluation, tables
+from pipeline.comparison import compare_arms
 from pipeline.params import Params
 from pipeline.preprocessing import DatasetCard
 from pipeline.training import TrainingResult
@@ -19,19 +20,19 @@ def main(params: Params) -> None:
     evaluations = {arm: evaluation.evaluate_arm(result, sets) for arm, result in results.items()}
     for arm, measured in evaluations.items():
         artifacts.write_record(RESULTS / "evaluation" / arm, measured)
-    figures = {arm: tables.arm_metrics(results[arm], evaluations[arm]) for arm in results}
-    artifacts.write_json(METRICS / "evaluation.json", {"dataset": card.name, **figures})
     reference, *others = results
-    study = {
-        arm: {
-            quantity: tables.comparison_metrics(comparison)
-            for quantity, comparison in evaluation.compare_arms(
-                results[arm], evaluations[arm], results[reference], evaluations[reference]
-            ).items()
-        }
-        for arm in others
+    comparisons = {
+        arm: compare_arms(results[arm], evaluations[arm], results[reference], evaluations[reference]) for arm in others
     }
-    artifacts.write_json(METRICS / "study.json", {"dataset": card.name, **study})
+    for arm, result in results.items():
+        metrics = tables.arm_metrics(evaluations[arm], result, comparisons.get(arm, {}).get("test_accuracy"))
+        artifacts.write_json(METRICS / f"{arm}.json", metrics)
+    study = {
+        "dataset": card.name,
+        "arms": tables.arm_rows(results, evaluations),
+        "comparisons": tables.comparison_rows(comparisons),
+    }
+    artifacts.write_json(METRICS / "study.json", study)
     path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")
     for name, rows in {
         "curves": tables.curve_rows(results),
@@ -42,8 +43,10 @@ def main(params: Params) -> None:
         "l2_path": tables.l2_path_rows(path),
     }.items():
         artifacts.write_rows(PLOTS / f"{name}.csv", [{"dataset": card.name, **row} for row in rows])
-    for arm, metrics in figures.items():
-        print(f"{arm:12s} test accuracy {metrics['test_accuracy']:.2f} % after {metrics['steps']:,} steps")
+    data = card.name if card.name == params.data.dataset else f"{card.name} (fallback for {params.data.dataset})"
+    for arm, measured in evaluations.items():
+        accuracy = measured.accuracies["test"][measured.headline].item()
+        print(f"{arm}: {accuracy:.2f} % of the test set of {data}, headline model")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def run_training(stage: Callable[[Params], None], name: str, module: str, *argum
         if params.training.processes == 1:
             stage(params)
         else:
-            _launch(params.training.processes, name, "-m", module, *arguments)
+            launch_ranks(params.training.processes, name, "-m", module, *arguments)
 
     run(start, name)
 
@@ -58,7 +58,7 @@ def _end_with(launcher: int) -> None:
     os._exit(1)
 
 
-def _launch(processes: int, name: str, *command: str) -> None:
+def launch_ranks(processes: int, name: str, *command: str) -> None:
     """Do what ``torchrun --nproc-per-node`` does on this host, and say in one line what stopped a rank."""
     logging.disable()  # torch's own words on what stopped a rank, pages of them
     os.environ[LAUNCHER] = str(os.getpid())

@@ -11,17 +11,25 @@ from tqdm import tqdm
 from pipeline.training import Snapshot
 
 PLAIN_EVERY = 15.0  # seconds between two plain lines
+BAR = "{desc} {n_fmt}/{total_fmt} |{bar}| {postfix}, at most {remaining} left"
 
 
 class TrainingProgress:
-    """A callback for :func:`pipeline.training.train`, to be used in a ``with`` statement."""
+    """A callback for :func:`pipeline.training.train`, to be used in a ``with`` statement.
+
+    The time left is that to the cap on the steps at the speed so far: networks stop before it, and the fewer
+    are left, the faster is a step, so that it says at most how long.
+    """
 
     def __init__(self, label: str, max_steps: int, *, shown: bool = True) -> None:
         self.label = label
+        self.max_steps = max_steps
         self.shown = shown
         self.terminal = shown and sys.stderr.isatty()
-        self.bar = tqdm(total=max_steps, desc=label, unit="step", disable=not self.terminal, leave=False)
-        self.last_line = time.monotonic()
+        self.bar = tqdm(
+            total=max_steps, desc=label, bar_format=BAR, dynamic_ncols=True, disable=not self.terminal, leave=False
+        )
+        self.start = self.last_line = time.monotonic()
 
     def __enter__(self) -> TrainingProgress:
         return self
@@ -33,10 +41,15 @@ class TrainingProgress:
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Show how the stack stands."""
-        state = f"{snapshot.training} training, best validation cost {snapshot.best_validation_cost:.4f}"
+        cost = f"{snapshot.best_validation_cost:.4f}"
         if self.terminal:
-            self.bar.set_postfix_str(state, refresh=False)
+            self.bar.postfix = f"{snapshot.training} training, best val cost {cost}"
             self.bar.update(snapshot.step - self.bar.n)
-        elif self.shown and time.monotonic() - self.last_line > PLAIN_EVERY:
-            self.last_line = time.monotonic()
-            print(f"{self.label}: step {snapshot.step:,}, {state}", flush=True)
+        elif self.shown and (now := time.monotonic()) - self.last_line > PLAIN_EVERY:
+            self.last_line = now
+            left = (now - self.start) / snapshot.step * (self.max_steps - snapshot.step)
+            print(
+                f"{self.label}: step {snapshot.step:,} of at most {self.max_steps:,}, {snapshot.training} training, "
+                f"best validation cost {cost}, at most {left:.0f} s left",
+                flush=True,
+            )

@@ -1,4 +1,4 @@
-"""Write the Word report from the results."""
+"""Write the Word report from the results; say at the end what came out, and where it lies."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from pipeline import artifacts
 from pipeline.evaluation import Evaluation
 from pipeline.params import Params
 from pipeline.preprocessing import DatasetCard
-from pipeline.report import Study, build_report
+from pipeline.report import build_report
+from pipeline.study import Study
+from pipeline.tables import results_table
 from pipeline.training import TrainingResult
 from stages import MODELS, RESULTS, SPLIT, run
 
 REPORT = Path("report.docx")
+PACKAGES = {"torch": "torch", "NumPy": "numpy", "SciPy": "scipy", "Matplotlib": "matplotlib", "DVC": "dvc"}
 
 
 def main(params: Params) -> None:
@@ -25,10 +28,15 @@ def main(params: Params) -> None:
         evaluations={arm: artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm) for arm in params.arms},
         path=artifacts.read_record(TrainingResult, RESULTS / "l2_path"),
         timing=artifacts.read_json(RESULTS / "timing.json"),
-        versions={"Python": platform.python_version(), "torch": version("torch"), "NumPy": version("numpy")},
+        versions={"Python": platform.python_version(), **{title: version(name) for title, name in PACKAGES.items()}},
     )
     artifacts.write_bytes(REPORT, build_report(study))
-    print(f"report: {REPORT}")
+    data = (
+        study.card.name if study.card.name == params.data.dataset else f"{study.card.name}, not {params.data.dataset}"
+    )
+    print(f"\nTest accuracy on {data}, %, and steps until the stop:")
+    print(results_table(study.results, study.evaluations, study.titles))
+    print(f"report: {REPORT}\nplots:  make plots writes dvc_plots/index.html")
 
 
 if __name__ == "__main__":

@@ -79,9 +79,10 @@ def measured(accuracies, headline=0):
         accuracies={"train": test + 2, "validation": test + 1, "test": test},
         costs=dict.fromkeys(("train", "validation", "test"), 1 / (1 + test)),
         headline=headline,
-        confusion=torch.tensor([[3, 1], [0, 0]]),
+        confusion=torch.tensor([[3, 1], [0, 0]]).repeat(len(test), 1, 1),
         mistakes={"images": torch.rand(1, 6), "true": torch.tensor([0])},
-        activity={"A1": torch.rand(len(test), 8)},
+        activity={"A1": torch.linspace(0.1, 1, len(test) * 8).view(-1, 8)},
+        activations={"A1": torch.rand(2, 101)},
     )
 
 

@@ -60,7 +60,7 @@ def test_a_record_is_json_and_safetensors_and_nothing_else(tmp_path):
     artifacts.write_record(tmp_path, trained())
     assert set(contents(tmp_path)) == {"record.json", "tensors.safetensors", "parameters.safetensors"}
     artifacts.write_record(tmp_path / "evaluation", evaluated(trained()))
-    names = {"accuracies", "costs", "mistakes", "activity", "tensors"}
+    names = {"accuracies", "activations", "activity", "costs", "mistakes", "tensors"}
     assert set(contents(tmp_path / "evaluation")) == {"record.json", *(f"{name}.safetensors" for name in names)}
 
 
@@ -161,9 +161,39 @@ def test_rows_with_other_columns_are_refused(tmp_path):
     assert contents(tmp_path) == {}
 
 
-def test_a_table_without_rows_is_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.csv would be a table without rows"):
-        artifacts.write_rows(tmp_path / "a.csv", [])
+def test_a_table_without_rows_is_an_empty_file(tmp_path):
+    artifacts.write_rows(tmp_path / "a.csv", [])
+    assert contents(tmp_path) == {"a.csv": b""}
+    assert artifacts.read_rows(tmp_path / "a.csv") == []
+
+
+@each_writer
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path, write):
+    (tmp_path / "taken").write_bytes(b"")
+    with pytest.raises(FileExistsError, match=r"File exists: '.*taken'$"):
+        write(tmp_path / "taken" / "file")
+    (tmp_path / "file").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"Is a directory: '.*/file'$"):
+        write(tmp_path / "file")
+    assert contents(tmp_path) == {"taken": b""}
+
+
+@each_writer
+def test_what_was_left_of_the_same_file_is_removed(tmp_path, write):
+    for name in (".file.1.tmp", ".file.22.tmp", ".file2.1.tmp", ".other.1.tmp"):
+        (tmp_path / name).write_bytes(b"left")
+    write(tmp_path / "file")
+    assert set(contents(tmp_path)) == {"file", ".file2.1.tmp", ".other.1.tmp"}
+
+
+@pytest.mark.parametrize("name", ["record.json", "tensors.safetensors", "parameters.safetensors"])
+@pytest.mark.parametrize("keep", [0, 5, 200])
+def test_a_damaged_record_is_named(tmp_path, name, keep):
+    artifacts.write_record(tmp_path, trained())
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[:keep])
+    with pytest.raises(ValueError, match=rf"{name} is damaged: "):
+        artifacts.read_record(TrainingResult, tmp_path)
 
 
 def test_records_do_not_depend_on_when_or_where_they_were_written(tmp_path, monkeypatch):

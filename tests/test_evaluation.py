@@ -3,22 +3,21 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from reference import DIMS, blobs, random_parameters, replica
-from samples import DIVERGES, SETS, evaluated, measured, recorded, trained
+from samples import DIVERGES, SETS, evaluated, trained
 
-from pipeline import L_model_forward, evaluation, predict, training
+from pipeline import L_model_forward, evaluation, initialize_parameters, predict, training
 from pipeline.evaluation import (
     HISTOGRAM_BINS,
     MISTAKES,
-    compare_arms,
     evaluate_arm,
     unit_activity,
     weight_histograms,
     weight_statistics,
 )
-from pipeline.statistics import compare
 
 RESULTS = {
     "plain": trained,
@@ -77,20 +76,54 @@ def test_a_replica_whose_cost_is_not_a_number_is_never_the_headline(monkeypatch)
     assert evaluated(trained()).headline == 2
 
 
-@pytest.mark.parametrize("make", [RESULTS["plain"], RESULTS["batchnorm"]], ids=["plain", "batchnorm"])
-def test_confusion_counts_the_headlines_test_examples_true_class_by_predicted(make):
+@each_result
+def test_confusion_counts_each_networks_test_examples_true_class_by_predicted(make):
     result = make()
     measured = evaluated(result)
     Y = SETS["test"][1]
-    expected = torch.zeros(4, 4, dtype=torch.int64)
-    predictions = probabilities(result, measured.headline, "test").argmax(0)
-    for true, predicted in zip(Y.argmax(0).tolist(), predictions.tolist(), strict=True):
-        expected[true, predicted] += 1
-    assert torch.equal(measured.confusion, expected)
-    assert measured.confusion.sum() == Y.shape[1]
-    assert torch.equal(measured.confusion.sum(1), Y.sum(1).long())
-    accuracy = 100 * measured.confusion.trace() / Y.shape[1]
-    assert accuracy.item() == pytest.approx(measured.accuracies["test"][measured.headline].item(), rel=1e-6)
+    for k in range(len(result.seeds)):
+        expected = torch.zeros(4, 4, dtype=torch.int64)
+        predictions = probabilities(result, k, "test").argmax(0)
+        for true, predicted in zip(Y.argmax(0).tolist(), predictions.tolist(), strict=True):
+            expected[true, predicted] += 1
+        assert torch.equal(measured.confusion[k], expected)
+        assert torch.equal(measured.confusion[k].sum(1), Y.sum(1).long())
+        accuracy = 100 * measured.confusion[k].trace() / Y.shape[1]
+        assert accuracy.item() == pytest.approx(measured.accuracies["test"][k].item(), rel=1e-6)
+
+
+def test_a_tie_is_a_miss_in_the_confusion_matrix_too():
+    """A network of zeros gives every class the same probability; the rival that it predicts is the first."""
+    result = trained()
+    zeros = {name: torch.zeros_like(each) for name, each in result.parameters.items()}
+    measured = evaluated(dataclasses.replace(result, parameters=zeros))
+    assert measured.accuracies["test"].tolist() == [0, 0, 0]
+    assert not measured.confusion.diagonal(dim1=1, dim2=2).any()
+    assert (measured.mistakes["true"] != measured.mistakes["predicted"]).all()
+    assert measured.mistakes["confidence"].tolist() == [0.25] * MISTAKES
+
+
+@pytest.mark.parametrize("use_batchnorm", [False, True])
+def test_activations_are_those_of_the_start_and_of_the_end(use_batchnorm):
+    result = trained(use_batchnorm=use_batchnorm)
+    X = SETS["validation"][0]
+    starts = [initialize_parameters(DIMS, seed=seed, dtype=torch.float64) for seed in result.seeds]
+    ends = [replica(result.parameters, k) for k in range(len(result.seeds))]
+    measured = evaluated(result).activations
+    assert set(measured) == {"A1", "A2"}
+    for time, networks in enumerate((starts, ends)):
+        caches = [L_model_forward(X, network, use_batchnorm)[1] for network in networks]
+        for layer in (1, 2):
+            passed_on = np.concatenate([each[layer]["linear_cache"]["A"].numpy().ravel() for each in caches])
+            expected = np.percentile(passed_on, range(101))
+            assert measured[f"A{layer}"][time].tolist() == pytest.approx(expected.tolist(), abs=1e-12)
+
+
+def test_a_network_without_hidden_layers_has_neither_activity_nor_activations():
+    X, Y = SETS["train"]
+    result = training.train(X, Y, [DIMS[0], DIMS[-1]], learning_rate=0.1, max_steps=20, batch_size=20, seeds=[0])
+    measured = evaluate_arm(result, SETS)
+    assert (measured.activity, measured.activations) == ({}, {})
 
 
 @each_result
@@ -204,64 +237,3 @@ def test_weights_that_are_not_finite_stay_out_of_the_histogram():
     arms["a"]["W1"][0] = torch.nan
     arms["a"]["W1"][1, 0, 0] = torch.inf
     assert weight_histograms(arms)["W1"]["a"].sum().item() == pytest.approx(100, rel=1e-12)
-
-
-OURS = recorded([400, 150, 900, 250, 100, 600, 350, 1000], diverged=[3], seed=1)
-THEIRS = recorded([300, 150, 950, 250, 500, 200, 700, 450], diverged=[6], seed=2)
-OUR_TEST, THEIR_TEST = [97.0, 91, 93, 95, 98, 90, 96, 92], [90.0, 92, 95, 91, 97, 96, 94, 93]
-
-
-def at_equal_steps(curve):
-    """Look the last common evaluation of each pair up in a plain loop."""
-    ours, theirs = [], []
-    for k in range(len(OURS.steps)):
-        common = [
-            step
-            for step in sorted(set(OURS.evaluation_steps) & set(THEIRS.evaluation_steps))
-            if step <= min(OURS.steps[k], THEIRS.steps[k])
-        ]
-        ours.append(getattr(OURS, curve)[OURS.evaluation_steps.index(common[-1]), k].item())
-        theirs.append(getattr(THEIRS, curve)[THEIRS.evaluation_steps.index(common[-1]), k].item())
-    return ours, theirs
-
-
-def compared(ours=OURS, theirs=THEIRS):
-    return compare_arms(ours, measured(OUR_TEST), theirs, measured(THEIR_TEST))
-
-
-def test_arms_are_compared_in_five_quantities():
-    ours, theirs = measured(OUR_TEST), measured(THEIR_TEST)
-    assert compared() == {
-        "test_accuracy": compare(OUR_TEST, THEIR_TEST),
-        "validation_cost": compare(ours.costs["validation"], theirs.costs["validation"]),
-        "steps": compare(OURS.steps, THEIRS.steps),
-        "equal_steps_accuracy": compare(*at_equal_steps("validation_accuracies")),
-        "equal_steps_cost": compare(*at_equal_steps("validation_costs")),
-    }
-
-
-def test_a_pair_in_which_one_diverged_at_the_common_step_does_not_count():
-    comparisons = compared()
-    assert comparisons["equal_steps_cost"].pairs == 7  # seed 3 diverged at step 250, where both stopped
-    assert comparisons["steps"].pairs == 8
-
-
-def test_networks_that_never_stop_apart_are_compared_at_their_last_step():
-    ours, theirs = recorded([200] * 6, seed=3), recorded([200] * 6, seed=4)
-    comparisons = compare_arms(ours, measured([1.0] * 6), theirs, measured([1.0] * 6))
-    assert comparisons["equal_steps_cost"] == compare(ours.validation_costs[-1], theirs.validation_costs[-1])
-
-
-def test_a_cap_between_two_evaluations_counts_as_one():
-    ours = dataclasses.replace(recorded([100, 100], seed=5), evaluation_steps=[50, 70], steps=[70, 70])
-    theirs = dataclasses.replace(recorded([100, 100], seed=6), evaluation_steps=[50, 70], steps=[50, 70])
-    comparisons = compare_arms(ours, measured([1.0, 1]), theirs, measured([1.0, 1]))
-    expected = (ours.validation_costs - theirs.validation_costs)[[0, 1], [0, 1]].mean().item()
-    assert comparisons["equal_steps_cost"].difference == pytest.approx(expected)
-
-
-def test_an_arm_with_diverged_networks_is_compared_by_the_others():
-    arm, reference = trained(l2=(DIVERGES, 0.0, 0.0)), trained()
-    comparisons = compare_arms(arm, evaluated(arm), reference, evaluated(reference))
-    assert comparisons["equal_steps_cost"].pairs == 2
-    assert all(math.isfinite(comparison.difference) for comparison in comparisons.values())

@@ -99,7 +99,50 @@ def test_a_misspelt_key_is_refused_and_the_right_one_named(tmp_path, path):
     def misspell(section, name):
         section[name + "x"] = section.pop(name)
 
-    assert dotted(path) in complaint(tmp_path, edited(path, misspell))
+    said = complaint(tmp_path, edited(path, misspell))
+    assert said == f"params.yaml: {dotted(path)}x is not a key that this file may have, and {dotted(path)} is missing"
+
+
+def test_of_several_misspelt_keys_one_is_named_and_the_others_counted(tmp_path):
+    values = copy.deepcopy(VALUES)
+    values["training"]["batchsize"] = values["training"].pop("batch_size")
+    values["data"]["data_set"] = values["data"].pop("dataset")
+    said = complaint(tmp_path, yaml.safe_dump(values))
+    assert re.fullmatch(r"params\.yaml: (\S+) is not a key that this file may have, and (\S+) is missing \(.*\)", said)
+    assert said.endswith("(and 2 more)")
+
+
+def test_what_is_missing_and_what_is_extra_are_not_taken_for_one_where_they_are_not_alike(tmp_path):
+    values = copy.deepcopy(VALUES)
+    values["training"]["momentum"] = values["training"].pop("batch_size")
+    assert complaint(tmp_path, yaml.safe_dump(values)) == "params.yaml: training.batch_size is missing (and 1 more)"
+
+
+@pytest.mark.parametrize(
+    ("before", "twice"),
+    [
+        ("data:", "timing"),
+        ("  patience:", "patience"),
+        ("  baseline:", "l2"),
+        ("    use_batchnorm: false\n    l2: 0.0", "title"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused_and_named(tmp_path, before, twice):
+    text = SHIPPED.read_text(encoding="utf-8")
+    indent = before[: len(before) - len(before.lstrip())]
+    value = {"timing": "{rounds: 1, steps: 1}", "l2": "{title: x, use_batchnorm: true, l2: 1.0}"}.get(twice, "7")
+    doubled = text.replace(before, f"{indent}{twice}: {value}\n{before}", 1)
+    assert doubled != text
+    said = complaint(tmp_path, doubled)
+    assert f"the key {twice} is there twice" in said
+    assert re.search(r"line \d+, column \d+", said)
+
+
+@pytest.mark.parametrize("key", ["network", "training.seeds", "data.dataset", "training.batch_size"])
+def test_a_long_wrong_value_is_shown_by_its_beginning(tmp_path, key):
+    said = complaint(tmp_path, with_value(key.split("."), {str(k): "x" * 100 for k in range(100)}))
+    assert len(said) < 400
+    assert key.partition(".")[0] in said
 
 
 @pytest.mark.parametrize(
@@ -120,6 +163,11 @@ AT_LEAST_1, AT_LEAST_0, POSITIVE = "greater than or equal to 1", "greater than o
 FINITE, NO_REPEAT, NO_LIST, NO_MAP = "a finite number", "must not repeat", "a valid list", "a valid dictionary"
 NAN, INF = float("nan"), float("inf")
 WRONG = [
+    ("data.dataset", "http://example.org", "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
+    ("data.dataset", ["mnist"], "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
+    ("network.layers", {"first": 20}, NO_LIST),
+    ("training.seeds", "0..15", NO_LIST),
+    ("training.learning_rate", [0.1], NO_NUMBER),
     ("data.dataset", "imagenet", "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
     ("data.dataset", None, "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
     ("data.dataset", "MNIST", "'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
@@ -204,9 +252,9 @@ def test_an_arm_needs_a_name_that_can_be_a_folder(tmp_path, name):
     assert "^[a-z][a-z0-9_]*$" in message
 
 
-def test_an_arm_cannot_be_called_what_metrics_call_the_data_set(tmp_path):
-    message = complaint(tmp_path, with_value(("arms", "dataset"), VALUES["arms"][ARM]))
-    assert message.startswith("params.yaml: arms.dataset is 'dataset': must not be 'dataset'")
+def test_an_arm_cannot_be_called_what_the_metrics_call_their_comparison(tmp_path):
+    message = complaint(tmp_path, with_value(("arms", "study"), VALUES["arms"][ARM]))
+    assert message.startswith("params.yaml: arms.study is 'study': must not be 'study'")
 
 
 def test_an_arm_whose_name_yaml_reads_as_a_boolean_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import importlib
 import itertools
 import json
@@ -16,11 +17,10 @@ import pytest
 import torch
 import yaml
 from samples import SETS
-from torchvision.datasets import MNIST
 
 import pipeline
 import stages
-from pipeline import artifacts, preprocessing
+from pipeline import artifacts, datasets, preprocessing
 from pipeline.params import ParamsError, Training, load_params
 from stages import download, train
 
@@ -177,7 +177,7 @@ def test_outputs_are_cached_and_only_metrics_and_plots_are_not(name):
     assert not any({"persist", "always_changed"} & {*options, *STAGES[name]} for _, options in entries(name, "outs"))
     small = list(entries(name, "metrics", "plots"))
     assert all(options.get("cache") is False for _, options in small)
-    assert all(entry.startswith(("metrics/", "plots/")) for entry, _ in small)
+    assert all(entry.split("/")[0] in ("metrics", "plots") for entry, _ in small)
 
 
 def test_dvc_looks_over_compiled_code_and_half_written_files():
@@ -290,10 +290,14 @@ def test_diverged_seeds_are_named_and_the_others_written(folder, capsys):
     assert artifacts.read_record(pipeline.TrainingResult, folder / "models" / "x").seeds == [7, 8]
 
 
+NOBODY_LISTENS = ["http://127.0.0.1:9/", "http://127.0.0.1:9/mnist/"]
+
+
 @pytest.fixture
 def offline(folder, monkeypatch):
     """No source answers; call the download stage with what it is to fall back on."""
-    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/", "http://127.0.0.1:9/mnist/"])
+    origin = dataclasses.replace(datasets.ORIGINS["mnist"], mirrors=NOBODY_LISTENS)
+    monkeypatch.setitem(datasets.ORIGINS, "mnist", origin)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("DATA_MIRROR", str(folder / "empty"))
 
@@ -308,7 +312,8 @@ def offline(folder, monkeypatch):
 def test_offline_the_bundled_digits_are_used_loudly(offline, folder, capsys):
     offline("digits")
     said = capsys.readouterr()
-    assert f"{folder}/empty/train-images-idx3-ubyte.gz: [Errno 2]" in said.err
+    assert f"{folder}/empty/: No such file or directory" in said.err
+    assert "\nWhen online again: dvc repro --force download && dvc repro\n" in said.err
     assert "NO SOURCE GAVE mnist: RUNNING ON THE BUNDLED digits INSTEAD." in said.err
     assert said.err.count("!" * 80) == 2
     assert said.out == "digits: 1,438 training and 359 test images\n"
@@ -320,15 +325,16 @@ def test_offline_without_a_fallback_the_stage_fails_and_lists_what_was_tried(off
         offline(None)
     said, *tried, advice = caught.value.code.splitlines()  # a text as exit code is printed, and the status is 1
     assert said == "download: train-images-idx3-ubyte.gz could not be had from any source:"
-    sources = [f"{folder}/empty/mnist/", f"{folder}/empty/", *MNIST.mirrors]
-    assert [line.partition("train-images")[0] for line in tried] == [f"  {source}" for source in sources]
+    sources = [f"{folder}/empty/mnist/", f"{folder}/empty/", *NOBODY_LISTENS]
+    assert [line.rpartition(": ")[0] for line in tried] == [f"  {source}" for source in sources]
     assert "data.dataset to digits" in advice
     assert not (folder / "data").exists()
 
 
 LEFT_OUT = shutil.ignore_patterns(
-    ".venv", ".git", ".*_cache", "__pycache__", "cache", "tmp", "data", "models", "results", "metrics", "plots",
-    "tests", "benchmarks", "docs", "dvc.lock", "report.docx", "requirements.*",
+    ".venv", ".git", ".*_cache", "__pycache__", "cache", "config.local", "tmp",
+    "data", "models", "results", "metrics", "plots", "tests", "benchmarks", "docs",
+    "dvc.lock", "report.docx", "requirements.*",
 )  # fmt: skip
 
 
@@ -350,7 +356,11 @@ class Clone:
         command = [sys.executable, "-m", "dvc", *arguments]
         done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+        self.printed = done.stdout + done.stderr
         return done.stdout
+
+    def git(self, *arguments):
+        subprocess.run(["git", *arguments], cwd=self.folder, env=self.env, check=True)
 
     def repro(self, *targets):
         """Reproduce the targets, or everything, and return the stages that it ran."""
@@ -377,11 +387,11 @@ def existing(*names):
     return sorted(name for name in names if name.partition("@")[0] in STAGES)
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """A clone in which the whole pipeline has run once."""
-    clone = Clone(tmp_path_factory.mktemp("pipeline"))
+def finished_clone(folder):
+    """Run the whole pipeline once in a clone."""
+    clone = Clone(folder)
     ran = clone.repro()
+    clone.printed_first = clone.printed
     arms = [f"train@{arm}" for arm in PARAMS["arms"]]
     assert ran == sorted({*STAGES} - {"train"} | {*arms})
     return clone
@@ -397,16 +407,49 @@ def test_the_first_run_makes_every_output_and_dvc_writes_no_gitignore(clone):
 
 
 def test_metrics_and_plots_carry_the_data_sets_name_and_metrics_every_arm(clone):
-    metrics = json.loads((clone.folder / "metrics" / "evaluation.json").read_text())
-    assert list(metrics) == ["dataset", *PARAMS["arms"]]
-    assert metrics["dataset"] == "digits"
-    for arm in PARAMS["arms"]:
-        assert 0 < metrics[arm]["test_accuracy"] <= 100
-    study = json.loads((clone.folder / "metrics" / "study.json").read_text())
+    folder = clone.folder / "metrics"
+    assert {path.name for path in folder.iterdir()} == {"study.json", *(f"{arm}.json" for arm in PARAMS["arms"])}
+    study = json.loads((folder / "study.json").read_text())
+    assert study["dataset"] == "digits"
+    assert [row["arm"] for row in study["arms"]] == list(PARAMS["arms"])
     _, *others = PARAMS["arms"]
-    assert list(study) == ["dataset", *others]
+    assert list(dict.fromkeys(row["arm"] for row in study["comparisons"])) == others
+    for row in study["arms"]:
+        metrics = json.loads((folder / f"{row['arm']}.json").read_text())
+        assert 0 < metrics["test"] <= 100
+        assert metrics["mean"] == row["mean"]
+        assert ("gain" in metrics) == (row["arm"] in others)
     for path in named("evaluate", "plots"):
         assert {row["dataset"] for row in artifacts.read_rows(clone.folder / path)} == {"digits"}, path
+
+
+def test_metrics_fit_a_terminal(clone):
+    """In 80 columns `dvc metrics show` has a row an arm; of the values only the digits count for the width."""
+    shown = clone.dvc("metrics", "show").splitlines()
+    assert [line.split()[0] for line in shown[1:]] == sorted(
+        [f"metrics/{arm}.json" for arm in [*PARAMS["arms"], "study"]]
+    )
+    assert max(map(len, shown)) <= 80
+    arm = f"metrics/{list(PARAMS['arms'])[1]}.json"
+    metrics = json.loads((clone.folder / arm).read_text())
+    with clone.edited(arm, json.dumps(metrics | {"gain": -12.34, "mean": 88.88})):
+        clone.git("add", "--all")
+        clone.git("-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "-m", "metrics")
+    diff = clone.dvc("metrics", "diff").splitlines()
+    assert {line.split()[1] for line in diff[1:]} == {"gain", "mean"}
+    assert max(map(len, diff)) <= 80
+
+
+def test_the_end_shows_a_table_of_results_and_where_they_lie(clone):
+    lines = clone.printed_first.splitlines()
+    start = lines.index("Test accuracy on digits, %, and steps until the stop:")
+    titles = [arm["title"] for arm in PARAMS["arms"].values()]
+    header, *rows, report, page = lines[start + 1 : start + 4 + len(titles)]
+    assert header.split()[0] == "headline"
+    assert [row.split("  ")[0] for row in rows] == titles
+    assert (clone.folder / report.removeprefix("report: ")).is_file()
+    assert page.endswith("dvc_plots/index.html")
+    assert "Warning" not in clone.printed_first
 
 
 def test_the_test_set_does_not_reach_training():
@@ -421,7 +464,7 @@ def test_a_second_run_runs_nothing(clone):
 def test_one_arms_lambda_reruns_that_arm_alone_and_changing_back_runs_nothing(clone):
     before = clone.contents()
     with clone.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.5}})):
-        assert clone.repro() == existing("train@l2", "evaluate", "report")
+        assert clone.repro() == existing("check", "train@l2", "evaluate", "report")
         assert clone.contents() != before
     assert clone.repro() == []
     assert clone.contents() == before
@@ -439,9 +482,11 @@ def test_a_comment_in_the_report_reruns_the_report_alone(clone):
 def test_a_fourth_arm_is_four_lines_and_no_code(clone):
     arm = {"title": "Batch norm and L2", "use_batchnorm": True, "l2": 0.01}
     with clone.edited("params.yaml", small_params(arms={"batchnorm_l2": arm})):
-        assert clone.repro("evaluate") == ["evaluate", "train@batchnorm_l2"]
-    metrics = json.loads((clone.folder / "metrics" / "evaluation.json").read_text())
-    assert list(metrics) == ["dataset", *PARAMS["arms"], "batchnorm_l2"]
+        assert clone.repro("evaluate") == ["check", "evaluate", "train@batchnorm_l2"]
+    study = json.loads((clone.folder / "metrics" / "study.json").read_text())
+    assert [row["arm"] for row in study["arms"]] == [*PARAMS["arms"], "batchnorm_l2"]
     for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
         rows = artifacts.read_rows(clone.folder / "plots" / f"{plot}.csv")
         assert {row["arm"] for row in rows} == {*PARAMS["arms"], "batchnorm_l2"}
+    shutil.rmtree(clone.folder / "models" / "batchnorm_l2")  # dvc leaves what no stage makes any more
+    assert clone.repro("evaluate") == []

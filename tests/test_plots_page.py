@@ -1,4 +1,4 @@
-"""The page of `dvc plots show`: six plots, each once, drawn with no network, from one revision and two."""
+"""The page of `dvc plots show`: seven plots, each once, drawn with no network, from one revision and two."""
 
 import csv
 import json
@@ -15,13 +15,19 @@ import pytest
 import yaml
 from dvc_render.vega import VegaRenderer
 
+from pipeline import figures
+
 vl_convert = pytest.importorskip("vl_convert")
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / ".dvc" / "plots"
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-PLOTS = {path: properties for entry in PIPELINE["stages"]["evaluate"]["plots"] for path, properties in entry.items()}
-NAMES = [Path(path).stem for path in PLOTS]
+PLOTS = {
+    path: properties
+    for entry in [*PIPELINE["plots"], *PIPELINE["stages"]["evaluate"]["plots"]]
+    for path, properties in entry.items()
+}
+NAMES = {Path(path).stem: path for path in PLOTS}
 ARMS = ["plain", "batchnorm", "another"]  # not in alphabetical order
 REVISIONS = ["workspace", "HEAD~1"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -59,7 +65,16 @@ def _sample_tables(shift):
         "curves": [row for arm in ARMS for series in costs for row in _curve(arm, series, 2.3 + shift)],
         "accuracy": [row for arm in ARMS for row in _curve(arm, "validation accuracy", 90 + shift)],
         "seeds": [
-            {"arm": arm, "seed": seed, "test_accuracy": 90 + seed + shift, "steps": 900 + seed}
+            {
+                **{"arm": arm, "seed": seed, "headline": int(seed == 1), "test_accuracy": 90 + seed + shift},
+                **{
+                    "validation_accuracy": 91,
+                    "train_accuracy": 92,
+                    "validation_cost": 0.3,
+                    "steps": 900,
+                    "epochs": 9.6,
+                },
+            }
             for arm in ARMS
             for seed in range(3)
         ],
@@ -88,22 +103,36 @@ def _sample_tables(shift):
             for l2 in (0.0, 1e-3, 2.5e-2)
         ],
     }
-    return {name: [{"dataset": "mnist", **row} for row in rows] for name, rows in tables.items()}
+    tables = {name: [{"dataset": "mnist", **row} for row in rows] for name, rows in tables.items()}
+    tables["study"] = [
+        {
+            **{"arm": arm, "quantity": quantity, "unit": "x", "difference": 1.5 + shift},
+            **{"low": low, "high": high, "above": 2, "below": 1, "pairs": 3},
+        }
+        for arm in ARMS[1:]
+        for quantity, low, high in (("accuracy", -1.0, 3.0), ("without an interval", None, None))
+    ]
+    return tables
 
 
-def _write_tables(folder, shift):
-    folder.mkdir(exist_ok=True)
-    for name, rows in _sample_tables(shift).items():
-        with (folder / f"{name}.csv").open("w", newline="") as file:
+def _write_tables(repository, shift):
+    tables = _sample_tables(shift)
+    study = {"dataset": "mnist", "arms": [{"arm": arm} for arm in ARMS], "comparisons": tables.pop("study")}
+    for folder in ("plots", "metrics"):
+        (repository / folder).mkdir(exist_ok=True)
+    (repository / "metrics" / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    for name, rows in tables.items():
+        with (repository / "plots" / f"{name}.csv").open("w", newline="") as file:
             table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             table.writeheader()
             table.writerows(rows)
 
 
 def _datapoints(name, revisions):
-    """Make what DVC makes of a CSV file: all values as text, and the revision."""
+    """Make what DVC makes of a CSV file, all values as text, or of JSON; and the revision."""
+    as_text = str if name != "study" else lambda value: value
     return [
-        {**{column: str(value) for column, value in row.items()}, "rev": revision}
+        {**{column: as_text(value) for column, value in row.items()}, "rev": revision}
         for shift, revision in enumerate(revisions)
         for row in _sample_tables(shift)[name]
     ]
@@ -112,7 +141,7 @@ def _datapoints(name, revisions):
 @pytest.mark.parametrize("version", ["5.8", "5.21", "6.4"])
 @pytest.mark.parametrize("name", NAMES)
 def test_template_compiles(name, version):
-    properties = {key: value for key, value in PLOTS[f"plots/{name}.csv"].items() if key != "cache"}
+    properties = {key: value for key, value in PLOTS[NAMES[name]].items() if key != "cache"}
     renderer = VegaRenderer(_datapoints(name, REVISIONS), name, template_dir=str(TEMPLATES), **properties)
     specification = renderer.get_filled_template()
     assert "<DVC_METRIC" not in json.dumps(specification)
@@ -122,11 +151,18 @@ def test_template_compiles(name, version):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_samples_have_the_columns_of_the_real_tables(name):
-    real = ROOT / "plots" / f"{name}.csv"
-    if not real.exists():
-        pytest.skip(f"{real.relative_to(ROOT)} is not there: run `dvc repro`")
-    with real.open(newline="") as file:
-        assert next(csv.reader(file)) == list(_sample_tables(0)[name][0])
+    """Of the committed ones: the plots of the last run."""
+    real = (ROOT / NAMES[name]).read_text(encoding="utf-8")
+    columns = list(json.loads(real)["comparisons"][0]) if name == "study" else next(csv.reader(real.splitlines()))
+    assert columns == list(_sample_tables(0)[name][0])
+
+
+def test_arms_have_one_colour_in_the_report_and_on_the_page():
+    for path in TEMPLATES.glob("*.json"):
+        template = json.loads(path.read_text(encoding="utf-8"))
+        assert template["config"]["range"]["category"] == list(figures.PALETTE), path.name
+    of_others = json.loads((TEMPLATES / "differences.json").read_text())["spec"]["encoding"]["color"]["scale"]["range"]
+    assert of_others == [*figures.PALETTE[1:], figures.PALETTE[0]]  # there the first arm is what all differ from
 
 
 def _run(*command, cwd):
@@ -152,7 +188,7 @@ def pages(tmp_path_factory):
     (repository / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
     _run("git", "init", "--quiet", cwd=repository)
     for shift in (1, 0):
-        _write_tables(repository / "plots", shift)
+        _write_tables(repository, shift)
         _run("git", "add", "--all", cwd=repository)
         _run("git", "commit", "--quiet", "--message", f"shift {shift}", cwd=repository)
     _run(sys.executable, "tools/plots_template.py", cwd=repository)
@@ -220,8 +256,8 @@ def test_every_plot_is_drawn_once(pages, number, tmp_path):
     assert list(page.marks) == [re.sub(r"\W", "_", path) for path in PLOTS]
     assert min(page.marks.values()) > 10
     assert not [address for address in page.loaded if re.match(r"(https?:)?//", address)]
-    for plot, texts in page.texts.items():
-        assert PLOTS[f"plots/{plot[len('plots_') : -len('_csv')]}.csv"]["title"] in texts
+    for (plot, texts), properties in zip(page.texts.items(), PLOTS.values(), strict=True):
+        assert properties["title"] in texts, plot
         assert not {"undefined", "null", "NaN"} & set(texts)
         revisions_shown = all(any(revision in text for text in texts) for revision in REVISIONS)
         assert revisions_shown == (number == "two")

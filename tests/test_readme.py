@@ -1,20 +1,41 @@
 """What the README shows is true: its table is that of the committed metrics, its Python runs."""
 
+import csv
+import io
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.params import load_params
 from tools import readme
 
 README = Path("README.md").read_text(encoding="utf-8")
 
 
+def committed(path):
+    """Read a file as committed: a run on another machine may differ in the last digits."""
+    return subprocess.run(["git", "show", f"HEAD:{path}"], capture_output=True, text=True, check=True).stdout
+
+
 def test_the_table_is_that_of_the_committed_metrics():
-    show = ["git", "show", "HEAD:metrics/evaluation.json"]  # a run on another machine may differ in the last digits
-    committed = subprocess.run(show, capture_output=True, text=True, check=True).stdout
-    assert readme.table(json.loads(committed)) in README
+    seeds = list(csv.DictReader(io.StringIO(committed("plots/seeds.csv"))))
+    table = readme.table(seeds, json.loads(committed("metrics/study.json")))
+    assert table in README
+    assert all(arm.title in table for arm in load_params(Path("params.yaml")).arms.values())
+
+
+def test_a_difference_without_an_interval_is_written_alone():
+    study = {
+        "arms": [{"arm": "baseline", "mean": 90.0, "sd": 1.0}, {"arm": "l2", "mean": 91.0, "sd": 0.5}],
+        "comparisons": [{"arm": "l2", "quantity": "test accuracy", "difference": -1.0, "low": None, "high": None}],
+    }
+    network = {f"{split}_accuracy": "90" for split in ("test", "validation", "train")}
+    network |= {"headline": "1", "steps": "9650", "epochs": "102.93"}
+    *_, first, second = readme.table([{**network, "arm": arm} for arm in ("baseline", "l2")], study).splitlines()
+    assert first == "| Baseline | 90.00 | 90.00 | 90.00 | 9,650 | 102.9 | 90.00 ± 1.00 |  |"
+    assert second.endswith("| 91.00 ± 0.50 | -1.00 |")
 
 
 def test_its_python_runs_as_written():
@@ -25,6 +46,6 @@ def test_its_python_runs_as_written():
     assert float(last.split()[0]) > 80
 
 
-def test_files_it_names_exist():
+def test_pictures_it_shows_exist_and_are_small():
     for path in re.findall(r"\]\((docs/[^)]+)\)", README):
-        assert Path(path).is_file(), path
+        assert Path(path).stat().st_size < 200e3, path

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import io
+import itertools
+import math
 import re
 import zipfile
 from pathlib import Path
@@ -11,15 +13,23 @@ from xml.etree import ElementTree
 import docx
 import pytest
 import torch
+from docx.enum.text import WD_TAB_ALIGNMENT
+from openxml_audit import OpenXmlValidator
 from reference import blobs
 
-from pipeline import train
+from pipeline import figures, train
+from pipeline.comparison import QUANTITIES, SECONDS
+from pipeline.document import Document
 from pipeline.evaluation import evaluate_arm
+from pipeline.origins import ORIGINS
 from pipeline.params import load_params
 from pipeline.preprocessing import DatasetCard
-from pipeline.report import Study, _count_verdict, _verdict, build_report
+from pipeline.report import build_report, findings
+from pipeline.report_study import collapse_sentence, divergence_sentence, plateau_sentence
 from pipeline.statistics import Comparison
+from pipeline.study import Study
 from pipeline.timing import KINDS
+from pipeline.wording import counted, lower, signed, verdict
 
 LAYERS = [6, 5, 10]
 DIMS = [16, *LAYERS]
@@ -106,11 +116,14 @@ def test_the_headline_model_s_figures_are_those_of_the_results(arm):
     result, evaluation = study().results[arm], study().evaluations[arm]
     k = evaluation.headline
     table = next(table for table in document().tables if _caption(table).startswith(f"{PARAMS.arms[arm].title}: accur"))
-    cells = {row.cells[0].text: row.cells[1].text for row in table.rows}
+    header, headline, mean, *_ = ([cell.text for cell in row.cells] for row in table.rows)
+    assert header[1:4] == ["Train (%)", "Validation (%)", "Test (%)"]
+    cells, means = dict(zip(header, headline, strict=True)), dict(zip(header, mean, strict=True))
     for name, accuracies in evaluation.accuracies.items():
-        assert cells[f"{name} accuracy (%)"] == f"{accuracies[k].item():.2f}"
-    assert cells["training steps"] == f"{result.steps[k]:,}"
-    assert cells["epochs"] == f"{result.epochs[k]:.1f}"
+        assert cells[f"{name.capitalize()} (%)"] == f"{accuracies[k].item():.2f}"
+        assert means[f"{name.capitalize()} (%)"] == f"{accuracies.mean().item():.2f}"
+    assert cells["Steps"] == f"{result.steps[k]:,}"
+    assert cells["Epochs"] == f"{result.epochs[k]:.1f}"
 
 
 @pytest.mark.parametrize("arm", PARAMS.arms)
@@ -155,21 +168,91 @@ def test_every_figure_has_a_text_for_those_who_cannot_see_it_and_a_numbered_capt
         assert caption.startswith(f"Figure {number}.")
 
 
-def test_figures_and_tables_that_the_text_refers_to_exist():
-    captions = {p.text.split(".")[0] for p in document().paragraphs if p.style.name == "Caption"}
-    for reference in re.findall(r"(?:Figure|Table) \d+", text()):
-        assert reference in captions
+def bookmarks():
+    """Return the text that each bookmark of the document spans."""
+    spans = {}
+    for start in document().element.iter(f"{W}bookmarkStart"):
+        identity = start.get(f"{W}id")
+        inside = itertools.takewhile(
+            lambda each, identity=identity: (each.tag, each.get(f"{W}id")) != (f"{W}bookmarkEnd", identity),
+            start.itersiblings(),
+        )
+        spans[start.get(f"{W}name")] = "".join(node.text for run in inside for node in run.iter(f"{W}t"))
+    return spans
 
 
-def test_sections_that_the_text_refers_to_are_what_it_says():
-    numbers = {}
-    count = 0
-    for paragraph in document().paragraphs:
-        if paragraph.style.name == "Heading 1":
-            count += 1
-            numbers[paragraph.text] = count
-    assert f"section {numbers['The cost at every 100th training step']};" in text()
-    assert f"(section {numbers['All arms over all seeds']} says which)" in text()
+def references():
+    """Return the instruction and the shown text of each reference."""
+    for instruction in document().element.iter(f"{W}instrText"):
+        if instruction.text.startswith(" REF "):
+            result = instruction.getparent().getnext().getnext()
+            yield instruction.text.split(), result.find(f"{W}t").text
+
+
+def test_references_are_fields_that_show_what_their_bookmarks_span():
+    spans, numbers, at = bookmarks(), {}, [0, 0]
+    for heading in (p for p in document().paragraphs if p.style.name.startswith("Heading")):
+        level = int(heading.style.name[-1])
+        at = [at[0] + 1, 0] if level == 1 else [at[0], at[1] + 1]
+        numbers[heading.text] = ".".join(map(str, at[:level]))
+    found = list(references())
+    assert len(found) > 20
+    for (_, name, *switches), shown in found:
+        assert shown == (numbers[spans[name]] if "\\r" in switches else spans[name])
+    assert not re.search(r"\[\[|\]\]", text())
+    assert len({start.get(f"{W}id") for start in document().element.iter(f"{W}bookmarkStart")}) == len(spans)
+
+
+def test_nothing_is_referred_to_but_by_a_field():
+    shown = [text for _, text in references()]
+    body = "\n".join(p.text for p in document().paragraphs if p.style.name != "Caption")
+    assert sorted(re.findall(r"(?:Figure|Table) \d+", body)) == sorted(each for each in shown if not each[0].isdigit())
+    assert sorted(re.findall(r"section (\d[\d.]*\d|\d)", body)) == sorted(each for each in shown if each[0].isdigit())
+
+
+@pytest.mark.parametrize(
+    ("fill", "said"),
+    [
+        (lambda document: document.paragraph("see [[nowhere]]"), r"refers to \[\[nowhere\]\]"),
+        (lambda document: [document.heading("A", name="a"), document.heading("B", name="a")], "two things are named a"),
+    ],
+    ids=["unknown", "twice"],
+)
+def test_a_reference_needs_one_thing_of_its_name(fill, said):
+    unfinished = Document("title", "subtitle")
+    with pytest.raises(ValueError, match=said):
+        fill(unfinished)
+        unfinished.to_bytes()
+
+
+def test_it_is_valid_office_open_xml(tmp_path):
+    path = tmp_path / "report.docx"
+    path.write_bytes(report())
+    assert len(report()) < 2e6
+    assert [error.description for error in OpenXmlValidator().validate(path).errors] == []
+
+
+def test_its_properties_are_honest():
+    with zipfile.ZipFile(io.BytesIO(report())) as archive:
+        assert b"<Application>python-docx</Application>" in archive.read("docProps/app.xml")
+    assert document().core_properties.title == "A neural network from scratch"
+
+
+def test_columns_of_numbers_are_aligned_at_the_decimal_point():
+    for table in document().tables:
+        for index in range(len(table.columns)):
+            cells = [row.cells[index] for row in table.rows[1:]]
+            stops = {tuple(stop.alignment for stop in cell.paragraphs[0].paragraph_format.tab_stops) for cell in cells}
+            is_numeric = all(re.fullmatch(r"[-+]?[\d,]+(\.\d+)?|", cell.text.strip()) for cell in cells)
+            assert stops == ({(WD_TAB_ALIGNMENT.DECIMAL,)} if is_numeric else {()})
+
+
+def test_the_page_is_a4_and_no_table_is_wider_than_its_text():
+    section = document().sections[0]
+    assert (round(section.page_width.cm, 1), round(section.page_height.cm, 1)) == (21.0, 29.7)
+    width = section.page_width - section.left_margin - section.right_margin
+    for table in document().tables:
+        assert sum(column.width for column in table.columns) <= width * 1.02
 
 
 def test_the_table_of_contents_lists_every_heading():
@@ -192,29 +275,160 @@ def test_the_digits_are_named_when_they_stand_in_for_mnist():
 
 
 @pytest.mark.parametrize(
-    ("comparison", "kwargs", "said"),
+    ("comparison", "quantity", "said"),
     [
-        (Comparison(1.3, 0.6, 2.2, 14, 2, 16), {}, "better by 1.30 points [0.60, 2.20], in 14 of 16 seeds"),
-        (Comparison(-1.3, -2.2, -0.6, 2, 14, 16), {}, "worse by 1.30 points [0.60, 2.20], in 14 of 16 seeds"),
+        (Comparison(1.3, 0.6, 2.2, 14, 2, 16), "test_accuracy", "better by 1.30 points [0.60, 2.20], 14 of 16 seeds"),
+        (Comparison(-1.3, -2.2, -0.6, 2, 14, 16), "test_accuracy", "worse by 1.30 points [0.60, 2.20], 14 of 16 seeds"),
         (
             Comparison(-0.02, -0.03, -0.01, 3, 13, 16),
-            {"unit": "nats", "decimals": 3, "lower_is_better": True},
-            "better by 0.020 nats [0.010, 0.030], in 13 of 16 seeds",
+            "validation_cost",
+            "better by 0.0200 nats [0.0100, 0.0300], 13 of 16 seeds",
         ),
         (
             Comparison(0.3, -0.4, 1.0, 9, 7, 16),
-            {},
-            "no different as far as 16 seeds can show (+0.30 points [-0.40, 1.00])",
+            "test_accuracy",
+            "no difference that sixteen seeds can show (+0.30 points [-0.40, +1.00])",
+        ),
+        (
+            Comparison(0.3, -math.inf, math.inf, 3, 1, 4),
+            "test_accuracy",
+            "no difference that four seeds can show (+0.30 points, with too few seeds for an interval)",
+        ),
+        (Comparison(-900, -1500, -300, 2, 14, 16), "steps", "fewer by 900 steps [300, 1,500], 14 of 16 seeds"),
+        (Comparison(900, 300, 1500, 14, 2, 16), "half_cost_steps", "later by 900 steps [300, 1,500], 14 of 16 seeds"),
+        (
+            Comparison(math.nan, -math.inf, math.inf, 0, 0, 0),
+            "steps",
+            "not to be compared, since in no pair both networks stayed finite",
         ),
     ],
 )
-def test_sentences_follow_from_the_interval(comparison, kwargs, said):
-    assert _verdict(comparison, **kwargs) == said
+def test_sentences_follow_from_the_interval(comparison, quantity, said):
+    assert verdict(comparison, QUANTITIES[quantity]) == said
 
 
-def test_steps_are_compared_in_words_of_their_own():
-    assert _count_verdict(Comparison(-900, -1500, -300, 2, 14, 16)) == "900 [300, 1,500] fewer steps, in 14 of 16 seeds"
-    assert _count_verdict(Comparison(900, 300, 1500, 14, 2, 16)) == "900 [300, 1,500] more steps, in 14 of 16 seeds"
+def test_time_and_numbers_in_words():
+    assert verdict(Comparison(2.0, 1.0, 3.0, 9, 0, 9), SECONDS) == "longer by 2.0 s [1.0, 3.0], 9 of 9 seeds"
+    assert [signed(value, 2) for value in (1.25, -0.001, 0.0, -1234.5)] == ["+1.25", "0.00", "0.00", "-1,234.50"]
+    assert [counted(n, "seed") for n in (0, 1, 16, 32)] == ["no seeds", "one seed", "sixteen seeds", "32 seeds"]
+    assert (lower("Batch norm"), lower("L2")) == ("batch norm", "L2")
+
+
+def shown(changed):
+    return " ".join(p.text for p in docx.Document(io.BytesIO(build_report(changed))).paragraphs)
+
+
+def with_arms(arms):
+    """Let each of ``arms``, a title by name, take the results of one of the study's, in turn."""
+    names = list(study().arms)
+    taken = {name: names[index % len(names)] for index, name in enumerate(arms)}
+    renamed = {name: study().arms[old].model_copy(update={"title": arms[name]}) for name, old in taken.items()}
+    return dataclasses.replace(
+        study(),
+        params=study().params.model_copy(update={"arms": renamed}),
+        results={name: study().results[old] for name, old in taken.items()},
+        evaluations={name: study().evaluations[old] for name, old in taken.items()},
+    )
+
+
+def test_findings_are_three_to_five_each_with_its_interval():
+    said = findings(study())
+    assert 3 <= len(said) <= 5
+    assert all(re.search(r"\[[-+\d.,]+, [-+\d.,]+", sentence) for sentence in said)
+    for sentence in said[1:3]:
+        assert re.search(r"(better|worse) by .* of 6 seeds|no difference that six seeds can show", sentence)
+
+
+def test_one_arm_alone_is_reported_without_comparisons():
+    alone = with_arms({"plain": "Plain"})
+    assert len(findings(alone)) == 2
+    assert "beside plain" not in shown(alone)
+
+
+def test_ten_arms_are_summed_up():
+    ten = with_arms({f"arm{number}": f"A long name of arm {number}" for number in range(10)})
+    assert 3 <= len(findings(ten)) <= 5
+    assert "of the 9 others do better" in findings(ten)[1]
+    accuracies = {arm: evaluation.accuracies["test"] for arm, evaluation in ten.evaluations.items()}
+    assert figures.seed_distribution(accuracies, ten.titles) != figures.seed_distribution(
+        accuracies, dict(list(ten.titles.items())[:9])
+    )
+
+
+def test_long_names_of_classes_and_few_seeds_do_not_stop_it():
+    names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+    card = dataclasses.replace(study().card, name="fashion_mnist", classes=names)
+    results = {
+        name: trained(use_batchnorm=arm.use_batchnorm, l2=arm.l2, seeds=range(2)) for name, arm in PARAMS.arms.items()
+    }
+    evaluations = {arm: evaluate_arm(result, SETS) for arm, result in results.items()}
+    said = shown(dataclasses.replace(study(), card=card, results=results, evaluations=evaluations))
+    assert "with too few seeds for an interval" in said
+    assert "Fashion-MNIST" in said
+    assert not re.search(r"\b(inf|nan)\b", said)
+
+
+def fared(**changes):
+    """A study in which all networks fared well but for those of the reference named ``seed<k>``."""
+    well = {
+        **{"accuracy": 93.0, "collapsed": False, "diverged": False, "left_plateau": 30, "never_predicted": []},
+        **{"dead": {"A1": [], "A2": []}, "silent": {"A1": [], "A2": []}},
+    }
+    changed = dataclasses.replace(study())
+    changed.__dict__["diagnoses"] = {  # where the cached property would be
+        arm: [
+            dataclasses.replace(each, **well | (changes.get(f"seed{each.seed}", {}) if arm == "baseline" else {}))
+            for each in diagnoses
+        ]
+        for arm, diagnoses in study().diagnoses.items()
+    }
+    return changed
+
+
+def test_plateaus_name_the_seeds_and_how_long_they_stayed():
+    assert plateau_sentence(fared()).startswith("No network stayed at the cost of guessing, ln 10 = 2.30 nats")
+    said = plateau_sentence(fared(seed1={"left_plateau": 90}, seed3={"left_plateau": None}, seed4={"left_plateau": 60}))
+    assert said == (
+        "At the first evaluation, step 30, within 0.1 nats of the cost of guessing, ln 10 = 2.30 nats, were 3 of 6 "
+        "networks of baseline (seeds 1, 3 and 4), of which the last left it by step 90 and seed 3 never left it."
+    )
+
+
+def test_divergence_names_the_seeds():
+    assert divergence_sentence(fared()) == "No training diverged."
+    said = divergence_sentence(fared(seed0={"diverged": True}, seed5={"diverged": True}))
+    assert said == "Training diverged for seeds 0 and 5 of baseline."
+
+
+def test_a_collapse_names_the_worst_seed_and_what_died():
+    assert collapse_sentence(fared()).startswith("No network collapsed, below 85 % of the test set: 0 of 6 [0.0, ")
+    worst = {"accuracy": 20.0, "collapsed": True, "dead": {"A1": [2], "A2": [1, 3]}, "never_predicted": [7, 8]}
+    said = collapse_sentence(fared(seed2=worst, seed4={"accuracy": 80.0, "collapsed": True})).replace("\xa0", " ")
+    assert "2 of 6 [4.3, 77.7 %] with baseline" in said
+    assert said.endswith(
+        "The worst is seed 2 of baseline with 20.00 %: unit 2 of layer 1 and units 1 and 3 of layer 2 died, and it "
+        "never predicts 7 and 8."
+    )
+    alive = {"accuracy": 20.0, "collapsed": True, "silent": {"A1": [], "A2": [4]}, "weakest_class": 8, "recall": 8.1}
+    said = collapse_sentence(fared(seed2=alive)).replace("\xa0", " ")
+    assert said.endswith("no unit of it died; unit 4 of layer 2 is all but dead, and it recognises 8.1 % of class 8.")
+
+
+def test_time_to_stop_is_steps_times_seconds_of_one_network():
+    assert study().seconds_a_step("l2") == {1: 1e-4, 16: 4e-4 / 16}
+    expected = [steps * 4e-4 / 16 for steps in study().results["l2"].steps]
+    assert study().seconds_to_stop("l2", 16).tolist() == pytest.approx(expected)
+
+
+def test_checksums_are_those_that_the_download_is_held_to():
+    assert all(digest in text() for digest in ORIGINS["mnist"].sha256.values())
+
+
+def test_every_parameter_is_listed():
+    listed = {row.cells[0].text: row.cells[1].text for table in document().tables for row in table.rows}
+    assert listed["training.learning_rate"] == str(PARAMS.training.learning_rate)
+    assert listed["arms.l2.l2"] == str(PARAMS.arms["l2"].l2)
+    assert listed["l2_path.values"] == ", ".join(map(str, PARAMS.l2_path.values))
 
 
 def _caption(table, whole=False):

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,39 +10,24 @@ from samples import DIVERGES, evaluated, measured, recorded, trained
 
 from pipeline import tables
 from pipeline.artifacts import read_rows, write_json, write_rows
-from pipeline.evaluation import compare_arms, weight_histograms
+from pipeline.comparison import QUANTITIES, compare_arms
+from pipeline.evaluation import weight_histograms
 from pipeline.statistics import Comparison
 
-KEYS = [
-    "train_accuracy",
-    "validation_accuracy",
-    "test_accuracy",
-    "steps",
-    "epochs",
-    "best_step",
-    "test_accuracy_mean",
-    "test_accuracy_sd",
-    "test_accuracy_median",
-    "steps_mean",
-]
 ACCURACIES = [90.126, 97.0, 95.5, 91.25]
 
 
-def test_an_arms_metrics_are_its_headline_model_and_its_seeds():
-    result = replace(recorded([300, 450, 200, 100]), best_step=[200, 350, 100, 50], epochs=[1.0, 4.567, 2.0, 3.0])
-    metrics = tables.arm_metrics(result, measured(ACCURACIES, headline=1))
-    assert metrics == {
-        "train_accuracy": 99.0,
-        "validation_accuracy": 98.0,
-        "test_accuracy": 97.0,
-        "steps": 450,
-        "epochs": 4.57,
-        "best_step": 350,
-        "test_accuracy_mean": round(sum(ACCURACIES) / 4, 2),
-        "test_accuracy_sd": round(float(np.std(ACCURACIES, ddof=1)), 2),
-        "test_accuracy_median": round((91.25 + 95.5) / 2, 2),
-        "steps_mean": 262.5,
+def test_an_arms_metrics_are_its_headline_model_its_mean_and_its_gain():
+    result, evaluation = recorded([300, 450, 200, 100]), measured(ACCURACIES, headline=1)
+    mean = round(sum(ACCURACIES) / 4, 2)
+    assert tables.arm_metrics(evaluation, result, None) == {"test": 97.0, "steps": 450, "mean": mean}
+    gain = Comparison(1.2345, 0.987, 1.5, 3, 1, 4)
+    assert tables.arm_metrics(evaluation, result, gain) == {
+        **{"test": 97.0, "steps": 450, "mean": mean},
+        **{"gain": 1.23, "low": 0.99, "high": 1.5},
     }
+    few = Comparison(1.0, -math.inf, math.inf, 3, 1, 4)
+    assert list(tables.arm_metrics(evaluation, result, few)) == ["test", "steps", "mean", "gain"]
 
 
 ARMS = {
@@ -57,40 +41,69 @@ each_arm = pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS.keys())
 
 
 @each_arm
-def test_metrics_have_the_promised_keys_and_are_json(tmp_path, arm):
-    result = trained(**arm)
-    metrics = tables.arm_metrics(result, evaluated(result))
-    assert list(metrics) == KEYS
-    assert all(math.isfinite(value) for value in metrics.values())
-    write_json(tmp_path / "metrics.json", metrics)
-
-
-@each_arm
-def test_comparisons_are_json(tmp_path, arm):
+def test_metrics_are_json(tmp_path, arm):
     result = trained(**arm)
     reference = trained(l2=(0.0,) * len(result.seeds))
-    comparisons = compare_arms(result, evaluated(result), reference, evaluated(reference))
-    study = {name: tables.comparison_metrics(comparison) for name, comparison in comparisons.items()}
-    write_json(tmp_path / "study.json", study)
-    assert all(list(figures) == ["difference", "low", "high", "wins", "pairs"] for figures in study.values())
+    results = {"reference": reference, "arm": result}
+    evaluations = {name: evaluated(each) for name, each in results.items()}
+    comparisons = compare_arms(result, evaluations["arm"], reference, evaluations["reference"])
+    write_json(
+        tmp_path / "metrics.json",
+        [
+            tables.arm_metrics(evaluations["arm"], result, comparisons["test_accuracy"]),
+            tables.arm_rows(results, evaluations),
+            tables.comparison_rows({"arm": comparisons}),
+        ],
+    )
 
 
-def test_a_comparison_is_told_in_four_digits():
-    comparison = Comparison(difference=-0.0123456, low=-12345.6, high=1.0, wins=3, losses=12, pairs=16)
-    expected = {"difference": -0.01235, "low": -12350.0, "high": 1.0, "wins": 3, "pairs": 16}
-    assert tables.comparison_metrics(comparison) == expected
+def test_arms_are_described_over_their_seeds():
+    evaluation = measured([*ACCURACIES, 80.0])
+    evaluation.activity["A1"][[0, 0, 3], [1, 2, 7]] = 0
+    result = recorded([300, 450, 200, 100, 500], diverged=[2])
+    costs = result.validation_costs
+    costs[:, 1] = math.log(2)
+    costs[1:, [0, 2, 3, 4]] = costs[1:, [0, 2, 3, 4]] / 10
+    assert tables.arm_rows({"a": result}, {"a": evaluation}) == [
+        {
+            "arm": "a",
+            "networks": 5,
+            "mean": round(float(np.mean([*ACCURACIES, 80])), 2),
+            "sd": round(float(np.std([*ACCURACIES, 80], ddof=1)), 2),
+            "median": 91.25,
+            "lowest": 80.0,
+            "highest": 97.0,
+            "steps": 310.0,
+            "collapsed": 1,
+            "diverged": 1,
+            "never_left_plateau": 1,
+            "dead_units": 3,
+        }
+    ]
 
 
-def test_what_is_not_known_of_a_comparison_is_null():
-    comparison = Comparison(difference=math.nan, low=-math.inf, high=math.inf, wins=0, losses=0, pairs=0)
-    figures = tables.comparison_metrics(comparison)
-    assert json.loads(json.dumps(figures, allow_nan=False)) == {
-        "difference": None,
-        "low": None,
-        "high": None,
-        "wins": 0,
-        "pairs": 0,
+def test_a_comparison_is_told_in_four_digits_and_null_where_nothing_is_known():
+    known = Comparison(difference=-0.0123456, low=-12345.6, high=1.0, above=3, below=12, pairs=16)
+    unknown = Comparison(difference=math.nan, low=-math.inf, high=math.inf, above=0, below=0, pairs=0)
+    first, second = tables.comparison_rows({"l2": {"steps": known, "test_accuracy": unknown}})
+    assert first == {
+        **{"arm": "l2", "quantity": QUANTITIES["steps"].title, "unit": "steps"},
+        **{"difference": -0.01235, "low": -12350.0, "high": 1.0, "above": 3, "below": 12, "pairs": 16},
     }
+    assert json.loads(json.dumps(second, allow_nan=False)) == {
+        **{"arm": "l2", "quantity": "test accuracy", "unit": "points"},
+        **{"difference": None, "low": None, "high": None, "above": 0, "below": 0, "pairs": 0},
+    }
+
+
+def test_the_table_for_the_terminal_has_a_line_an_arm_in_columns():
+    results = {"a": recorded([1300, 100]), "b": recorded([50, 100])}
+    evaluations = {"a": measured([91.234, 92]), "b": measured([9.0, 10.0], headline=1)}
+    lines = tables.results_table(results, evaluations, {"a": "First", "b": "The other"}).splitlines()
+    assert lines[0].split() == ["headline", "mean", "sd", "lowest", "highest", "steps"]
+    assert lines[1].split() == ["First", "91.23", "91.62", "0.54", "91.23", "92.00", "1,300"]
+    assert lines[2].split() == ["The", "other", "10.00", "9.50", "0.71", "9.00", "10.00", "100"]
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_curves_are_median_and_quartiles_in_which_who_has_stopped_keeps_its_last_value():
@@ -132,13 +145,13 @@ def test_accuracy_curves_are_in_percent_and_leave_the_result_as_it_is():
     assert torch.equal(result.validation_accuracies.nan_to_num(), before.nan_to_num())
 
 
-@pytest.mark.parametrize(("records", "kept"), [(119, 119), (120, 120), (121, 61), (600, 120), (601, 101)])
-def test_a_long_curve_is_thinned_out_evenly(records, kept):
+@pytest.mark.parametrize(("records", "kept"), [(119, 119), (120, 120), (121, 61), (600, 121), (601, 101), (1, 1)])
+def test_a_long_curve_is_thinned_out_evenly_but_for_its_last_step_which_stays(records, kept):
     result = recorded([records * 50])
     steps = [row["step"] for row in tables.accuracy_rows({"arm": result})]
     assert len(steps) == kept
-    assert steps[0] == 50
-    assert len(set(np.diff(steps))) == 1
+    assert (steps[0], steps[-1]) == (50, records * 50)
+    assert len(set(np.diff(steps[:-1]))) <= 1
 
 
 def test_a_record_that_the_thinning_passes_over_is_carried_on_too():
@@ -172,15 +185,19 @@ def test_confusion_is_told_in_counts_and_percent_of_the_true_class():
     ]
 
 
-def test_seeds_are_told_one_by_one():
+def test_networks_are_told_one_by_one():
     rows = tables.seed_rows(
-        {"a": recorded([100, 200]), "b": recorded([50])}, {"a": measured([91.234, 92]), "b": measured([93.0])}
+        {"a": recorded([100, 200]), "b": recorded([50])},
+        {"a": measured([91.234, 92], headline=1), "b": measured([93.0])},
     )
-    assert rows == [
-        {"arm": "a", "seed": 10, "test_accuracy": 91.23, "steps": 100},
-        {"arm": "a", "seed": 11, "test_accuracy": 92.0, "steps": 200},
-        {"arm": "b", "seed": 10, "test_accuracy": 93.0, "steps": 50},
-    ]
+    assert [row["arm"] for row in rows] == ["a", "a", "b"]
+    assert rows[1] == {
+        **{"arm": "a", "seed": 11, "headline": 1},
+        **{"test_accuracy": 92.0, "validation_accuracy": 93.0, "train_accuracy": 94.0},
+        **{"validation_cost": round(1 / 93, 5), "steps": 200, "epochs": 25.0},
+    }
+    assert [row["headline"] for row in rows] == [0, 1, 1]
+    assert rows[0]["test_accuracy"] == 91.23
 
 
 def test_weight_rows_are_the_histograms():

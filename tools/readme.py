@@ -1,58 +1,115 @@
-"""Write the README's table and picture from the results of the last run."""
+"""Write the README's table and pictures from the results of the last run.
+
+A picture whose program is not installed (chromium; soffice and pdftoppm) stays as it is.
+"""
 
 from __future__ import annotations
 
+import io
 import re
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from pipeline import artifacts, figures
 from pipeline.params import load_params
+from tools import plots_template
 
 README = Path("README.md")
-PICTURE = Path("docs/seeds.png")
-HEADER = ["", "Test (%)", "Validation (%)", "Train (%)", "Test, all seeds (%)", "Median (%)", "Steps", "Epochs"]
+PICTURES = Path("docs")
+REPORT = Path("report.docx")
+PAGE = Path("dvc_plots/index.html")
+HEADER = ["", "Test (%)", "Validation (%)", "Train (%)", "Steps", "Epochs", "Mean test, all seeds (%)", "Difference"]
+COLOURS = 64  # in a screenshot: enough for its few hues, and small
 
 
-def table(metrics: dict[str, Any]) -> str:
+def table(seeds: list[dict[str, str]], study: dict[str, Any]) -> str:
     """Return the table of all arms as Markdown."""
+    gains = {row["arm"]: row for row in study["comparisons"] if row["quantity"] == "test accuracy"}
     rows = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)]]
-    for name, arm in load_params(Path("params.yaml")).arms.items():
-        ours = metrics[name]
+    for over in study["arms"]:
+        arm = over["arm"]
+        headline = next(row for row in seeds if row["arm"] == arm and row["headline"] == "1")
         rows.append(
             [
-                arm.title,
-                *(f"{ours[f'{split}_accuracy']:.2f}" for split in ("test", "validation", "train")),
-                f"{ours['test_accuracy_mean']:.2f} ± {ours['test_accuracy_sd']:.2f}",
-                f"{ours['test_accuracy_median']:.2f}",
-                f"{ours['steps']:,}",
-                f"{ours['epochs']:.1f}",
+                load_params(Path("params.yaml")).arms[arm].title,
+                *(f"{float(headline[f'{split}_accuracy']):.2f}" for split in ("test", "validation", "train")),
+                f"{int(headline['steps']):,}",
+                f"{float(headline['epochs']):.1f}",
+                f"{over['mean']:.2f} ± {over['sd']:.2f}",
+                _difference(gains.get(arm)),
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def picture() -> bytes:
+def _difference(gain: dict[str, Any] | None) -> str:
+    if gain is None:
+        return ""
+    ends = f" [{gain['low']:.2f}, {gain['high']:.2f}]" if gain["low"] is not None else ""
+    return f"{gain['difference']:+.2f}{ends}"
+
+
+def distribution(seeds: list[dict[str, str]]) -> bytes:
     """Return the distribution of test accuracy over the seeds as a PNG file."""
     titles = {name: arm.title for name, arm in load_params(Path("params.yaml")).arms.items()}
-    rows = artifacts.read_rows(Path("plots/seeds.csv"))
     accuracies = {
-        arm: torch.tensor([float(row["test_accuracy"]) for row in rows if row["arm"] == arm]) for arm in titles
+        arm: torch.tensor([float(row["test_accuracy"]) for row in seeds if row["arm"] == arm]) for arm in titles
     }
     return figures.seed_distribution(accuracies, titles)
 
 
+def screenshot(page: Path, chromium: str) -> bytes:
+    """Return the top of a page as a small PNG file."""
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder, "page.png")
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=20000"]
+        size = [f"--user-data-dir={folder}", "--window-size=1320,1750", f"--screenshot={picture}"]
+        subprocess.run([chromium, *flags, *size, page.resolve().as_uri()], check=True, capture_output=True)
+        return _smaller(picture)
+
+
+def report_page(report: Path, number: int) -> bytes:
+    """Return a page of the report as a small PNG file."""
+    with tempfile.TemporaryDirectory() as folder:
+        convert = ["soffice", f"-env:UserInstallation={Path(folder).as_uri()}", "--headless", "--convert-to", "pdf"]
+        subprocess.run([*convert, "--outdir", folder, str(report)], check=True, capture_output=True)
+        pages = ["-f", str(number), "-l", str(number), "-singlefile", "-r", "110", "-png"]
+        subprocess.run(["pdftoppm", *pages, Path(folder, f"{report.stem}.pdf"), Path(folder, "page")], check=True)
+        return _smaller(Path(folder, "page.png"))
+
+
+def _smaller(picture: Path) -> bytes:
+    """Halve a picture's size if it is wide, and leave it few colours."""
+    image = Image.open(picture).convert("RGB")
+    if image.width > 1000:
+        image = image.resize((image.width * 2 // 3, image.height * 2 // 3), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    image.quantize(COLOURS).save(content, format="png", optimize=True)
+    return content.getvalue()
+
+
 def main() -> None:
-    """Put the table between its two marks and the picture beside the docs."""
-    metrics = artifacts.read_json(Path("metrics/evaluation.json"))
+    """Put the table between its two marks and the pictures beside the docs."""
+    seeds = artifacts.read_rows(Path("plots/seeds.csv"))
+    study = artifacts.read_json(Path("metrics/study.json"))
     text = README.read_text(encoding="utf-8")
     marked = re.sub(
-        r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(metrics) + mark[2], text
+        r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(seeds, study) + mark[2], text
     )
     README.write_text(marked, encoding="utf-8")
-    artifacts.write_bytes(PICTURE, picture())
+    artifacts.write_bytes(PICTURES / "seeds.png", distribution(seeds))
+    if chromium := shutil.which("chromium"):
+        plots_template.main()
+        subprocess.run(["dvc", "plots", "show", "--quiet"], check=True)
+        artifacts.write_bytes(PICTURES / "page.png", screenshot(PAGE, chromium))
+    if shutil.which("soffice") and shutil.which("pdftoppm"):
+        artifacts.write_bytes(PICTURES / "report.png", report_page(REPORT, 1))
 
 
 if __name__ == "__main__":

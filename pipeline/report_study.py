@@ -1,0 +1,277 @@
+"""The report's section on all arms over all seeds: curves, distribution, time, and how each network fared."""
+
+from __future__ import annotations
+
+from pipeline import figures, tables
+from pipeline.comparison import QUANTITIES
+from pipeline.diagnosis import COLLAPSED, PLATEAU_MARGIN, SILENT, Diagnosis, guessing_cost
+from pipeline.document import Document
+from pipeline.statistics import summarise
+from pipeline.study import Study
+from pipeline.wording import counted, listed, lower, numbers, percent, share, verdict
+
+
+def write(document: Document, study: Study) -> None:
+    """Write the section."""
+    titles = study.titles
+    document.paragraph(
+        "[[curves]] shows how the costs fall and [[accuracy]] how accuracy rises; [[seeds]] has a dot for every "
+        "network, "
+        "and [[times]] the time of a step."
+    )
+    document.figure(
+        figures.cost_curves(tables.curve_rows(study.results), titles),
+        "Cost without penalty against training steps: median over the seeds and the band between the quartiles. "
+        "A network that has stopped keeps its last value.",
+        "Curves of training and validation cost for each arm.",
+        name="curves",
+    )
+    document.figure(
+        figures.accuracy_curves(tables.accuracy_rows(study.results), titles),
+        "Validation accuracy against training steps: median over the seeds and the band between the quartiles.",
+        "Curves of validation accuracy for each arm.",
+        name="accuracy",
+    )
+    document.figure(
+        figures.seed_distribution({arm: study.evaluations[arm].accuracies["test"] for arm in titles}, titles),
+        "Test accuracy of every network; grey lines join networks of one seed, black bars mark the medians.",
+        "Test accuracy of every seed in each arm.",
+        name="seeds",
+    )
+    document.figure(
+        figures.step_times({arm: study.seconds_a_step(arm) for arm in titles}, titles),
+        f"Time of a training step of one network, batch {study.params.training.batch_size}, "
+        f"{counted(study.timing['threads'], 'thread')}; medians of turns that the arms take one after the other.",
+        "Bars of the time that a training step takes, alone and in a stack.",
+        name="times",
+    )
+    _mistakes(document, study)
+    _health(document, study)
+    _interval(document)
+
+
+def _mistakes(document: Document, study: Study) -> None:
+    headline_costs = {
+        arm: evaluation.costs["validation"][evaluation.headline].item() for arm, evaluation in study.evaluations.items()
+    }
+    best = min(headline_costs, key=lambda arm: headline_costs[arm])
+    document.heading("What the best model gets wrong", level=2)
+    document.paragraph(
+        f"Of all headline models that of {lower(study.titles[best])} has the lowest validation cost; [[mistakes]] "
+        "has the "
+        "test images about which it is most surely wrong."
+    )
+    document.figure(
+        figures.confident_mistakes(study.evaluations[best], study.card.classes),
+        f"The test images that the {lower(study.titles[best])} headline model misclassifies with the greatest "
+        "confidence: true class, predicted class, and the probability it gave to the latter.",
+        "The most confidently misclassified test images.",
+        name="mistakes",
+    )
+
+
+def _health(document: Document, study: Study) -> None:
+    document.heading("Plateaus, dead units, collapse", level=2, name="health")
+    document.paragraph(f"{plateau_sentence(study)} {divergence_sentence(study)}")
+    document.paragraph(
+        f"A unit is dead if it is active for no training example, and all but dead if for fewer than {SILENT:.0%} of "
+        f"them ([[health_table]]). {collapse_sentence(study)}"
+    )
+    if sentences := batchnorm_sentences(study):
+        document.paragraph(f"**What batch norm does to all this.** {' '.join(sentences)}")
+    _health_table(document, study)
+    _networks_table(document, study)
+    if study.evaluations[study.reference].activations:
+        document.paragraph(f"[[activations]] shows what the hidden layers pass on. {_activation_sentence(study)}")
+        document.figure(
+            figures.activations({arm: study.evaluations[arm].activations for arm in study.arms}, study.titles),
+            "What each hidden layer passes on, before the first step and at the best one, all seeds together on a "
+            "sample of the validation set: the box spans the quartiles, the whiskers the 1st to the 99th percentile.",
+            "Box plots of the activations of each hidden layer, at the start and at the end. "
+            f"{_activation_sentence(study)}",
+            name="activations",
+        )
+
+
+def _health_table(document: Document, study: Study) -> None:
+    layers = list(study.evaluations[study.reference].activity)
+    rows = []
+    for arm, diagnoses in study.diagnoses.items():
+        cells = [
+            f"{sum(len(each.dead[layer]) for each in diagnoses)} + {sum(len(each.silent[layer]) for each in diagnoses)}"
+            for layer in layers
+        ]
+        at_first = len(_on_plateau(diagnoses, study.results[arm].evaluation_steps[0]))
+        counts = (sum(each.collapsed for each in diagnoses), sum(each.diverged for each in diagnoses), at_first)
+        rows.append([study.titles[arm], *map(str, counts), *cells])
+    units = {layer: activity.numel() for layer, activity in study.evaluations[study.reference].activity.items()}
+    document.table(
+        [
+            *("Arm", "Collapsed", "Diverged", "On the plateau at first"),
+            *(f"Layer {layer[1:]}, of {units[layer]}" for layer in layers),
+        ],
+        rows,
+        f"How the {counted(len(study.params.training.seeds), 'network')} of each arm fared: how many collapsed, "
+        "diverged, "
+        "or cost as much as guessing at the first evaluation; and in each hidden layer the units of all of them that "
+        f"are dead + all but dead, active for fewer than {SILENT:.0%} of the training examples.",
+        name="health_table",
+    )
+
+
+def _networks_table(document: Document, study: Study) -> None:
+    rows = [
+        [
+            study.titles[arm],
+            str(each.seed),
+            f"{each.accuracy:.2f}",
+            listed(_places(each.dead)) or "none",
+            f"{study.card.classes[each.weakest_class]} ({percent(each.recall, 1)})",
+        ]
+        for arm, diagnoses in study.diagnoses.items()
+        for each in diagnoses
+        if each.collapsed or any(each.dead.values())
+    ]
+    if rows:
+        document.table(
+            ["Arm", "Seed", "Test (%)", "Dead units", "Weakest class, recognised"],
+            rows,
+            f"The networks that collapsed, below {COLLAPSED:g} % of the test set, or lost a unit; with the class of "
+            "which "
+            "they recognise the smallest share.",
+            name="networks",
+            widths=[3, 1.3, 1.8, 5.4, 4.5],
+        )
+
+
+def plateau_sentence(study: Study) -> str:
+    """Say which networks were still guessing when they were first looked at, and when the last of them left off."""
+    evaluation = study.evaluations[study.reference]
+    cost = guessing_cost(evaluation)
+    classes = evaluation.confusion.shape[-1]
+    level = f"the cost of guessing, ln {classes} = {cost:.2f} nats"
+    parts = []
+    for arm, diagnoses in study.diagnoses.items():
+        first = study.results[arm].evaluation_steps[0]
+        on_it = _on_plateau(diagnoses, first)
+        if not on_it:
+            continue
+        left = [each.left_plateau for each in on_it if each.left_plateau is not None]
+        never = [each.seed for each in on_it if each.left_plateau is None]
+        ends = [f"the last left it by step {max(left):,}"] if left else []
+        if never:
+            ends.append(f"seed{'s' * (len(never) > 1)} {numbers(never)} never left it")
+        parts.append(
+            f"{len(on_it)} of {len(diagnoses)} networks of {lower(study.titles[arm])} (seed{'s' * (len(on_it) > 1)} "
+            f"{numbers([each.seed for each in on_it])}), of which {listed(ends)}"
+        )
+    first = study.results[study.reference].evaluation_steps[0]
+    if not parts:
+        return (
+            f"No network stayed at {level}: at the first evaluation, step {first:,}, each was more than "
+            f"{PLATEAU_MARGIN:g} nats below it."
+        )
+    return (
+        f"At the first evaluation, step {first:,}, within {PLATEAU_MARGIN:g} nats of {level}, were {'; '.join(parts)}."
+    )
+
+
+def divergence_sentence(study: Study) -> str:
+    """Name the seeds whose cost stopped being finite, or say that there is none."""
+    diverged = {arm: [each.seed for each in diagnoses if each.diverged] for arm, diagnoses in study.diagnoses.items()}
+    parts = [
+        f"seed{'s' * (len(seeds) > 1)} {numbers(seeds)} of {lower(study.titles[arm])}"
+        for arm, seeds in diverged.items()
+        if seeds
+    ]
+    return f"Training diverged for {listed(parts)}." if parts else "No training diverged."
+
+
+def collapse_sentence(study: Study) -> str:
+    """Name the networks that collapsed, and which of their units died."""
+    collapsed = [(arm, each) for arm, diagnoses in study.diagnoses.items() for each in diagnoses if each.collapsed]
+    if not collapsed:
+        networks = share(0, len(study.diagnoses[study.reference]))
+        return f"No network collapsed, below {COLLAPSED:g} % of the test set: {networks} in each arm."
+    per_arm = {arm: sum(each.collapsed for each in diagnoses) for arm, diagnoses in study.diagnoses.items()}
+    places = listed(
+        [f"{share(count, len(study.diagnoses[arm]))} with {lower(study.titles[arm])}" for arm, count in per_arm.items()]
+    )
+    arm, worst = min(collapsed, key=lambda pair: pair[1].accuracy)
+    dead, silent = listed(_places(worst.dead)), listed(_places(worst.silent))
+    died = f"{dead} died" if dead else "no unit of it died"
+    rest = f"; {silent} is all but dead" if silent else ""
+    never = [study.card.classes[label] for label in worst.never_predicted]
+    weakest = (
+        f"it never predicts {listed(never)}"
+        if never
+        else f"it recognises {percent(worst.recall, 1)} of class {study.card.classes[worst.weakest_class]}"
+    )
+    return (
+        f"Networks that collapsed, below {COLLAPSED:g} % of the test set: {places}. The worst is seed {worst.seed} of "
+        f"{lower(study.titles[arm])} with {percent(worst.accuracy)}: {died}{rest}, and {weakest}."
+    )
+
+
+def batchnorm_sentences(study: Study) -> list[str]:
+    """Say what batch norm does for the start of training and the health of the units; nothing without such an arm."""
+    arm = study.first_with_batchnorm
+    if arm is None:
+        return []
+    title = study.titles[arm]
+    half, dead = study.comparisons[arm]["half_cost_steps"], study.comparisons[arm]["dead_units"]
+    totals = {
+        name: sum(len(units) for each in study.diagnoses[name] for units in each.dead.values())
+        for name in (arm, study.reference)
+    }
+    spreads = {name: summarise(study.evaluations[name].accuracies["test"]).sd for name in (arm, study.reference)}
+    return [
+        f"Steps of {lower(title)} until the validation cost is half that of guessing, "
+        f"{guessing_cost(study.evaluations[arm]) / 2:.2f} nats: {verdict(half, QUANTITIES['half_cost_steps'])}; dead "
+        f"units, {totals[arm]} against {totals[study.reference]} of {lower(study.titles[study.reference])}: "
+        f"{verdict(dead, QUANTITIES['dead_units'])}.",
+        f"The standard deviation of test accuracy over the seeds is {spreads[arm]:.2f} points against "
+        f"{spreads[study.reference]:.2f}.",
+    ]
+
+
+def _activation_sentence(study: Study) -> str:
+    arms = [study.reference, *([study.first_with_batchnorm] if study.first_with_batchnorm else [])]
+    layer = list(study.evaluations[study.reference].activations)[-1]
+    parts = []
+    for arm in arms:
+        start, end = study.evaluations[arm].activations[layer][:, 99].tolist()
+        parts.append(f"from {start:.1f} to {end:.1f} for {lower(study.titles[arm])}")
+    return f"The 99th percentile of layer {layer[1:]} goes {listed(parts)}."
+
+
+def _interval(document: Document) -> None:
+    document.heading("Which intervals, and why", level=2, name="interval")
+    document.paragraph(
+        "**Of differences.** If two arms do not differ, exchanging them changes nothing, and the paired differences "
+        "are "
+        "symmetric about zero. For a sample from a symmetric distribution the means of all its subsets bound the "
+        "centre "
+        "with probabilities that can be counted (Hartigan, 1969): the interval from the 2.5th to the 97.5th percentile "
+        "of these subset means holds it in 95 % of all samples, however heavy the tails. It is the set of shifts "
+        "that a "
+        "sign-flip permutation test does not reject. A t interval has no such warrant at sixteen seeds, where one "
+        "collapsed network is enough to upset it, and the bootstrap covers too seldom. Where two arms do differ, their "
+        "differences may be skewed; whether the interval leaves out zero keeps its meaning then, while its ends are a "
+        "guide. Below six seeds there is no interval. Intervals hold one by one; they are not corrected for their "
+        "number."
+    )
+    document.paragraph(
+        "**Of medians** from one order statistic to another, by the exact sign test, which asks nothing of the "
+        "distribution; **of shares** by the exact binomial test (Clopper and Pearson, 1934)."
+    )
+
+
+def _on_plateau(diagnoses: list[Diagnosis], first: int) -> list[Diagnosis]:
+    return [each for each in diagnoses if each.left_plateau is None or each.left_plateau > first]
+
+
+def _places(units: dict[str, list[int]]) -> list[str]:
+    return [
+        f"unit{'s' * (len(which) > 1)} {numbers(which)} of layer {layer[1:]}" for layer, which in units.items() if which
+    ]

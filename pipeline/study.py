@@ -1,0 +1,111 @@
+"""All that the report is made from, and what follows from it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.comparison import compare_arms
+from pipeline.diagnosis import Diagnosis, diagnose
+from pipeline.evaluation import Evaluation
+from pipeline.params import Arm, Params
+from pipeline.preprocessing import DatasetCard
+from pipeline.statistics import Comparison, compare
+from pipeline.timing import kind_of
+from pipeline.training import TrainingResult
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that the report is made from.
+
+    Attributes
+    ----------
+    params : Params
+    card : DatasetCard
+    results : dict of TrainingResult
+        By arm.
+    evaluations : dict of Evaluation
+        By arm.
+    path : TrainingResult
+        The networks of the lambda path.
+    timing : dict
+        ``threads`` and ``seconds_per_step`` by kind of arm and stack size.
+    versions : dict
+        Of the packages that computed the results.
+    """
+
+    params: Params
+    card: DatasetCard
+    results: Mapping[str, TrainingResult]
+    evaluations: Mapping[str, Evaluation]
+    path: TrainingResult
+    timing: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def arms(self) -> Mapping[str, Arm]:
+        """The arms, the reference first."""
+        return self.params.arms
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What each arm is called."""
+        return {name: arm.title for name, arm in self.arms.items()}
+
+    @property
+    def reference(self) -> str:
+        """The arm that the others are compared with."""
+        return next(iter(self.arms))
+
+    @property
+    def others(self) -> list[str]:
+        """The arms that are compared with the reference."""
+        return list(self.arms)[1:]
+
+    @property
+    def first_with_l2(self) -> str | None:
+        """The arm in whose section the L2 norm is explained."""
+        return next((name for name, arm in self.arms.items() if arm.l2 > 0), None)
+
+    @property
+    def first_with_batchnorm(self) -> str | None:
+        """The arm that shows what batch normalisation does, if the reference goes without."""
+        candidates = (name for name in self.others if self.arms[name].use_batchnorm)
+        return None if self.arms[self.reference].use_batchnorm else next(candidates, None)
+
+    @functools.cached_property
+    def comparisons(self) -> dict[str, dict[str, Comparison]]:
+        """Each other arm compared with the reference, by quantity."""
+        return {
+            arm: compare_arms(
+                self.results[arm],
+                self.evaluations[arm],
+                self.results[self.reference],
+                self.evaluations[self.reference],
+            )
+            for arm in self.others
+        }
+
+    @functools.cached_property
+    def diagnoses(self) -> dict[str, list[Diagnosis]]:
+        """How each network of each arm fared."""
+        return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.arms}
+
+    def seconds_a_step(self, arm: str) -> dict[int, float]:
+        """Return seconds a training step *of one network*, by the size of the stack that it is in, ascending."""
+        settings = self.arms[arm]
+        of_the_stack = self.timing["seconds_per_step"][kind_of(settings.use_batchnorm, settings.l2)]
+        return {size: of_the_stack[str(size)] / size for size in sorted(map(int, of_the_stack))}
+
+    def seconds_to_stop(self, arm: str, size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return each network's steps until its stop times the seconds a step of its arm."""
+        return np.array(self.results[arm].steps) * self.seconds_a_step(arm)[size]
+
+    def compare_seconds(self, arm: str, size: int) -> Comparison:
+        """Compare an arm's time to stop with the reference's, seed by seed."""
+        return compare(self.seconds_to_stop(arm, size), self.seconds_to_stop(self.reference, size))
