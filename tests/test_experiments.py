@@ -4,18 +4,18 @@ import contextlib
 import csv
 import io
 import re
+import shlex
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 from test_pipeline import ROOT
 from test_sharing import in_folder
 
-PATIENCE = 180  # seconds until an experiment counts as one that never ends
+PATIENCE = 300  # seconds until an experiment counts as one that never ends
+ROW = ("Experiment", "rev", "typ", "parent")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,6 @@ def lab(clone, tmp_path_factory):
     """A committed run in which to experiment; whatever runs there at the end is ended."""
     lab = in_folder(clone, tmp_path_factory.mktemp("experiments") / "lab")
     shutil.copytree(clone.folder, lab.folder)
-    shutil.copy(ROOT / "Makefile", lab.folder)
     lab.git("add", "--all")
     lab.git("commit", "--quiet", "--message", "A run")
     try:
@@ -44,26 +43,38 @@ def running_in(folder):
     return found
 
 
-def wait_until_nothing_runs(lab):
-    """Wait for the workers, which end by themselves when the queue has been empty for a while."""
-    deadline = time.monotonic() + PATIENCE
-    while processes := running_in(lab.folder):
-        assert time.monotonic() < deadline, [process.cmdline() for process in processes]
-        time.sleep(0.2)
-
-
 def table(lab):
-    """Read the table that `make experiments` shows, by the l2 arm's lambda."""
-    recipe = re.search(r"^experiments:.*\n\t(dvc exp show (?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    command = recipe[1].replace("$$", "$")
-    shown = subprocess.run(
-        command.replace("--no-pager", "--csv"), shell=True, cwd=lab.folder, env=lab.env, check=True,
-        capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    return list(csv.DictReader(io.StringIO(shown)))
+    """Read what `make experiments` shows."""
+    recipe = re.search(r"^experiments: install\n\t(.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    _, *arguments = shlex.split(recipe.replace("$$", "$"))
+    return list(csv.DictReader(io.StringIO(lab.dvc(*arguments, "--csv"))))
 
 
-def test_an_experiment_reruns_what_depends_on_its_parameter(lab):
+def test_an_experiment_reruns_what_depends_on_its_parameter_and_the_table_shows_what_differs(lab):
     ran = re.findall(r"Running stage '([^']+)'", lab.dvc("exp", "run", "-S", "arms.l2.l2=0.02", "evaluate"))
     assert sorted(ran) == ["check", "evaluate", "train@l2"]
-    assert yaml.safe_load((lab.folder / "params.yaml").read_text())["arms"]["l2"]["l2"] == 0.02
+    rows = table(lab)
+    assert [row["arms.l2.l2"] for row in rows] == [
+        "0.02",
+        "0.01",
+        "0.02",
+    ]  # the working tree, the commit, the experiment
+    assert {name for name in rows[0] if not name.startswith("metrics/l2.json:")} == {*ROW, "arms.l2.l2"}
+    assert any(name.startswith("metrics/l2.json:") for name in rows[0])
+
+
+@pytest.mark.long
+def test_a_queue_runs_experiments_side_by_side_in_copies(lab):
+    before = {path: path.read_bytes() for path in lab.folder.rglob("metrics/*.json")}
+    lab.dvc("exp", "run", "--queue", "-S", "arms.l2.l2=0.03,0.05", "evaluate")
+    lab.dvc("queue", "start", "-j", "2")
+    deadline = time.monotonic() + PATIENCE
+    while "0 active, 0 idle" not in (status := lab.dvc("queue", "status")):
+        assert time.monotonic() < deadline, status
+        time.sleep(1)
+    assert status.count("Success") == 2, status
+    rows = {row["arms.l2.l2"]: row for row in table(lab) if row["typ"] == "branch_commit"}
+    assert {"0.03", "0.05"} <= rows.keys()
+    for value in ("0.03", "0.05"):
+        assert float(rows[value]["metrics/l2.json:test"]) > 0
+    assert {path: path.read_bytes() for path in before} == before
