@@ -15,7 +15,7 @@ from test_pipeline import ROOT
 from test_sharing import in_folder
 
 PATIENCE = 300  # seconds until an experiment counts as one that never ends
-ROW = ("Experiment", "rev", "typ", "parent")
+ROW = ("Experiment", "rev", "typ")  # the table that is shown puts them into one column
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +54,8 @@ def test_an_experiment_reruns_what_depends_on_its_parameter_and_the_table_shows_
     ran = re.findall(r"Running stage '([^']+)'", lab.dvc("exp", "run", "-S", "arms.l2.l2=0.02", "evaluate"))
     assert sorted(ran) == ["check", "evaluate", "train@l2"]
     rows = table(lab)
-    assert [row["arms.l2.l2"] for row in rows] == [
-        "0.02",
-        "0.01",
-        "0.02",
-    ]  # the working tree, the commit, the experiment
+    # The working tree, the commit, the experiment.
+    assert [row["arms.l2.l2"] for row in rows] == ["0.02", "0.01", "0.02"]
     assert {name for name in rows[0] if not name.startswith("metrics/l2.json:")} == {*ROW, "arms.l2.l2"}
     assert any(name.startswith("metrics/l2.json:") for name in rows[0])
 

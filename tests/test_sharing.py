@@ -76,13 +76,14 @@ def test_nothing_that_was_pushed_is_computed_again_elsewhere(clone, tmp_path, re
     with remote(tmp_path) as (settings, environment):
         here = in_folder(clone, tmp_path / "here", **environment)
         shutil.copytree(clone.folder, here.folder)
-        with here.edited("params.yaml", ANOTHER_LAMBDA):
-            assert "train@l2" in here.repro("train@l2")
-        assert here.repro() == []
         for setting in settings:
             here.dvc(*setting)
         here.git("add", "--all")
         here.git("commit", "--quiet", "--message", "A run")
+        with here.edited("params.yaml", ANOTHER_LAMBDA):
+            assert "train@l2" in here.repro("train@l2")
+            here.dvc("push", "--run-cache")
+        assert here.repro() == []
         here.dvc("push", "--run-cache")
 
         here.git("clone", "--quiet", ".", str(tmp_path / "elsewhere"))
@@ -92,7 +93,8 @@ def test_nothing_that_was_pushed_is_computed_again_elsewhere(clone, tmp_path, re
         assert (elsewhere.folder / "report.docx").read_bytes() == (here.folder / "report.docx").read_bytes()
         assert elsewhere.repro() == []
         with elsewhere.edited("params.yaml", ANOTHER_LAMBDA):
-            assert "train@l2" not in elsewhere.repro("train@l2")
+            assert "train@l2" not in elsewhere.repro("--pull", "train@l2")
+            assert "is cached - skipping run" in elsewhere.printed
 
 
 def relative_contents(clone):
