@@ -4,7 +4,7 @@ PYTHON ?= python3
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all install test faults gradcheck bench plots readme lock clean
+.PHONY: all install test test-remotes faults gradcheck bench experiments plots readme lock clean
 
 all: install
 	dvc repro
@@ -41,6 +41,18 @@ bench: .venv/bench
 faults: install
 	pytest tests/faults -m "long or not long"
 
+# What `make test` leaves out for its size or length: sharing over S3, against a server started here, and the queue.
+test-remotes: .venv/remotes
+	pytest tests/test_sharing.py tests/test_experiments.py -m "long or not long"
+
+.venv/remotes: $(INSTALLED) tests/remotes.lock
+	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/remotes.lock
+	@touch $@
+
+# Of the columns of `dvc exp show` (one for every metric, parameter and file) those whose values differ, without files.
+experiments: install
+	dvc exp show --only-changed --no-pager --drop '.*/[^:]*$$|params\.yaml$$|Created$$'
+
 plots: install
 	python -m tools.plots_template
 	dvc plots show
@@ -55,6 +67,8 @@ lock:
 	    --quiet requirements.in --output-file requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --quiet --constraints requirements.lock benchmarks/requirements.in --output-file benchmarks/requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --quiet --constraints requirements.lock tests/remotes.in --output-file tests/remotes.lock
 
 # Everything that the pipeline can make again, except the environment and DVC's cache.
 clean:

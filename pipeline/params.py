@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 
 Count = Annotated[int, Field(ge=1)]
@@ -78,10 +86,19 @@ class Training(_Section):
     seeds: Seeds
     shuffle_seed: Seed
     threads: Count
+    processes: Count
+
+    @field_validator("processes")
+    @classmethod
+    def _a_thread_each(cls, processes: int, info: ValidationInfo) -> int:
+        threads = info.data.get("threads", processes)
+        if processes > threads:
+            raise ValueError(f"must be at most training.threads, which is {threads}: each process needs a thread")
+        return processes
 
     def settings(self) -> dict[str, Any]:
         """Return what :func:`pipeline.training.train` takes by the same name, but the seeds."""
-        return self.model_dump(exclude={"seeds", "threads"})
+        return self.model_dump(exclude={"seeds", "threads", "processes"})
 
 
 class Arm(_Section):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pipeline.params import Params
-from stages import RESULTS, run
+from stages import RESULTS
+from stages.launch import run_training
 from stages.train import train_stack
 
 
@@ -15,4 +16,4 @@ def main(params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "l2_path")
+    run_training(main, "l2_path", "stages.l2_path")

@@ -21,10 +21,11 @@ class TrainingProgress:
     are left, the faster is a step, so that it says at most how long.
     """
 
-    def __init__(self, label: str, max_steps: int) -> None:
+    def __init__(self, label: str, max_steps: int, *, shown: bool = True) -> None:
         self.label = label
         self.max_steps = max_steps
-        self.terminal = sys.stderr.isatty()
+        self.shown = shown
+        self.terminal = shown and sys.stderr.isatty()
         self.bar = tqdm(
             total=max_steps, desc=label, bar_format=BAR, dynamic_ncols=True, disable=not self.terminal, leave=False
         )
@@ -44,7 +45,7 @@ class TrainingProgress:
         if self.terminal:
             self.bar.postfix = f"{snapshot.training} training, best val cost {cost}"
             self.bar.update(snapshot.step - self.bar.n)
-        elif (now := time.monotonic()) - self.last_line > PLAIN_EVERY:
+        elif self.shown and (now := time.monotonic()) - self.last_line > PLAIN_EVERY:
             self.last_line = now
             left = (now - self.start) / snapshot.step * (self.max_steps - snapshot.step)
             print(

@@ -1,4 +1,4 @@
-"""Train one arm: every seed's network, as one stack."""
+"""Train one arm: every seed's network, as one stack, or as one on each rank where several train."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
-from pipeline import artifacts
+from pipeline import artifacts, distributed
 from pipeline.params import Params
-from pipeline.training import train
-from stages import MODELS, examples, run
+from pipeline.training import TrainingResult
+from stages import MODELS, examples
+from stages.launch import run_training
 from stages.progress import TrainingProgress
 
 
@@ -40,22 +41,28 @@ def train_stack(
     use_batchnorm: bool = False,
     l2: float | Sequence[float] = 0.0,
 ) -> None:
-    """Train a stack of networks as ``params.yaml`` says and write it into a folder."""
+    """Train a stack of networks as ``params.yaml`` says, on all ranks, and write it into a folder."""
     training = params.training
-    torch.set_num_threads(training.threads)
-    X, Y = examples("train")
-    with TrainingProgress(label, training.max_steps) as progress:
-        result = train(
-            X,
-            Y,
-            [len(X), *params.network.layers],
-            seeds=seeds,
-            use_batchnorm=use_batchnorm,
-            l2=l2,
-            validation=examples("validation"),
-            progress=progress,
-            **training.settings(),
-        )
+    with distributed.group() as ranks:
+        torch.set_num_threads(ranks.threads(training.threads))
+        X, Y = examples("train")
+        with TrainingProgress(label, training.max_steps, shown=ranks.rank == 0) as progress:
+            result = ranks.train(
+                X,
+                Y,
+                [len(X), *params.network.layers],
+                seeds=seeds,
+                use_batchnorm=use_batchnorm,
+                l2=l2,
+                validation=examples("validation"),
+                progress=progress,
+                **training.settings(),
+            )
+        if result is not None:
+            _write(result, label, folder)
+
+
+def _write(result: TrainingResult, label: str, folder: Path) -> None:
     if "interrupted" in result.stop_reason:
         raise KeyboardInterrupt
     for seed, reason, step in zip(result.seeds, result.stop_reason, result.steps, strict=True):
@@ -67,4 +74,4 @@ def train_stack(
 
 
 if __name__ == "__main__":
-    run(lambda params: main(params, sys.argv[1]), f"train@{sys.argv[1]}")
+    run_training(lambda params: main(params, sys.argv[1]), f"train@{sys.argv[1]}", "stages.train", sys.argv[1])

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from pipeline import datasets
+from pipeline import datasets, origins
 from pipeline.datasets import DataUnavailableError, load
 from pipeline.preprocessing import split_indices
 
@@ -191,8 +191,8 @@ def offer(server, monkeypatch):
         monkeypatch.setattr(server, "files", files)
         mirrors = [source if "://" in source else f"{server.url}/{source}/" for source in sources]
         sha256 = {filename: digest(content) for filename, content in files.items()}
-        origin = dataclasses.replace(datasets.ORIGINS[name], mirrors=mirrors, sha256=sha256)
-        monkeypatch.setitem(datasets.ORIGINS, name, origin)
+        origin = dataclasses.replace(origins.ORIGINS[name], mirrors=mirrors, sha256=sha256)
+        monkeypatch.setitem(origins.ORIGINS, name, origin)
         slow = any("trickling" in source for source in sources)
         monkeypatch.setattr(datasets, "FILE_LIMIT", 0.2 if slow else 5)
 
@@ -326,9 +326,9 @@ def test_the_order_of_the_sources_is_kept(offer, server):
     assert server.asked == ["404", "flipped", "good"] * len(FILES)
 
 
-@pytest.mark.parametrize("name", datasets.ORIGINS)
+@pytest.mark.parametrize("name", origins.ORIGINS)
 def test_each_of_the_four_files_has_a_checksum_and_the_first_mirror_is_safe(name):
-    origin = datasets.ORIGINS[name]
+    origin = origins.ORIGINS[name]
     assert set(origin.sha256) == set(FILES)
     assert all(len(bytes.fromhex(sha256)) == 32 for sha256 in origin.sha256.values())
     safe = [mirror.startswith("https://") for mirror in origin.mirrors]
@@ -338,7 +338,7 @@ def test_each_of_the_four_files_has_a_checksum_and_the_first_mirror_is_safe(name
 
 
 def test_no_two_files_have_one_checksum():
-    sha256 = [each for origin in datasets.ORIGINS.values() for each in origin.sha256.values()]
+    sha256 = [each for origin in origins.ORIGINS.values() for each in origin.sha256.values()]
     assert len(set(sha256)) == 12
 
 
@@ -448,7 +448,7 @@ def mirror_with_real_mnist():
 
 @pytest.mark.skipif(mirror_with_real_mnist() is None, reason="DATA_MIRROR names no folder that holds MNIST")
 def test_real_mnist_is_decoded(monkeypatch):
-    monkeypatch.setitem(datasets.ORIGINS, "mnist", dataclasses.replace(datasets.ORIGINS["mnist"], mirrors=[]))
+    monkeypatch.setitem(origins.ORIGINS, "mnist", dataclasses.replace(origins.ORIGINS["mnist"], mirrors=[]))
     mnist = load("mnist", mirror=mirror_with_real_mnist())
     assert mnist.train_images.shape == (60_000, 784)
     assert mnist.test_images.shape == (10_000, 784)

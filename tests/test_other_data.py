@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from clones import PARAMS, ROOT, Clone, small_params
 from test_datasets import digest, idx
-from test_pipeline import PARAMS, ROOT, Clone, small_params
 
 import stages
 from pipeline import artifacts, figures, origins, preprocessing
@@ -75,7 +75,7 @@ def assert_is_about(folder, name, title, classes, arms=("baseline", "batchnorm_l
     document = docx.Document(folder / "report.docx")
     text = "\n".join(paragraph.text for paragraph in document.paragraphs)
     cells = [cell.text for table in document.tables for row in table.rows for cell in row.cells]
-    assert f" on {title}, 3 networks an arm" in text
+    assert f" on {title}, three networks an arm" in text
     assert "could not be fetched" not in text and re.search(r"\bMNIST\b(?<!-MNIST)", text) is None
     assert "Batch norm and L2" in cells
     (true, predicted), *_ = re.findall(r"commonest mistake is to take (.+?) for (.+?),", text)

@@ -75,8 +75,9 @@ def test_the_l2_arms_lambda_is_one_of_the_path():
     assert VALUES["arms"]["l2"]["l2"] in VALUES["l2_path"]["values"]
 
 
-def test_training_settings_are_all_but_seeds_and_threads():
-    expected = {name: value for name, value in VALUES["training"].items() if name not in ("seeds", "threads")}
+def test_training_settings_are_all_but_seeds_threads_and_processes():
+    others = ("seeds", "threads", "processes")
+    expected = {name: value for name, value in VALUES["training"].items() if name not in others}
     assert load_params(SHIPPED).training.settings() == expected
 
 
@@ -211,6 +212,8 @@ WRONG = [
     ("training.seeds.1", 2**63, "less than 9223372036854775808"),
     ("training.shuffle_seed", -1, AT_LEAST_0),
     ("training.threads", 0, AT_LEAST_1),
+    ("training.processes", 0, AT_LEAST_1),
+    ("training.processes", 3, "must be at most training.threads, which is 2: each process needs a thread"),
     ("arms", {}, "at least 1 item"),
     ("arms", None, NO_MAP),
     ("arms", ["baseline"], NO_MAP),

@@ -16,7 +16,7 @@ from samples import SETS
 
 import pipeline
 import stages
-from pipeline import artifacts, datasets, preprocessing
+from pipeline import artifacts, origins, preprocessing
 from pipeline.params import ParamsError, Training, load_params
 from stages import download, train
 
@@ -275,8 +275,8 @@ NOBODY_LISTENS = ["http://127.0.0.1:9/", "http://127.0.0.1:9/mnist/"]
 @pytest.fixture
 def offline(folder, monkeypatch):
     """No source answers; call the download stage with what it is to fall back on."""
-    origin = dataclasses.replace(datasets.ORIGINS["mnist"], mirrors=NOBODY_LISTENS)
-    monkeypatch.setitem(datasets.ORIGINS, "mnist", origin)
+    origin = dataclasses.replace(origins.ORIGINS["mnist"], mirrors=NOBODY_LISTENS)
+    monkeypatch.setitem(origins.ORIGINS, "mnist", origin)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("DATA_MIRROR", str(folder / "empty"))
 

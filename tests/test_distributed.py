@@ -1,0 +1,372 @@
+"""Networks divided among processes are those of one process; a rank that dies is named, and nobody waits for it."""
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import psutil
+import pytest
+import torch
+from clones import ROOT, small_params
+from ranks import Fork, forks, run_ranks, two_hosts
+from reference import DIMS, blobs
+from samples import SETS, is_same, recorded
+from test_pipeline import write_split
+from torch.distributed.run import main as torchrun
+
+from pipeline import TrainingResult, artifacts, distributed, train
+from pipeline.distributed import Group, merge, pack, shares, unpack
+from pipeline.params import load_params
+from stages import l2_path, launch
+from stages import train as train_stage
+
+X, Y = blobs(40, noise=1.5)
+SETTINGS = {
+    "learning_rate": 0.1,
+    "max_steps": 400,
+    "batch_size": 10,
+    "validation": blobs(300, noise=1.5, seed=1),
+    "evaluate_every": 10,
+}
+SEEDS = [0, 1, 2, 3, 4]
+CURVES = ("costs", "penalties", "validation_costs", "validation_accuracies")
+
+
+def assert_same_training(ours, theirs, tolerance):
+    """Two results have the same starts, stops and metrics, and tensors equal to rounding."""
+    for field in dataclasses.fields(TrainingResult):
+        mine, other = getattr(ours, field.name), getattr(theirs, field.name)
+        if field.name == "parameters":
+            assert mine.keys() == other.keys()
+            for name in other:
+                torch.testing.assert_close(mine[name], other[name], rtol=tolerance, atol=tolerance)
+        elif field.name in CURVES:
+            torch.testing.assert_close(mine, other, rtol=tolerance, atol=tolerance, equal_nan=True)
+        else:
+            assert mine == other, field.name
+
+
+# what needs no second process
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (5, 2), (16, 4), (7, 7), (1000, 64)])
+def test_every_network_has_one_rank_and_no_rank_has_two_more_than_another(count, size):
+    parts = [range(count)[part] for part in shares(count, size)]
+    assert [network for part in parts for network in part] == list(range(count))
+    sizes = [len(part) for part in parts]
+    assert len(parts) == size
+    assert 1 <= min(sizes) <= max(sizes) <= min(sizes) + 1
+
+
+def test_fewer_networks_than_processes_is_an_error():
+    with pytest.raises(ValueError, match=r"^3 networks cannot be shared by 4 processes: each needs one at least$"):
+        shares(3, 4)
+
+
+def test_parts_merged_are_the_whole_also_where_one_stops_long_before_the_other():
+    whole = train(X, Y, DIMS, seeds=SEEDS, **SETTINGS)
+    order = sorted(range(len(SEEDS)), key=lambda k: whole.steps[k])
+    assert whole.steps[order[1]] < whole.steps[order[2]] - 10
+    seeds = [SEEDS[k] for k in order]
+    parts = [train(X, Y, DIMS, seeds=part, **SETTINGS) for part in (seeds[:2], seeds[2:])]
+    assert len(parts[0].evaluation_steps) < len(parts[1].evaluation_steps)
+    in_that_order = train(X, Y, DIMS, seeds=seeds, **SETTINGS)
+    assert_same_training(merge(parts), in_that_order, 1e-9)
+    backwards = train(X, Y, DIMS, seeds=seeds[2:] + seeds[:2], **SETTINGS)
+    assert_same_training(merge(parts[::-1]), backwards, 1e-9)
+
+
+@pytest.mark.parametrize("result", [recorded([150, 100, 300], diverged=[1]), recorded([50])], ids=["three", "no cost"])
+def test_a_result_survives_the_wire_bit_by_bit(result):
+    parcel = pack(result)
+    assert parcel.dtype == torch.uint8
+    assert is_same(unpack(parcel), result)
+
+
+@pytest.mark.parametrize(("of_the_host", "ranks", "each"), [(2, 1, 2), (2, 2, 1), (8, 3, 2), (1, 4, 1)])
+def test_ranks_divide_the_threads_of_their_host(monkeypatch, of_the_host, ranks, each):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
+    assert Group(1, ["a"] * ranks).threads(of_the_host) == each
+
+
+def test_without_torchrun_a_process_has_all_threads_and_all_networks():
+    with distributed.group() as alone:
+        assert alone.threads(8) == 8
+        result = alone.train(X, Y, DIMS, seeds=SEEDS, l2=0.0, progress=lambda snapshot: None, **SETTINGS)
+    assert is_same(result, train(X, Y, DIMS, seeds=SEEDS, **SETTINGS))
+
+
+# 2 and 4 processes
+
+
+def train_together(folder, seeds=SEEDS, l2=0.0, **settings):
+    """Train on all ranks; rank 0 leaves the result and what the progress callback saw."""
+    snapshots = []
+    with distributed.group() as ranks:
+        result = ranks.train(X, Y, DIMS, seeds=seeds, l2=l2, progress=snapshots.append, **(SETTINGS | settings))
+        if ranks.rank == 0:
+            artifacts.write_record(folder / "result", result)
+            seen = [(each.step, each.training, each.best_validation_cost) for each in snapshots]
+            (folder / "seen.json").write_text(json.dumps(seen))
+        else:
+            assert result is None
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize(
+    "settings",
+    [{"use_batchnorm": True}, {"seeds": [1, 1, 1, 0, 0], "l2": [0.0, 0.3, 0.01, 0.1, 0.0]}],
+    ids=["seeds", "lambdas"],
+)
+def test_processes_train_the_networks_of_one(tmp_path, size, settings):
+    alone = train(X, Y, DIMS, **({"seeds": SEEDS, "l2": 0.0} | SETTINGS | settings))
+    assert len(set(alone.steps)) >= 3
+    statuses, errors, said = run_ranks(size, lambda: train_together(tmp_path, **settings), tmp_path)
+    assert statuses == [0] * size, (errors, said)
+    assert said == [""] * size
+    assert_same_training(artifacts.read_record(TrainingResult, tmp_path / "result"), alone, 1e-9)
+
+
+def test_rank_0_shows_how_the_networks_of_all_stand(tmp_path):
+    # The last seed's network reaches the lowest validation cost, and it is not rank 0's.
+    alone = train(X, Y, DIMS, seeds=SEEDS, patience=400, **SETTINGS)
+    lowest = alone.validation_costs.nan_to_num(math.inf).amin(dim=0)
+    seeds = [SEEDS[k] for k in lowest.argsort(descending=True)]
+    statuses, *rest = run_ranks(2, lambda: train_together(tmp_path, seeds=seeds, patience=400), tmp_path)
+    assert statuses == [0, 0], rest
+    seen = json.loads((tmp_path / "seen.json").read_text())
+    assert seen[0][:2] == [100, len(SEEDS)]
+    assert [step for step, *_ in seen] == sorted(step for step, *_ in seen)
+    assert seen[-1] == [400, 0, pytest.approx(lowest.min().item(), rel=1e-9)]
+
+
+# stages
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A folder in which the training stages can run on a small split."""
+    for name in ("pipeline", "stages"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "params.yaml").write_text(small_params(training={"processes": 2, "threads": 2}))
+    write_split(tmp_path / "data" / "split", SETS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def params_of_one_process(workspace):
+    """Load small parameters; this process must keep its one thread, since OpenMP's others do not survive a fork."""
+    (workspace / "alone.yaml").write_text(small_params(training={"threads": 1}))
+    return load_params(workspace / "alone.yaml")
+
+
+# two hosts
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    if sys.platform != "linux":
+        pytest.skip("network namespaces are Linux's")
+    try:
+        with two_hosts() as both:
+            yield both
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", error)
+        pytest.skip(f"two hosts need ip and the right to make network namespaces (root): {said}")
+
+
+def test_torchrun_trains_an_arm_on_two_hosts_as_one_process_does(hosts, workspace):
+    train_stage.main(params_of_one_process(workspace), "baseline")
+    alone = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
+    shutil.rmtree(workspace / "models")
+    command = [
+        "--nnodes=2",
+        f"--master-addr={hosts[0].address}",
+        "--master-port=29500",
+        "-m",
+        "stages.train",
+        "baseline",
+    ]
+    with forks() as started:
+        for rank, host in enumerate(hosts):
+            agent = functools.partial(torchrun, [f"--node-rank={rank}", *command])
+            started.append(Fork(agent, workspace / f"host{rank}.log", {"OMP_NUM_THREADS": "1"}, host))
+        assert [fork.wait() for fork in started] == [0, 0], [fork.said() for fork in started]
+        assert started[0].said().splitlines()[-1] == "train@baseline: 100 steps on average; cap reached 3"
+    together = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
+    assert_same_training(together, alone, 1e-4)
+
+
+def test_a_rank_that_dies_on_another_host_is_named_with_its_host(hosts, tmp_path, endless):
+    statuses, errors, _ = run_ranks(2, as_stage(on_rank(1, die), endless), tmp_path, hosts)
+    assert statuses == [1, -signal.SIGKILL]
+    assert errors[0] == gone(1, "host-1")
+
+
+# the stage starts its ranks itself
+
+
+def start_stage(workspace):
+    """Start an arm's stage, whose processes this one does not have to wait for."""
+    stage = functools.partial(launch.run_training, lambda params: None, "train@baseline", "stages.train", "baseline")
+    return Fork(stage, workspace / "stage.log")
+
+
+def children_of(fork, count):
+    """Wait until a fork has started its children."""
+    while len(children := psutil.Process(fork.pid).children()) < count:
+        time.sleep(0.01)
+    return children
+
+
+def test_training_processes_makes_the_stage_start_them(workspace):
+    with forks() as started:
+        stage = functools.partial(launch.run_training, lambda params: None, "l2_path", "stages.l2_path")
+        started.append(Fork(stage, workspace / "stage.log"))
+        assert started[0].wait() == 0
+        assert started[0].said() == "l2_path: 100 steps on average; cap reached 2\n"
+    together = artifacts.read_record(TrainingResult, workspace / "results" / "l2_path")
+    l2_path.main(params_of_one_process(workspace))
+    assert_same_training(together, artifacts.read_record(TrainingResult, workspace / "results" / "l2_path"), 1e-4)
+
+
+def test_a_stage_names_in_one_line_the_rank_that_was_killed(workspace):
+    with forks() as started:
+        started.append(start_stage(workspace))
+        rank_0, rank_1 = children_of(started[0], 2)
+        rank_1.kill()
+        assert started[0].wait() == 1
+        host, number = socket.gethostname(), rank_1.pid
+        said = f"train@baseline: rank 1 on {host}: Signal 9 (SIGKILL) received by PID {number}\n"
+        assert started[0].said() == said
+    assert not rank_0.is_running()
+    assert not (workspace / "models").exists()
+
+
+def test_ctrl_c_ends_all_ranks_with_one_line(workspace):
+    with forks() as started:
+        started.append(start_stage(workspace))
+        ranks = children_of(started[0], 2)
+        os.kill(started[0].pid, signal.SIGINT)
+        assert started[0].wait() == 130
+        assert started[0].said() == "train@baseline: interrupted\n"
+    assert not any(rank.is_running() for rank in ranks)
+
+
+def test_a_rank_ends_with_a_launcher_that_was_killed(workspace):
+    def launch_and_wait():
+        os.environ[launch.LAUNCHER] = str(os.getpid())
+        if not os.fork():
+            launch._run_rank(lambda params: time.sleep(600))
+        os.wait()
+
+    with forks() as started:
+        started.append(Fork(launch_and_wait, workspace / "stage.log"))
+        (rank,) = children_of(started[0], 1)
+        started[0].kill()
+        assert psutil.wait_procs([rank], timeout=60)[1] == []
+
+
+# ranks that die
+
+
+@pytest.fixture
+def no_grace(monkeypatch):
+    monkeypatch.setattr(distributed, "GRACE", 0.0)
+
+
+def on_rank(rank, action, name="_tell", times=2):
+    """Let a rank do something when it is about to call a method of its group for the n-th time."""
+    method, calls = getattr(Group, name), []
+
+    def wrapped(self, *arguments):
+        calls.append(self.rank)
+        if calls.count(rank) == times:
+            action()
+        return method(self, *arguments)
+
+    return lambda: setattr(Group, name, wrapped)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail():
+    raise ValueError("it cannot go on")
+
+
+def stand_still():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def as_stage(before, function):
+    """Run a function as a stage that torchrun started."""
+
+    def stage():
+        before()
+        launch._run_rank(lambda params: function())
+
+    return stage
+
+
+def gone(rank, host=None):
+    return f"RuntimeError: rank {rank} on {host or socket.gethostname()} died or cannot be reached any more"
+
+
+@pytest.fixture
+def endless(tmp_path, monkeypatch, no_grace):
+    """Train for as long as the ranks live, in a folder with valid parameters."""
+    monkeypatch.setattr(launch, "load_params", lambda path: None)
+    return lambda: train_together(tmp_path, max_steps=10**7, patience=10**7)
+
+
+@pytest.mark.parametrize(
+    ("rank", "action", "status", "error"),
+    [(2, die, -signal.SIGKILL, None), (2, fail, 1, "ValueError: it cannot go on")],
+    ids=["killed", "fails"],
+)
+def test_rank_0_names_the_rank_that_died_and_the_others_end(tmp_path, endless, rank, action, status, error):
+    statuses, errors, _ = run_ranks(3, as_stage(on_rank(rank, action), endless), tmp_path)
+    assert statuses == [1, 1, status]
+    assert errors == [gone(2), gone(0), error]
+    assert not (tmp_path / "result").exists()
+
+
+def test_the_others_end_with_rank_0(tmp_path, endless):
+    statuses, errors, _ = run_ranks(2, as_stage(on_rank(0, die, "_with_peers"), endless), tmp_path)
+    assert statuses == [-signal.SIGKILL, 1]
+    assert errors[1] == gone(0)
+
+
+def test_a_rank_that_dies_with_its_result_in_hand_is_named(tmp_path, endless):
+    stage = as_stage(on_rank(1, die, "_hand_over", 1), lambda: train_together(tmp_path))
+    statuses, errors, _ = run_ranks(2, stage, tmp_path)
+    assert statuses == [1, -signal.SIGKILL]
+    assert errors[0] == gone(1)
+    assert not (tmp_path / "result").exists()
+
+
+def test_a_rank_that_says_nothing_any_more_counts_as_dead(tmp_path, endless, monkeypatch):
+    monkeypatch.setattr(distributed, "SILENCE", timedelta(seconds=5))
+    stage = as_stage(on_rank(1, stand_still), endless)
+    statuses, errors, _ = run_ranks(2, stage, tmp_path, wait_for=[0])
+    assert statuses == [1]
+    assert errors[0] == gone(1)
+
+
+def test_if_rank_0_cannot_write_every_rank_fails(tmp_path, endless):
+    (tmp_path / "result").write_text("in the way")
+    statuses, errors, _ = run_ranks(2, as_stage(lambda: None, lambda: train_together(tmp_path)), tmp_path)
+    assert statuses == [1, 1]
+    assert errors[0].startswith("FileExistsError: ")
+    assert errors[1] == gone(0)
