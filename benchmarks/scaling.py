@@ -78,7 +78,6 @@ def train_together(ranks: Group, sets: list[Examples], networks: int) -> None:
         batch_size=BATCH_SIZE,
         patience=STEPS,
     )
-    ranks.leave()
 
 
 def show(networks: int, seconds: dict[Setting, list[float]]) -> None:

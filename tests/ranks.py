@@ -5,7 +5,6 @@ A rank started from nothing would import torch for seconds; how torchrun starts 
 
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import socket
@@ -129,15 +128,13 @@ def forks():
 
 
 def run_ranks(size, function, folder, hosts=None, wait_for=None):
-    """Run a function on ranks that believe torchrun started them; return their exit statuses and recorded errors."""
+    """Run a function on ranks that believe torchrun started them; return their exit statuses and what they said."""
     port = free_port()
     hosts = hosts or [None] * size
-    errors = [folder / f"error{rank}.json" for rank in range(size)]
     with forks() as started:
         for rank, host in enumerate(hosts):
             environment = {
                 "TORCHELASTIC_RUN_ID": "test",
-                "TORCHELASTIC_ERROR_FILE": str(errors[rank]),
                 "GLOO_SOCKET_IFNAME": "lo",
                 "MASTER_ADDR": hosts[0].address if host else "127.0.0.1",
                 "MASTER_PORT": str(port),
@@ -148,6 +145,4 @@ def run_ranks(size, function, folder, hosts=None, wait_for=None):
             started.append(Fork(function, folder / f"rank{rank}.log", environment, host))
         awaited = range(size) if wait_for is None else wait_for
         statuses = [started[rank].wait() for rank in awaited]
-    recorded = [json.loads(file.read_text())["message"]["message"] if file.exists() else None for file in errors]
-    said = [(folder / f"rank{rank}.log").read_text() for rank in range(size)]
-    return statuses, recorded, said
+    return statuses, [fork.said() for fork in started]
