@@ -41,9 +41,10 @@ bench: .venv/bench
 faults: install
 	pytest tests/faults -m "long or not long"
 
-# What `make test` leaves out for its size or length: sharing over S3, against a server started here, and the queue.
+# What `make test` leaves out for its size or length: sharing over S3, against a server started here; experiments and
+# their queue; torchrun and other data through DVC.
 test-remotes: .venv/remotes
-	pytest tests/test_sharing.py tests/test_experiments.py -m "long or not long"
+	pytest --numprocesses 2 --ignore tests/faults -m long
 
 .venv/remotes: $(INSTALLED) tests/remotes.lock
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/remotes.lock

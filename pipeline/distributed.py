@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
+import json
 import math
 import os
 import socket
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import safetensors.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -101,7 +102,7 @@ class Group:
         RuntimeError
             If a rank died; the message names it and its host.
         """
-        part = shares(len(seeds), len(self.hosts))[self.rank]
+        part = _shares(len(seeds), len(self.hosts))[self.rank]
 
         def tell(snapshot: Snapshot) -> None:
             if snapshot.training:  # that a rank has none left is told below, until no rank has
@@ -133,7 +134,7 @@ class Group:
 
     def _gathered(self, result: TrainingResult, device: torch.device) -> TrainingResult | None:
         if self.rank:
-            parcel = pack(result).to(device)
+            parcel = _pack(result).to(device)
             self._speak(dist.send, torch.tensor([len(parcel)], device=device), 0)
             self._speak(dist.send, parcel, 0)
             return None
@@ -141,8 +142,8 @@ class Group:
         for other in self.others:
             length = self._speak(dist.recv, torch.zeros(1, dtype=torch.int64, device=device), other)
             parcel = torch.empty(int(length), dtype=torch.uint8, device=device)
-            results.append(unpack(self._speak(dist.recv, parcel, other)))
-        return merge(results)
+            results.append(_unpack(self._speak(dist.recv, parcel, other)))
+        return _merge(results)
 
     def _speak(self, message: Callable[[Tensor, int], Any], content: Tensor, rank: int) -> Tensor:
         try:
@@ -153,43 +154,15 @@ class Group:
         return content
 
 
-def shares(count: int, size: int) -> list[slice]:
-    """Divide networks among ranks as evenly as their numbers allow.
-
-    Parameters
-    ----------
-    count : int
-        Of networks.
-    size : int
-        Of ranks.
-
-    Returns
-    -------
-    list of slice
-        Those of each rank, in order.
-
-    Raises
-    ------
-    ValueError
-        If a rank would have none.
-    """
+def _shares(count: int, size: int) -> list[slice]:
+    """Divide networks among ranks, in order and as evenly as their numbers allow."""
     if count < size:
         raise ValueError(f"{count} networks cannot be shared by {size} processes: each needs one at least")
     return [slice(rank * count // size, (rank + 1) * count // size) for rank in range(size)]
 
 
-def merge(results: Sequence[TrainingResult]) -> TrainingResult:
-    """Put results of the same training, each of some of the networks, together as one.
-
-    Parameters
-    ----------
-    results : sequence of TrainingResult
-
-    Returns
-    -------
-    TrainingResult
-        As if all networks had trained in one stack, in the order given.
-    """
+def _merge(results: Sequence[TrainingResult]) -> TrainingResult:
+    """Put results together as if all their networks had trained in one stack, in the order given."""
     whole: dict[str, Any] = {}
     for name in vars(results[0]):
         parts = [getattr(result, name) for result in results]
@@ -205,35 +178,9 @@ def merge(results: Sequence[TrainingResult]) -> TrainingResult:
     return TrainingResult(**whole)
 
 
-def pack(result: TrainingResult) -> Tensor:
-    """Put a result into one tensor of bytes.
-
-    Parameters
-    ----------
-    result : TrainingResult
-
-    Returns
-    -------
-    (bytes,) tensor of uint8
-    """
-    buffer = io.BytesIO()
-    torch.save(vars(result), buffer)
-    return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
-
-
-def unpack(parcel: Tensor) -> TrainingResult:
-    """Take a result out of the tensor that :func:`pack` made.
-
-    Parameters
-    ----------
-    parcel : (bytes,) tensor of uint8
-
-    Returns
-    -------
-    TrainingResult
-    """
-    buffer = io.BytesIO(parcel.cpu().numpy().tobytes())
-    return TrainingResult(**torch.load(buffer, weights_only=True))  # which loads data and calls nothing
+def _extended(curve: Tensor, rows: int) -> Tensor:
+    """Go on with NaN, as a curve does once its network has stopped."""
+    return torch.cat([curve, curve.new_full((rows - len(curve), curve.shape[1]), math.nan)])
 
 
 def _end_of(result: TrainingResult) -> Snapshot:
@@ -241,5 +188,24 @@ def _end_of(result: TrainingResult) -> Snapshot:
     return Snapshot(max(result.steps), torch.empty(0), 0, min(costs.tolist(), default=math.nan))
 
 
-def _extended(curve: Tensor, rows: int) -> Tensor:
-    return torch.cat([curve, curve.new_full((rows - len(curve), curve.shape[1]), math.nan)])
+def _pack(result: TrainingResult) -> Tensor:
+    """Put a result into one tensor of bytes: safetensors, in which what is no tensor is JSON."""
+    fields = dict(vars(result))
+    tensors = {f"parameters.{name}": stacked for name, stacked in fields.pop("parameters").items()}
+    tensors |= {name: fields.pop(name) for name in list(fields) if isinstance(fields[name], Tensor)}
+    tensors["json"] = _bytes(json.dumps(fields).encode())
+    return _bytes(safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def _unpack(parcel: Tensor) -> TrainingResult:
+    """Take a result out of what :func:`_pack` made."""
+    tensors = safetensors.torch.load(parcel.cpu().numpy().tobytes())
+    fields = json.loads(tensors.pop("json").numpy().tobytes()) | {"parameters": {}}
+    for name, tensor in tensors.items():
+        into, _, key = name.rpartition(".")
+        (fields[into] if into else fields)[key] = tensor
+    return TrainingResult(**fields)
+
+
+def _bytes(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)

@@ -1,6 +1,7 @@
 """A copy of the project in which the pipeline is run on small parameters and the bundled digits."""
 
 import contextlib
+import copy
 import os
 import re
 import shutil
@@ -29,6 +30,7 @@ def small_params(**changes):
     return yaml.safe_dump(values, sort_keys=False)
 
 
+AUTHOR = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 LEFT_OUT = shutil.ignore_patterns(
     ".venv", ".git", ".*_cache", "__pycache__", "cache", "config.local", "tmp",
     "data", "models", "results", "metrics", "plots", "tests", "benchmarks", "docs",
@@ -51,18 +53,43 @@ class Clone:
         self.gitignores = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob(".gitignore")}
 
     def dvc(self, *arguments):
-        command = [sys.executable, "-m", "dvc", *arguments]
+        return self.run([sys.executable, "-m", "dvc", *arguments])
+
+    def shell(self, line):
+        """Run a line of a shell."""
+        return self.run(["bash", "-c", line])
+
+    def run(self, command):
+        """Run a command that succeeds, and return what it printed."""
         done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         self.printed = done.stdout + done.stderr
         return done.stdout
 
     def git(self, *arguments):
-        subprocess.run(["git", *arguments], cwd=self.folder, env=self.env, check=True)
+        subprocess.run(["git", *arguments], cwd=self.folder, env=self.env | AUTHOR, check=True)
+
+    def commit(self):
+        """Commit all that git does not ignore."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "A run")
+
+    def in_folder(self, folder, **environment):
+        """Give the same clone in another folder."""
+        twin = copy.copy(self)
+        twin.folder, twin.env = folder, self.env | AUTHOR | environment
+        return twin
+
+    def copied(self, folder, **environment):
+        """Copy the clone, and commit the copy."""
+        shutil.copytree(self.folder, folder)
+        twin = self.in_folder(folder, **environment)
+        twin.commit()
+        return twin
 
     def repro(self, *targets):
         """Reproduce the targets, or everything, and return the stages that it ran."""
-        return sorted(re.findall(r"Running stage '([^']+)'", self.dvc("repro", *targets)))
+        return ran(self.dvc("repro", *targets))
 
     @contextlib.contextmanager
     def edited(self, path, text):
@@ -81,11 +108,16 @@ class Clone:
         return {path: path.read_bytes() for folder in outputs for path in folder.rglob("*") if path.is_file()}
 
 
+def ran(printed):
+    """List the stages that DVC says it ran."""
+    return sorted(re.findall(r"Running stage '([^']+)'", printed))
+
+
 def finished_clone(folder):
     """Run the whole pipeline once in a clone."""
     clone = Clone(folder)
-    ran = clone.repro()
+    stages = clone.repro()
     clone.printed_first = clone.printed
     arms = [f"train@{arm}" for arm in PARAMS["arms"]]
-    assert ran == sorted({*STAGES} - {"train"} | {*arms})
+    assert stages == sorted({*STAGES} - {"train"} | {*arms})
     return clone

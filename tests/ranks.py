@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 CLONE_NEWUTS = 0x04000000
+INTERFACE = "eth0"  # of each host
 PATIENCE = 60  # seconds until a process that must end counts as one that hangs
 
 
@@ -27,8 +28,8 @@ def free_port():
 class Host:
     """A network namespace with one end of a cable, and a host name."""
 
-    def __init__(self, name, namespace, interface, address):
-        self.name, self.namespace, self.interface, self.address = name, namespace, interface, address
+    def __init__(self, name, namespace, address):
+        self.name, self.namespace, self.address = name, namespace, address
 
     def enter(self):
         """Move this process to the host."""
@@ -37,14 +38,14 @@ class Host:
             if libc.setns(namespace.fileno(), 0) or libc.unshare(CLONE_NEWUTS):
                 raise OSError(ctypes.get_errno(), "cannot enter the namespace")
         socket.sethostname(self.name)
-        os.environ["GLOO_SOCKET_IFNAME"] = self.interface
+        os.environ["GLOO_SOCKET_IFNAME"] = INTERFACE
 
 
 @contextlib.contextmanager
 def two_hosts():
     """Lay a cable between two namespaces; their addresses (of a range kept for examples) exist in them alone."""
     tag = uuid.uuid4().hex[:8]
-    hosts = [Host(f"host-{k}", f"{tag}{k}", f"veth{tag}{k}", f"192.0.2.{k + 1}") for k in range(2)]
+    hosts = [Host(f"host-{k}", f"{tag}{k}", f"192.0.2.{k + 1}") for k in range(2)]
 
     def ip(*arguments):
         subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
@@ -52,11 +53,11 @@ def two_hosts():
     try:
         for host in hosts:
             ip("netns", "add", host.namespace)
-        ends = [("name", host.interface, "netns", host.namespace) for host in hosts]
+        ends = [("name", INTERFACE, "netns", host.namespace) for host in hosts]
         ip("link", "add", *ends[0], "type", "veth", "peer", *ends[1])
         for host in hosts:
-            ip("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", host.interface)
-            for interface in ("lo", host.interface):
+            ip("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", INTERFACE)
+            for interface in ("lo", INTERFACE):
                 ip("-n", host.namespace, "link", "set", interface, "up")
         yield hosts
     finally:

@@ -16,16 +16,18 @@ from datetime import timedelta
 import psutil
 import pytest
 import torch
-from clones import ROOT, small_params
-from ranks import Fork, forks, run_ranks, two_hosts
+from clones import PARAMS, ROOT, ran, small_params
+from pages import Page
+from ranks import INTERFACE, Fork, forks, run_ranks, two_hosts
 from reference import DIMS, blobs
 from samples import SETS, is_same, recorded
 from test_pipeline import write_split
 from torch.distributed.run import main as torchrun
 
 import stages
+from benchmarks import scaling
 from pipeline import TrainingResult, artifacts, distributed, train
-from pipeline.distributed import Group, merge, pack, shares, unpack
+from pipeline.distributed import Group, _merge, _pack, _shares, _unpack
 from pipeline.params import load_params
 from stages import l2_path, launch
 from stages import train as train_stage
@@ -39,6 +41,7 @@ SETTINGS = {
     "evaluate_every": 10,
 }
 SEEDS = [0, 1, 2, 3, 4]
+SCALING_PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 CURVES = ("costs", "penalties", "validation_costs", "validation_accuracies")
 
 
@@ -61,16 +64,20 @@ def assert_same_training(ours, theirs, tolerance):
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (5, 2), (16, 4), (7, 7), (1000, 64)])
 def test_every_network_has_one_rank_and_no_rank_has_two_more_than_another(count, size):
-    parts = [range(count)[part] for part in shares(count, size)]
+    parts = [range(count)[part] for part in _shares(count, size)]
     assert [network for part in parts for network in part] == list(range(count))
     sizes = [len(part) for part in parts]
     assert len(parts) == size
     assert 1 <= min(sizes) <= max(sizes) <= min(sizes) + 1
 
 
+def test_the_measurements_on_the_page_are_those_that_are_kept():
+    assert f"<!-- scaling -->\n{scaling.as_text(artifacts.read_json(scaling.RESULTS))}\n<!-- end -->" in SCALING_PAGE
+
+
 def test_fewer_networks_than_processes_is_an_error():
     with pytest.raises(ValueError, match=r"^3 networks cannot be shared by 4 processes: each needs one at least$"):
-        shares(3, 4)
+        _shares(3, 4)
 
 
 def test_parts_merged_are_the_whole_also_where_one_stops_long_before_the_other():
@@ -81,16 +88,16 @@ def test_parts_merged_are_the_whole_also_where_one_stops_long_before_the_other()
     parts = [train(X, Y, DIMS, seeds=part, **SETTINGS) for part in (seeds[:2], seeds[2:])]
     assert len(parts[0].evaluation_steps) < len(parts[1].evaluation_steps)
     in_that_order = train(X, Y, DIMS, seeds=seeds, **SETTINGS)
-    assert_same_training(merge(parts), in_that_order, 1e-9)
+    assert_same_training(_merge(parts), in_that_order, 1e-9)
     backwards = train(X, Y, DIMS, seeds=seeds[2:] + seeds[:2], **SETTINGS)
-    assert_same_training(merge(parts[::-1]), backwards, 1e-9)
+    assert_same_training(_merge(parts[::-1]), backwards, 1e-9)
 
 
 @pytest.mark.parametrize("result", [recorded([150, 100, 300], diverged=[1]), recorded([50])], ids=["three", "no cost"])
 def test_a_result_survives_the_wire_bit_by_bit(result):
-    parcel = pack(result)
+    parcel = _pack(result)
     assert parcel.dtype == torch.uint8
-    assert is_same(unpack(parcel), result)
+    assert is_same(_unpack(parcel), result)
 
 
 @pytest.mark.parametrize(("of_the_host", "ranks", "each"), [(2, 1, 2), (2, 2, 1), (8, 3, 2), (1, 4, 1)])
@@ -188,18 +195,14 @@ def test_torchrun_trains_an_arm_on_two_hosts_as_one_process_does(hosts, workspac
     train_stage.main(params_of_one_process(workspace), "baseline")
     alone = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
     shutil.rmtree(workspace / "models")
-    command = [
-        "--nnodes=2",
-        f"--master-addr={hosts[0].address}",
-        "--master-port=29500",
-        "-m",
-        "stages.train",
-        "baseline",
-    ]
+    page = Page("scaling.md")
     with forks() as started:
         for rank, host in enumerate(hosts):
-            agent = functools.partial(torchrun, [f"--node-rank={rank}", *command])
-            started.append(Fork(agent, workspace / f"host{rank}.log", {"OMP_NUM_THREADS": "1"}, host))
+            exported = dict(each.split("=") for each in page.take("export").split()[1:])
+            assert exported["GLOO_SOCKET_IFNAME"] == INTERFACE
+            command = page.take("torchrun --nnodes 2", l2="baseline").split()[1:]
+            assert command[3] == str(rank) and hosts[0].address in command
+            started.append(Fork(functools.partial(torchrun, command), workspace / f"host{rank}.log", exported, host))
         assert [fork.wait() for fork in started] == [0, 0], [fork.said() for fork in started]
         assert started[0].said().splitlines()[-1] == "train@baseline: 100 steps on average; cap reached 3"
     together = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
@@ -210,6 +213,17 @@ def test_a_rank_that_dies_on_another_host_is_named_with_its_host(hosts, tmp_path
     statuses, said = run_ranks(2, as_stage(on_rank(1, die), endless), tmp_path, hosts)
     assert statuses == [1, -signal.SIGKILL]
     assert said[0].endswith(line(0, lost(1, "host-1"), "host-0"))
+
+
+@pytest.mark.long
+def test_dvc_takes_what_torchrun_made_as_the_result_of_the_stage(clone, tmp_path):
+    page, here = Page("scaling.md"), clone.copied(tmp_path / "here")
+    with here.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})):
+        here.shell(page.take("OMP_NUM_THREADS=1 torchrun"))
+        here.shell(page.take("dvc commit"))
+        assert ran(here.shell(page.take("dvc repro"))) == ["check", "evaluate", "report"]
+    # The others are those of two machines, above, and the one that DVC shows.
+    assert {command.split()[0] for command in page.left} == {"export", "torchrun"}
 
 
 # the stage starts its ranks itself

@@ -1,37 +1,73 @@
-"""What one has computed and pushed to a remote, another pulls into a clone and does not compute again."""
+"""What one has computed and pushed to a remote, another pulls into a clone and does not compute again.
+
+Every command of docs/sharing.md runs here as it stands there.
+"""
 
 import contextlib
-import copy
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 
 import pytest
-from clones import PARAMS, small_params
+from clones import PARAMS, ran, small_params
+from pages import Page
 
 ANOTHER_LAMBDA = small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})
 S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-AUTHOR = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
-def in_folder(clone, folder, **environment):
-    """Give the same clone in another folder."""
-    twin = copy.copy(clone)
-    twin.folder = folder
-    twin.env = clone.env | AUTHOR | environment
-    return twin
+def test_nothing_that_was_pushed_to_a_folder_is_computed_again_elsewhere(clone, tmp_path):
+    page = Page("sharing.md")
+    here = clone.copied(tmp_path / "here")
+    here.shell(page.take("dvc remote add", REMOTE=tmp_path / "remote"))
+    here.shell(page.take("git commit"))
+    pull_and_compare(page, here, page.take("dvc push"), tmp_path / "elsewhere")
 
 
-@contextlib.contextmanager
-def a_folder(folder):
-    yield [["remote", "add", "--default", "shared", str(folder / "remote")]], {}
+@pytest.mark.long
+def test_nothing_that_was_pushed_to_s3_is_computed_again_elsewhere(clone, tmp_path):
+    page = Page("sharing.md")
+    page.left = page.left[page.left.index("make .venv/remotes") :]
+    page.take("make .venv/remotes")  # `make test-remotes` has done it
+    with an_s3_bucket(tmp_path) as url:
+        here = clone.copied(tmp_path / "here", **S3_ACCOUNT)
+        here.shell(page.take("dvc remote add"))
+        here.shell(page.take("dvc remote modify", **{"https://s3.example.org": url}))
+        here.commit()
+        pull_and_compare(Page("sharing.md"), here, page.take("dvc push"), tmp_path / "elsewhere")
+    assert page.left == []
+
+
+def pull_and_compare(page, here, push, folder):
+    """Push a run, and beside it one with another lambda; pull the first into a new clone, then try the other."""
+    with here.edited("params.yaml", ANOTHER_LAMBDA):
+        assert "train@l2" in ran(here.shell(page.take("dvc repro") + " train@l2"))
+        here.shell(page.take("dvc push"))
+    assert here.repro() == []
+    here.shell(push)
+
+    here.git("clone", "--quiet", ".", str(folder))
+    elsewhere = here.in_folder(folder)
+    elsewhere.shell(page.take("dvc pull"))
+    assert relative_contents(elsewhere) == relative_contents(here)
+    assert (elsewhere.folder / "report.docx").read_bytes() == (here.folder / "report.docx").read_bytes()
+    elsewhere.shell(page.take("make plots"))
+    assert (elsewhere.folder / "dvc_plots" / "index.html").stat().st_size > 0
+    assert ran(elsewhere.shell(page.take("dvc repro"))) == []
+    with elsewhere.edited("params.yaml", ANOTHER_LAMBDA):
+        assert "train@l2" not in ran(elsewhere.shell(page.take("dvc repro --pull") + " train@l2"))
+        assert "is cached - skipping run" in elsewhere.printed
+
+
+def relative_contents(clone):
+    return {path.relative_to(clone.folder): content for path, content in clone.contents().items()}
 
 
 @contextlib.contextmanager
 def an_s3_bucket(folder):
+    """Start a server of S3 with a bucket in it, and give its address."""
     for module in ("dvc_s3", "moto.server"):
         pytest.importorskip(module, reason="S3 is tested by `make test-remotes`, which installs what it needs")
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -41,13 +77,7 @@ def an_s3_bucket(folder):
         server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | S3_ACCOUNT)
     try:
         make_bucket(f"http://127.0.0.1:{port}", server)
-        yield (
-            [
-                ["remote", "add", "--default", "shared", "s3://bucket/networks"],
-                ["remote", "modify", "shared", "endpointurl", f"http://127.0.0.1:{port}"],
-            ],
-            S3_ACCOUNT,
-        )
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.kill()
         server.wait()
@@ -69,33 +99,3 @@ def make_bucket(url, server):
             assert server.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
-
-
-@pytest.mark.parametrize("remote", [a_folder, an_s3_bucket])
-def test_nothing_that_was_pushed_is_computed_again_elsewhere(clone, tmp_path, remote):
-    with remote(tmp_path) as (settings, environment):
-        here = in_folder(clone, tmp_path / "here", **environment)
-        shutil.copytree(clone.folder, here.folder)
-        for setting in settings:
-            here.dvc(*setting)
-        here.git("add", "--all")
-        here.git("commit", "--quiet", "--message", "A run")
-        with here.edited("params.yaml", ANOTHER_LAMBDA):
-            assert "train@l2" in here.repro("train@l2")
-            here.dvc("push", "--run-cache")
-        assert here.repro() == []
-        here.dvc("push", "--run-cache")
-
-        here.git("clone", "--quiet", ".", str(tmp_path / "elsewhere"))
-        elsewhere = in_folder(here, tmp_path / "elsewhere")
-        elsewhere.dvc("pull", "--run-cache")
-        assert relative_contents(elsewhere) == relative_contents(here)
-        assert (elsewhere.folder / "report.docx").read_bytes() == (here.folder / "report.docx").read_bytes()
-        assert elsewhere.repro() == []
-        with elsewhere.edited("params.yaml", ANOTHER_LAMBDA):
-            assert "train@l2" not in elsewhere.repro("--pull", "train@l2")
-            assert "is cached - skipping run" in elsewhere.printed
-
-
-def relative_contents(clone):
-    return {path.relative_to(clone.folder): content for path, content in clone.contents().items()}
