@@ -22,7 +22,7 @@ from pipeline import artifacts, distributed
 from pipeline.distributed import Group
 from stages.launch import launch_ranks
 
-NETWORKS = (16, 64, 128)
+NETWORKS = (16, 64)
 SETTINGS = ((1, 1), (1, 2), (2, 1), (4, 1))  # processes, and threads of each
 ROUNDS = 3
 STEPS = 200
