@@ -216,8 +216,11 @@ def test_a_rank_that_dies_on_another_host_is_named_with_its_host(hosts, tmp_path
 
 
 @pytest.mark.long
-def test_dvc_takes_what_torchrun_made_as_the_result_of_the_stage(clone, tmp_path):
+def test_an_experiment_starts_ranks_and_dvc_takes_what_torchrun_made_as_the_result_of_a_stage(clone, tmp_path):
     page, here = Page("scaling.md"), clone.copied(tmp_path / "here")
+    here.shell(page.take("dvc exp run", **{"0 999": "0 4"}) + " train@l2")
+    assert len(artifacts.read_record(TrainingResult, here.folder / "models" / "l2").seeds) == 5
+    here.shell("git checkout . && dvc checkout")
     with here.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})):
         here.shell(page.take("OMP_NUM_THREADS=1 torchrun"))
         here.shell(page.take("dvc commit"))

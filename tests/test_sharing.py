@@ -5,13 +5,14 @@ Every command of docs/sharing.md runs here as it stands there.
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 
 import pytest
-from clones import PARAMS, ran, small_params
+from clones import PARAMS, ROOT, ran, small_params
 from pages import Page
 
 ANOTHER_LAMBDA = small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})
@@ -63,6 +64,14 @@ def pull_and_compare(page, here, push, folder):
 
 def relative_contents(clone):
     return {path.relative_to(clone.folder): content for path, content in clone.contents().items()}
+
+
+def test_what_s3_needs_agrees_with_the_environment():
+    locked, remotes = (
+        dict(re.findall(r"^(\S+)==(\S+)", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE))
+        for name in ("requirements.lock", "tests/remotes.lock")
+    )
+    assert {name: version for name, version in remotes.items() if locked.get(name, version) != version} == {}
 
 
 @contextlib.contextmanager
