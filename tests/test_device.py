@@ -313,36 +313,41 @@ def test_the_first_stage_wants_a_gpu_for_every_process(folder, monkeypatch):
         check.main(load_params(folder / "params.yaml"))
 
 
+def run_stages(folder, device, seen):
+    """Run the stages that compute on a device, and read what they wrote."""
+    (folder / "params.yaml").write_text(small_params(training={"device": device}))
+    params = load_params(folder / "params.yaml")
+    for arm in params.arms:
+        train_stage.main(params, arm)
+    l2_path.main(params)
+    timing.main(params)
+    evaluate.main(params)
+    assert seen == {device}
+    seen.clear()
+    assert artifacts.read_json(folder / "results/timing.json")["device"] == device
+    return {
+        arm: (
+            artifacts.read_record(TrainingResult, folder / "models" / arm),
+            artifacts.read_record(Evaluation, folder / "results/evaluation" / arm),
+        )
+        for arm in params.arms
+    }
+
+
 def test_stages_compute_on_the_gpu_and_write_what_the_cpu_writes(folder, gpu, monkeypatch):
     if gpu:
         gpus(monkeypatch, 1)
         monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
         monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
-    on_gpu, on_cpu = load_params(folder / "params.yaml"), None
-    (folder / "params.yaml").write_text(small_params(training={"device": "cpu"}))
-    on_cpu = load_params(folder / "params.yaml")
-    written = []
-    for params in (on_gpu, on_cpu):
-        devices_seen = set()
-        monkeypatch.setattr(
-            training,
-            "training_step",
-            lambda X, *rest, **kw: devices_seen.add(X.device.type) or training_step(X, *rest, **kw),
-        )
-        for arm in params.arms:
-            train_stage.main(params, arm)
-        l2_path.main(params)
-        timing.main(params)
-        evaluate.main(params)
-        assert devices_seen == {params.training.device}
-        assert artifacts.read_json(folder / "results/timing.json")["device"] == params.training.device
-        results = {arm: artifacts.read_record(TrainingResult, folder / "models" / arm) for arm in params.arms}
-        evaluations = {
-            arm: artifacts.read_record(Evaluation, folder / "results/evaluation" / arm) for arm in params.arms
-        }
-        written.append((results, evaluations))
-    (results, evaluations), (results_of_cpu, evaluations_of_cpu) = written
-    for arm, result in results.items():
-        assert_same_training(result, results_of_cpu[arm], 1e-4)  # single precision
-        for name, accuracy in evaluations[arm].accuracies.items():
-            assert_close(accuracy, evaluations_of_cpu[arm].accuracies[name], 0.02)
+    seen = set()
+
+    def watched_step(X, *arguments, **keywords):
+        seen.add(X.device.type)
+        return training_step(X, *arguments, **keywords)
+
+    monkeypatch.setattr(training, "training_step", watched_step)
+    ours, theirs = run_stages(folder, "cuda", seen), run_stages(folder, "cpu", seen)
+    for arm, (result, evaluation) in ours.items():
+        assert_same_training(result, theirs[arm][0], 1e-4)  # single precision
+        for name, accuracy in evaluation.accuracies.items():
+            assert_close(accuracy, theirs[arm][1].accuracies[name], 0.02)
