@@ -84,10 +84,10 @@ class PretendedGpu(TorchDispatchMode):
 def pretended_gpu():
     """Pretend that there is a GPU for as long as the block lasts."""
     with contextlib.ExitStack() as stack:
-        if not torch.cuda.is_available():
+        if not torch.cuda.is_available():  # else torch is not to be kept from the GPU that it has
             torch._C._ensureCUDADeviceGuardSet()
             stack.callback(setattr, torch.cuda, "_lazy_init", torch.cuda._lazy_init)
             torch.cuda._lazy_init = lambda: None
-            stack.callback(torch._C._set_only_lift_cpu_tensors, torch._C._only_lift_cpu_tensors())
-            torch._C._set_only_lift_cpu_tensors(True)
+        stack.callback(torch._C._set_only_lift_cpu_tensors, torch._C._only_lift_cpu_tensors())
+        torch._C._set_only_lift_cpu_tensors(True)  # a list becomes a tensor on the CPU first, which then is moved
         yield stack.enter_context(PretendedGpu())
