@@ -9,7 +9,7 @@ import pytest
 import torch
 from clones import small_params
 from pretended_gpu import GPU, NEEDS_A_GPU, pretended_gpu
-from reference import COMBINATIONS, DIMS, assert_close, blobs
+from reference import DIMS, assert_close, blobs
 from samples import SETS
 from test_distributed import assert_same_training
 from test_pipeline import write_split
@@ -33,6 +33,7 @@ SETTINGS = {
     "batch_size": BATCH_SIZE,
     "seeds": [0, 1, 2, 3],
     "evaluate_every": EVALUATE_EVERY,
+    "patience": 30,
 }
 
 
@@ -162,8 +163,10 @@ def test_the_pretended_gpu_notices_tensors_on_the_cpu():
 
 # training
 
-TRAININGS = {name: {"use_batchnorm": use_batchnorm, "l2": l2} for name, (use_batchnorm, l2) in COMBINATIONS.items()}
-TRAININGS["lambdas"] = {"l2": [0.0, 0.3, 0.01, 1e6]}  # with the last a network diverges
+TRAININGS = {  # with the last lambda a network diverges
+    "plain": {"l2": 0.01},
+    "batchnorm": {"use_batchnorm": True, "l2": [0.0, 0.3, 0.01, 1e6]},
+}
 
 
 @pytest.mark.parametrize("settings", TRAININGS.values(), ids=TRAININGS)
@@ -186,10 +189,10 @@ def test_the_cpu_waits_for_looks_and_new_epochs_alone(monkeypatch, settings):
             return training_step(*arguments, **keywords)
 
         monkeypatch.setattr(training, "training_step", marked_step)
-        run("cuda", max_steps=95, patience=1000, **settings)
+        run("cuda", **(settings | {"max_steps": 45, "patience": 1000}))
         marks.append((len(gpu.waits), len(gpu.on_cpu)))
-    assert len(marks) == 96
-    for step in range(1, 95):
+    assert len(marks) == 46
+    for step in range(1, 45):
         waits = gpu.waits[marks[step - 1][0] : marks[step][0]]
         on_cpu = gpu.on_cpu[marks[step - 1][1] : marks[step][1]]
         is_look, ends_epoch = step % EVALUATE_EVERY == 0, step * BATCH_SIZE % EXAMPLES == 0
@@ -245,7 +248,8 @@ def test_products_on_a_gpu_are_never_tf32(gpu, found):
         with fastest_products(left.to("cuda"), right.to("cuda")):
             assert torch.get_float32_matmul_precision() == "highest"
             assert not torch.backends.cuda.matmul.allow_tf32
-            assert_close((left.to("cuda") @ right.to("cuda")).cpu(), (left.double() @ right.double()).float(), 1e-5)
+            product = (left.to("cuda") @ right.to("cuda")).cpu()
+        assert_close(product, (left.double() @ right.double()).float(), 2e-4)  # TF32 is off by fifty times as much
         assert torch.get_float32_matmul_precision() == found
     finally:
         torch.set_float32_matmul_precision("highest")
