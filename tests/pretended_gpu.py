@@ -62,13 +62,12 @@ class PretendedGpu(TorchDispatchMode):
         name, leaves = func.overloadpacket.__name__, tree_leaves((args, kwargs or {}))
         on_gpu = [leaf for leaf in leaves if isinstance(leaf, OnGpu)]
         on_cpu = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and not isinstance(leaf, OnGpu)]
-        asked = [leaf for leaf in leaves if isinstance(leaf, torch.device)]
         if on_gpu and name not in COPIES and any(tensor.dim() for tensor in on_cpu):
             raise RuntimeError(f"{name} of tensors on more than one device")
-        device = (asked or [tensor.device for tensor in (on_gpu if name != "copy_" else args[:1])] or [CPU])[0]
-        masked = any(leaf.dtype in (torch.bool, torch.uint8) for leaf in on_gpu[1:])
-        crossed = name in COPIES and (on_cpu if device.type == "cuda" else on_gpu)
-        if (on_gpu and (name in WAITS or (name in WAITS_IF_MASKED and masked))) or crossed:
+        asked = [leaf for leaf in leaves if isinstance(leaf, torch.device)]
+        target = args[:1] if name == "copy_" else on_gpu
+        device = (asked or [tensor.device for tensor in target] or [CPU])[0]
+        if waits(name, on_gpu, on_cpu, device):
             self.waits.append(name)
         args, kwargs = tree_map_only(OnGpu, lambda tensor: tensor.held, (args, kwargs or {}))
         args, kwargs = tree_map_only(torch.device, lambda _: CPU, (args, kwargs))
@@ -78,6 +77,14 @@ class PretendedGpu(TorchDispatchMode):
             return made
         known = {id(tensor.held): tensor for tensor in on_gpu}  # what is changed in place stays the tensor that it is
         return tree_map_only(torch.Tensor, lambda held: known[id(held)] if id(held) in known else OnGpu(held), made)
+
+
+def waits(name, on_gpu, on_cpu, device):
+    """Tell whether the CPU waits for the end of an operation whose result is to be on a device."""
+    if name in COPIES:
+        return bool(on_cpu if device.type == "cuda" else on_gpu)
+    masked = any(tensor.dtype in (torch.bool, torch.uint8) for tensor in on_gpu[1:])
+    return bool(on_gpu) and (name in WAITS or (name in WAITS_IF_MASKED and masked))
 
 
 @contextlib.contextmanager
