@@ -29,9 +29,10 @@ test: install
 gradcheck: install
 	python -m tools.gradcheck
 
-# A training step beside peers; a few minutes, on a machine that has nothing else to do.
+# A training step beside peers; a few minutes, on a machine that has nothing else to do. With DEVICE=cuda on a GPU.
+DEVICE ?= cpu
 bench: .venv/bench
-	python -m benchmarks.run
+	python -m benchmarks.run --device $(DEVICE)
 
 .venv/bench: $(INSTALLED) benchmarks/requirements.lock
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock

@@ -147,7 +147,7 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
         "one "
         f"of {reference}: {1e6 * ours[alone]:,.0f} against {1e6 * theirs[alone]:,.0f} microseconds "
         f"alone{in_a_stack}, on "
-        f"{counted(study.timing['threads'], 'thread')}. Each network's steps times the seconds a step of its arm are "
+        f"{study.timed_on}. Each network's steps times the seconds a step of its arm are "
         f"its time to stop; alone it is {summarise(study.seconds_to_stop(arm, alone)).mean:,.1f} s on average, "
         f"{verdict(times[alone], SECONDS)}. The interval is that over seeds; it takes the seconds a step as they were "
         "measured."

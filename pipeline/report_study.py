@@ -41,7 +41,7 @@ def write(document: Document, study: Study) -> None:
     document.figure(
         figures.step_times({arm: study.seconds_a_step(arm) for arm in titles}, titles),
         f"Time of a training step of one network, batch {study.params.training.batch_size}, "
-        f"{counted(study.timing['threads'], 'thread')}; medians of turns that the arms take one after the other.",
+        f"{study.timed_on}; medians of turns that the arms take one after the other.",
         "Bars of the time that a training step takes, alone and in a stack.",
         name="times",
     )

@@ -17,6 +17,7 @@ from pipeline.preprocessing import DatasetCard
 from pipeline.statistics import Comparison, compare
 from pipeline.timing import kind_of
 from pipeline.training import TrainingResult
+from pipeline.wording import counted
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Study:
     path : TrainingResult
         The networks of the lambda path.
     timing : dict
-        ``threads`` and ``seconds_per_step`` by kind of arm and stack size.
+        ``device``, ``threads`` and ``seconds_per_step`` by kind of arm and stack size.
     versions : dict
         Of the packages that computed the results.
     """
@@ -95,6 +96,11 @@ class Study:
     def diagnoses(self) -> dict[str, list[Diagnosis]]:
         """How each network of each arm fared."""
         return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.arms}
+
+    @property
+    def timed_on(self) -> str:
+        """On what the steps were timed."""
+        return "a GPU" if self.timing["device"] == "cuda" else counted(self.timing["threads"], "thread")
 
     def seconds_a_step(self, arm: str) -> dict[int, float]:
         """Return seconds a training step *of one network*, by the size of the stack that it is in, ascending."""

@@ -6,6 +6,7 @@ import torch
 
 from pipeline import artifacts, evaluation, tables
 from pipeline.comparison import compare_arms
+from pipeline.devices import take_device
 from pipeline.params import Params
 from pipeline.preprocessing import DatasetCard
 from pipeline.training import TrainingResult
@@ -14,8 +15,9 @@ from stages import METRICS, MODELS, PLOTS, RESULTS, SPLIT, examples, run
 
 def main(params: Params) -> None:
     torch.set_num_threads(params.training.threads)
+    device = take_device(params.training.device)
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
-    sets = {name: examples(name) for name in card.sizes}
+    sets = {name: examples(name, device) for name in card.sizes}
     results = {arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms}
     evaluations = {arm: evaluation.evaluate_arm(result, sets) for arm, result in results.items()}
     for arm, measured in evaluations.items():

@@ -78,7 +78,7 @@ def study(learning_rate=0.2):
         results=results,
         evaluations={name: evaluate_arm(result, SETS) for name, result in results.items()},
         path=trained(l2=[0.0, 0.0, 0.01, 0.01], seeds=[0, 1, 0, 1]),
-        timing={"threads": 1, "seconds_per_step": {kind: {"1": 1e-4, "16": 4e-4} for kind in KINDS}},
+        timing={"device": "cpu", "threads": 1, "seconds_per_step": {kind: {"1": 1e-4, "16": 4e-4} for kind in KINDS}},
         versions={"torch": "0.0"},
     )
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from reference import DIMS, blobs
 
-from pipeline import timing
+from pipeline import devices, timing
 from pipeline.timing import KINDS, kind_of, time_steps
 
 X, Y = (each.float() for each in blobs(30))
@@ -46,7 +46,7 @@ def test_the_median_turn_counts_and_the_first_does_not(monkeypatch):
     """Of each kind the first turn takes 1000 s, the others 1, 9 and 2 s, times the kind's number."""
     turns = [turn * kind for turn in (1000, 1, 9, 2) for kind in range(1, len(KINDS) + 1)]
     clock = itertools.accumulate(itertools.chain.from_iterable((0, turn) for turn in turns))
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: next(clock))
     seconds = timed(networks=(1,))
     assert [of_kind["1"] for of_kind in seconds.values()] == [2 * kind / STEPS for kind in range(1, len(KINDS) + 1)]
 
