@@ -56,13 +56,13 @@ def test_an_experiment_reruns_what_depends_on_its_parameter_and_the_table_shows_
     rows = table(lab)
     # The working tree, the commit, the experiment.
     assert [row["arms.l2.l2"] for row in rows] == ["0.02", "0.01", "0.02"]
-    assert {name for name in rows[0] if not name.startswith("metrics/l2.json:")} == {*ROW, "arms.l2.l2"}
-    assert any(name.startswith("metrics/l2.json:") for name in rows[0])
+    assert {name for name in rows[0] if not name.startswith("metrics/arms/l2.json:")} == {*ROW, "arms.l2.l2"}
+    assert any(name.startswith("metrics/arms/l2.json:") for name in rows[0])
 
 
 @pytest.mark.long
 def test_a_queue_runs_experiments_side_by_side_in_copies(lab):
-    before = {path: path.read_bytes() for path in lab.folder.rglob("metrics/*.json")}
+    before = {path: path.read_bytes() for path in lab.folder.rglob("metrics/**/*.json")}
     lab.dvc("exp", "run", "--queue", "-S", "arms.l2.l2=0.03,0.05", "evaluate")
     lab.dvc("queue", "start", "-j", "2")
     deadline = time.monotonic() + PATIENCE
@@ -73,5 +73,5 @@ def test_a_queue_runs_experiments_side_by_side_in_copies(lab):
     rows = {row["arms.l2.l2"]: row for row in table(lab) if row["typ"] == "branch_commit"}
     assert {"0.03", "0.05"} <= rows.keys()
     for value in ("0.03", "0.05"):
-        assert float(rows[value]["metrics/l2.json:test"]) > 0
+        assert float(rows[value]["metrics/arms/l2.json:test"]) > 0
     assert {path: path.read_bytes() for path in before} == before
