@@ -40,8 +40,8 @@ class Quantity:
 
 QUANTITIES = {
     "test_accuracy": Quantity("test accuracy", "points", 2, "better", "worse"),
-    "spread": Quantity("distance of test accuracy from the arm's median", "points", 2, "larger", "smaller"),
-    "collapsed": Quantity(f"networks below {COLLAPSED:g} % test accuracy", "% of networks", 2, "more", "fewer"),
+    "spread": Quantity("distance from the arm's median test accuracy", "points", 2, "larger", "smaller"),
+    "collapsed": Quantity("collapsed networks", "% of all", 2, "more", "fewer"),
     "validation_cost": Quantity("lowest validation cost", "nats", 4, "worse", "better"),
     "equal_steps_accuracy": Quantity("validation accuracy at equal steps", "points", 2, "better", "worse"),
     "equal_steps_cost": Quantity("validation cost at equal steps", "nats", 4, "worse", "better"),

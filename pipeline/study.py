@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +102,7 @@ class Study:
     @functools.cached_property
     def path_costs(self) -> dict[float, Values]:
         """The lowest validation cost of each network of the lambda path, by lambda."""
-        lowest = np.nanmin(self.path.validation_costs.numpy(), axis=0)
+        lowest = self.path.validation_costs.nan_to_num(nan=math.inf).amin(dim=0).numpy()
         return {value: lowest[np.array(self.path.l2) == value] for value in dict.fromkeys(self.path.l2)}
 
     def step_times(self, arm: str) -> dict[int, Values]:

@@ -75,7 +75,9 @@ def time_steps(
                         training_step(X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
                     seconds.append((time.perf_counter() - start) / steps)
     return {
-        kind: {str(count): [float(f"{each:.4g}") for each in turns[kind, count][1:]] for count in dict.fromkeys(networks)}
+        kind: {
+            str(count): [float(f"{each:.4g}") for each in turns[kind, count][1:]] for count in dict.fromkeys(networks)
+        }
         for kind in KINDS
     }
 
