@@ -159,7 +159,7 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
         "there are too few pairs for one), and the pairs in which it is above zero, below zero, and all that count. "
         "A pair of which one never gets there does not count.",
         name=f"comparison_{arm}",
-        widths=[6.3, 2.0, 1.9, 1.9, 1.3, 1.3, 1.3],
+        widths=[7.2, 1.9, 1.7, 1.6, 1.2, 1.2, 1.2],
     )
 
 
@@ -212,13 +212,13 @@ def _weights(document: Document, study: Study, arm: str) -> None:
         for name in (reference, arm)
     ]
     norms = "; ".join(
-        f"{layer}: {verdict(compare(values['norm'], weights[reference][layer]['norm']), NORM)}"
+        f"{layer} {verdict(compare(values['norm'], weights[reference][layer]['norm']), NORM)}"
         for layer, values in weights[arm].items()
     )
     document.paragraph(
-        f"Euclidean norm of each layer's weights, with L2 against {lower(study.titles[reference])}, seed by seed. "
-        f"{norms}. [[weights_{arm}]] has the weights layer by layer, [[histograms_{arm}]] their distribution and "
-        f"norms, and [[images_{arm}]] shows what the first layer has learnt to look for."
+        f"The Euclidean norm of a layer's weights, with L2 against {lower(study.titles[reference])}: {norms}. "
+        f"[[weights_{arm}]] has the weights layer by layer, [[histograms_{arm}]] their distribution and norms, and "
+        f"[[images_{arm}]] shows what the first layer has learnt to look for."
     )
     document.table(
         ["Layer", "Arm", "Norm", "Mean magnitude", "Largest magnitude", f"Below {NEAR_ZERO:g} (%)"],
