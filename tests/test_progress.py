@@ -21,7 +21,7 @@ def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        with TrainingProgress("train@batchnorm_l2", 30_000) as shown:
+        with TrainingProgress("train@batchnorm", 30_000) as shown:
             shown(SNAPSHOT)
             shown.bar.refresh()
             written = ""
@@ -29,7 +29,7 @@ def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch):
                 written += os.read(ours, 4096).decode()
     os.close(ours)
     line = written.split("\r")[-1].strip()
-    assert line.startswith("train@batchnorm_l2 |")
+    assert line.startswith("train@batchnorm |")
     assert "| 10000/30000, 16 training, best cost 0.2138, at most " in line
     assert line[-3] == ":" and len(line) <= 80
 
