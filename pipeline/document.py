@@ -293,7 +293,7 @@ class Document:
     def _fill_contents(self) -> None:
         """Write the table of contents as a field that holds its entries already.
 
-        They link and have no page numbers: only a word processor knows these, and none updates them unasked.
+        They link, and get page numbers when a reader updates the field: only a word processor knows these.
         """
         if self._contents is None:
             return
@@ -305,7 +305,7 @@ class Document:
             paragraph.paragraph_format.space_after = Pt(0)
             if index == 0:
                 _add_field_part(paragraph, "begin")
-                _add_instruction(paragraph, 'TOC \\o "1-2" \\n \\h \\z')
+                _add_instruction(paragraph, 'TOC \\o "1-2" \\h \\z')
                 _add_field_part(paragraph, "separate")
             link = OxmlElement("w:hyperlink")
             link.set(qn("w:anchor"), bookmark)

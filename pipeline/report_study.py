@@ -266,7 +266,7 @@ def _interval(document: Document) -> None:
         "shifts that a sign-flip permutation test does not reject. A t interval has no such warrant at sixteen seeds, "
         "where one collapsed network is enough to upset it, and the bootstrap covers too seldom. Where two arms do "
         "differ, their differences may be skewed; whether the interval leaves out zero keeps its meaning then, while "
-        "its ends are a guide. Below six seeds there is no interval. Intervals hold one by one; they are not "
+        "its ends are a guide. Below six pairs there is no interval. Intervals hold one by one; they are not "
         "corrected for their number."
     )
     document.paragraph(
