@@ -136,20 +136,9 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
         f"{said['equal_steps_cost']}. That comparison is on the validation set, since the test set is read once, when "
         "training is over."
     )
-    times = study.step_times(arm)
-    alone, stacked = min(times), max(times)
-    places = {alone: "alone", **({stacked: f"as one of a stack of {stacked}"} if stacked > alone else {})}
-    steps = "; ".join(_step_time(study, arm, size, place) for size, place in places.items())
-    document.paragraph(
-        f"**Running time.** A training step of one network: {steps}. "
-        f"These are medians of {counted(len(times[alone]), 'round')} in which the arms take turns, on "
-        f"{counted(study.timing['threads'], 'thread')}, and the interval is that of the differences round by round. "
-        "A network's steps times the median time of a step are its time to stop: alone it is "
-        f"{summarise(study.seconds_to_stop(arm, alone)).mean:,.1f} s on average, "
-        f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds."
-    )
+    _running_time(document, study, arm)
     rows = [_comparison_row(QUANTITIES[name].title, QUANTITIES[name], each) for name, each in compared.items()]
-    for size, place in places.items():
+    for size, place in _places(study, arm).items():
         rows.append(_comparison_row(f"step time, {place}", STEP_TIME, study.compare_step_times(arm, size)))
         rows.append(_comparison_row(f"time to stop, {place}", SECONDS, study.compare_seconds(arm, size)))
     document.table(
@@ -161,6 +150,25 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
         name=f"comparison_{arm}",
         widths=[7.2, 1.9, 1.7, 1.6, 1.2, 1.2, 1.2],
     )
+
+
+def _running_time(document: Document, study: Study, arm: str) -> None:
+    places = _places(study, arm)
+    alone = min(places)
+    steps = "; ".join(_step_time(study, arm, size, place) for size, place in places.items())
+    document.paragraph(
+        f"**Running time.** A training step of one network: {steps}. "
+        f"These are medians of {counted(len(study.step_times(arm)[alone]), 'round')} in which the arms take turns, on "
+        f"{counted(study.timing['threads'], 'thread')}, and the interval is that of the differences round by round. "
+        "A network's steps times the median time of a step are its time to stop: alone it is "
+        f"{summarise(study.seconds_to_stop(arm, alone)).mean:,.1f} s on average, "
+        f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds, with the step times as measured."
+    )
+
+
+def _places(study: Study, arm: str) -> dict[int, str]:
+    """Say of each size of stack that was timed where a network is then."""
+    return {size: "alone" if size == 1 else f"as one of a stack of {size}" for size in study.step_times(arm)}
 
 
 def _step_time(study: Study, arm: str, size: int, place: str) -> str:
