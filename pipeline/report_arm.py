@@ -162,7 +162,8 @@ def _running_time(document: Document, study: Study, arm: str) -> None:
         f"{counted(study.timing['threads'], 'thread')}, and the interval is that of the differences round by round. "
         "A network's steps times the median time of a step are its time to stop: alone it is "
         f"{summarise(study.seconds_to_stop(arm, alone)).mean:,.1f} s on average, "
-        f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds, with the step times as measured."
+        f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds and takes the step times "
+        "as measured."
     )
 
 
