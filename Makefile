@@ -8,6 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 all: install
 	dvc repro
+	@python -m tools.summary
 
 install: $(INSTALLED)
 

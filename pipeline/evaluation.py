@@ -120,28 +120,28 @@ def unit_activity(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tens
     }
 
 
-def weight_statistics(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
+def weight_statistics(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Describe the weights layer by layer (brief, section 6).
 
     Parameters
     ----------
     parameters : dict
-        Stacked; what depends on a single network is averaged over the replicas.
+        Stacked.
 
     Returns
     -------
     dict
-        For each of ``W1``..``WL``: Frobenius ``norm``, ``mean_magnitude``, ``maximum`` (of the
+        For each of ``W1``..``WL``, a value a network: Frobenius ``norm``, ``mean_magnitude``, ``maximum`` (of the
         magnitudes) and ``near_zero``, the percentage of magnitudes below 0.01.
     """
     statistics = {}
     for layer in range(1, number_of_layers(parameters) + 1):
         magnitudes = parameters[f"W{layer}"].double().abs().flatten(start_dim=1)
         statistics[f"W{layer}"] = {
-            "norm": magnitudes.square().sum(dim=1).sqrt().mean().item(),
-            "mean_magnitude": magnitudes.mean().item(),
-            "maximum": magnitudes.amax(dim=1).mean().item(),
-            "near_zero": 100 * (magnitudes < NEAR_ZERO).double().mean().item(),
+            "norm": magnitudes.square().sum(dim=1).sqrt(),
+            "mean_magnitude": magnitudes.mean(dim=1),
+            "maximum": magnitudes.amax(dim=1),
+            "near_zero": 100 * (magnitudes < NEAR_ZERO).double().mean(dim=1),
         }
     return statistics
 

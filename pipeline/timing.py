@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +39,7 @@ def time_steps(
     networks: Sequence[int],
     rounds: int,
     steps: int,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, list[float]]]:
     """Time training steps, the kinds and stack sizes taking turns.
 
     Parameters
@@ -53,14 +52,14 @@ def time_steps(
     networks : sequence of int
         Stack sizes.
     rounds : int
-        Turns of each; the median counts, and a first turn to warm up does not.
+        Turns of each, after a first one to warm up that does not count.
     steps : int
         Training steps in a turn.
 
     Returns
     -------
     dict
-        For each kind and stack size (as text), the median seconds a step of the whole stack.
+        For each kind and stack size (as text), the seconds a step of the whole stack, a value a round.
     """
     examples = X.mT.contiguous()
     turns: dict[tuple[str, int], list[float]] = {pair: [] for pair in itertools.product(KINDS, dict.fromkeys(networks))}
@@ -77,7 +76,9 @@ def time_steps(
                         training_step(X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
                     seconds.append((clock(X.device) - start) / steps)
     return {
-        kind: {str(count): statistics.median(turns[kind, count][1:]) for count in dict.fromkeys(networks)}
+        kind: {
+            str(count): [float(f"{each:.4g}") for each in turns[kind, count][1:]] for count in dict.fromkeys(networks)
+        }
         for kind in KINDS
     }
 

@@ -28,15 +28,11 @@ def main(params: Params) -> None:
     }
     for arm, result in results.items():
         metrics = tables.arm_metrics(evaluations[arm], result, comparisons.get(arm, {}).get("test_accuracy"))
-        artifacts.write_json(METRICS / f"{arm}.json", metrics)
-    study = {
-        "dataset": card.name,
-        "arms": tables.arm_rows(results, evaluations),
-        "comparisons": tables.comparison_rows(comparisons),
-    }
-    artifacts.write_json(METRICS / "study.json", study)
+        artifacts.write_json(METRICS / "arms" / f"{arm}.json", metrics)
+    artifacts.write_json(METRICS / "study.json", tables.study_metrics(card.name, results, evaluations, comparisons))
     path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")
     for name, rows in {
+        "differences": tables.difference_rows(comparisons),
         "curves": tables.curve_rows(results),
         "accuracy": tables.accuracy_rows(results),
         "seeds": tables.seed_rows(results, evaluations),
@@ -45,7 +41,7 @@ def main(params: Params) -> None:
         "l2_path": tables.l2_path_rows(path),
     }.items():
         artifacts.write_rows(PLOTS / f"{name}.csv", [{"dataset": card.name, **row} for row in rows])
-    data = card.name if card.name == params.data.dataset else f"{card.name} (fallback for {params.data.dataset})"
+    data = tables.data_name(card, params.data.dataset)
     for arm, measured in evaluations.items():
         accuracy = measured.accuracies["test"][measured.headline].item()
         print(f"{arm}: {accuracy:.2f} % of the test set of {data}, headline model")

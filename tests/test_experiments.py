@@ -62,10 +62,10 @@ def test_every_command_of_the_page_does_what_it_says_there(lab):
     rows = table(lab, show)
     # The working tree, the commit, the experiment.
     assert [row["arms.l2.l2"] for row in rows] == ["0.02", "0.01", "0.02"]
-    assert {name for name in rows[0] if not name.startswith("metrics/l2.json:")} == {*ROW, "arms.l2.l2"}
-    assert any(name.startswith("metrics/l2.json:") for name in rows[0])
-    of_ones_own = f"{show} --keep 'metrics/.*:test' --sort-by metrics/l2.json:test --sort-order desc"
-    assert {"metrics/l2.json:test", "metrics/baseline.json:test"} <= table(lab, of_ones_own)[0].keys()
+    assert {name for name in rows[0] if not name.startswith("metrics/arms/l2.json:")} == {*ROW, "arms.l2.l2"}
+    assert any(name.startswith("metrics/arms/l2.json:") for name in rows[0])
+    of_ones_own = f"{show} --keep 'metrics/.*:test' --sort-by metrics/arms/l2.json:test --sort-order desc"
+    assert {"metrics/arms/l2.json:test", "metrics/arms/baseline.json:test"} <= table(lab, of_ones_own)[0].keys()
     assert lab.contents() != committed
     lab.shell(page.take("git checkout"))
     assert lab.contents() == committed
@@ -80,7 +80,7 @@ def test_every_command_of_the_page_does_what_it_says_there(lab):
     assert lab.contents() == committed
     rows = {row["arms.l2.l2"]: row for row in table(lab, show) if row["typ"] == "branch_commit"}
     assert rows.keys() == {"0.02", "0.03", "0.05"}
-    assert len({row["metrics/l2.json:mean"] for row in rows.values()}) == 3
+    assert len({row["metrics/arms/l2.json:mean"] for row in rows.values()}) == 3
     name = rows["0.05"]["Experiment"]
     assert "train@l2" in lab.shell(page.take("dvc queue logs", NAME=name))
 
