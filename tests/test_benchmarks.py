@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from pretended_gpu import pretended_gpu
+from pretended_gpu import CPU, GPU, NEEDS_A_GPU, pretended_gpu
 
 pytest.importorskip("jax", reason="JAX is not installed: make .venv/bench")
 from benchmarks import floors, measure, peers, run
@@ -15,11 +15,12 @@ LAYERS = [20, 6, 5, 10]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("device", [CPU, pytest.param(GPU, marks=NEEDS_A_GPU)], ids=str)
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
-def test_all_peers_take_the_same_steps(use_batchnorm):
-    data = peers.Data.random(300, pixels=LAYERS[0])
-    batches = torch.randint(300, (6, 32), generator=torch.Generator().manual_seed(1))
-    start = peers.stacked_parameters(LAYERS, 3)["W1"].clone()
+def test_all_peers_take_the_same_steps(use_batchnorm, device):
+    data = peers.Data.random(300, LAYERS[0], device)
+    batches = torch.randint(300, (6, 32), generator=torch.Generator().manual_seed(1)).to(device)
+    start = peers.stacked_parameters(LAYERS, 3, device)["W1"].clone()
     ours = peers.engine(data, LAYERS, 3, use_batchnorm)(batches)
     assert (ours - start).abs().max() > 1e-3
     for theirs in (
@@ -30,7 +31,8 @@ def test_all_peers_take_the_same_steps(use_batchnorm):
         peers.jax_scan(data, LAYERS, 1, use_batchnorm)(batches),
     ):
         for k, network in enumerate(theirs):
-            np.testing.assert_allclose(np.asarray(network), ours[k].numpy(), rtol=1e-4, atol=1e-6)
+            found = network.cpu() if isinstance(network, torch.Tensor) else np.asarray(network)
+            np.testing.assert_allclose(found, ours[k].cpu(), rtol=1e-4, atol=1e-6)
 
 
 def test_scikit_learn_takes_a_step_a_batch():
@@ -52,26 +54,22 @@ def test_turns_alternate_and_a_first_one_does_not_count():
 
 
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
-@pytest.mark.parametrize("peer", ["engine", "vmap_grad", "eager", "products"])
-def test_peers_take_the_same_steps_on_a_gpu_and_make_nothing_elsewhere(peer, use_batchnorm):
-    def steps(device):
-        data = peers.Data.random(300, pixels=LAYERS[0], device=torch.device(device))
-        batches = torch.randint(300, (6, 32), generator=torch.Generator().manual_seed(1)).to(device)
-        if peer == "products":
-            return peers.bare_products(LAYERS, 3, 32, torch.device(device)), batches
-        return getattr(peers, peer)(data, LAYERS, *([3] if peer != "eager" else []), use_batchnorm), batches
-
+def test_the_engine_takes_the_same_steps_on_a_gpu_and_makes_nothing_elsewhere(use_batchnorm):
+    batches = torch.randint(300, (6, 32), generator=torch.Generator().manual_seed(1))
+    expected = peers.engine(peers.Data.random(300, LAYERS[0]), LAYERS, 3, use_batchnorm)(batches)
     with pretended_gpu() as gpu:
-        take, batches = steps("cuda")
+        take = peers.engine(peers.Data.random(300, LAYERS[0], GPU), LAYERS, 3, use_batchnorm)
+        batches = batches.to(GPU)
         gpu.waits.clear(), gpu.on_cpu.clear()
         weights = take(batches)
         assert gpu.waits == gpu.on_cpu == []
-        weights = None if weights is None else weights.cpu()
-    take, batches = steps("cpu")
-    expected = take(batches)
-    assert (weights is None) == (expected is None)
-    if weights is not None:
-        torch.testing.assert_close(weights, expected)
+        torch.testing.assert_close(weights.cpu(), expected)
+
+
+def test_the_bare_products_are_on_the_gpu_alone():
+    with pretended_gpu() as gpu:
+        peers.bare_products(LAYERS, 3, 32, GPU)(torch.zeros(2, 32, device=GPU))
+        assert gpu.waits == gpu.on_cpu == []
 
 
 def test_bytes_are_those_of_the_products(monkeypatch):

@@ -319,7 +319,8 @@ def test_the_first_stage_wants_a_gpu_for_every_process(folder, monkeypatch):
 
 def run_stages(folder, device, seen):
     """Run the stages that compute on a device, and read what they wrote."""
-    (folder / "params.yaml").write_text(small_params(training={"device": device}))
+    few = {"device": device, "max_steps": 20, "evaluate_every": 10, "seeds": [0, 1]}
+    (folder / "params.yaml").write_text(small_params(training=few))
     params = load_params(folder / "params.yaml")
     for arm in params.arms:
         train_stage.main(params, arm)
