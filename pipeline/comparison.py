@@ -40,7 +40,7 @@ class Quantity:
 
 QUANTITIES = {
     "test_accuracy": Quantity("test accuracy", "points", 2, "better", "worse"),
-    "spread": Quantity("distance from the arm's median test accuracy", "points", 2, "larger", "smaller"),
+    "spread": Quantity("distance from the arm's median accuracy", "points", 2, "larger", "smaller"),
     "collapsed": Quantity("collapsed networks", "% of all", 2, "more", "fewer"),
     "validation_cost": Quantity("lowest validation cost", "nats", 4, "worse", "better"),
     "equal_steps_accuracy": Quantity("validation accuracy at equal steps", "points", 2, "better", "worse"),

@@ -117,7 +117,7 @@ def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequ
     k = evaluation.headline
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.65))
-        left, right = figure.subplots(1, 2, width_ratios=[1, 1.05])
+        left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
         costs = (result.costs + result.penalties)[:, k].numpy()
         left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label="training, batch of the step")
         left.plot(result.evaluation_steps, result.validation_costs[:, k].numpy(), color="black", label="validation set")
@@ -133,7 +133,7 @@ def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequ
 
 def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str]) -> None:
     percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    axis.imshow(percent, cmap=SHARE_MAP, norm=PowerNorm(0.4, 0, 100))
+    axis.imshow(percent, cmap=SHARE_MAP, norm=PowerNorm(0.4, 0, 100), aspect="auto")  # four digits need the width
     for (i, j), count in np.ndenumerate(counts):
         if count:
             colour = "white" if percent[i, j] > 25 else "black"

@@ -144,9 +144,8 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
     document.table(
         [f"{title} minus {reference}", "Difference", "95 % from", "to", "Above", "Below", "Pairs"],
         rows,
-        f"{title} against {reference}, paired by seed, step times by round: mean difference, its interval (none where "
-        "there are too few pairs for one), and the pairs in which it is above zero, below zero, and all that count. "
-        "A pair of which one never gets there does not count.",
+        f"{title} against {reference}, paired by seed, step times by round: mean difference, its interval (none of "
+        "too few pairs), the pairs above zero, below zero, and all that count: those of which both get there.",
         name=f"comparison_{arm}",
         widths=[7.2, 1.9, 1.7, 1.6, 1.2, 1.2, 1.2],
     )
