@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 
+import docx
 import pytest
-from clones import PARAMS, ROOT, ran, small_params
+from clones import DVC, PARAMS, ROOT, ran, small_params
 from pages import Page
 
 ANOTHER_LAMBDA = small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})
@@ -55,8 +56,11 @@ def pull_and_compare(page, here, push, folder):
     elsewhere.shell(page.take("dvc pull"))
     assert relative_contents(elsewhere) == relative_contents(here)
     assert (elsewhere.folder / "report.docx").read_bytes() == (here.folder / "report.docx").read_bytes()
+    assert docx.Document(str(elsewhere.folder / "report.docx")).tables
     elsewhere.shell(page.take("make plots"))
-    assert (elsewhere.folder / "dvc_plots" / "index.html").stat().st_size > 0
+    shown = (elsewhere.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
+    assert all(plot["title"] in shown for each in DVC["stages"]["evaluate"]["plots"] for plot in each.values())
+    assert elsewhere.dvc("status") == "Data and pipelines are up to date.\n"
     assert ran(elsewhere.shell(page.take("dvc repro"))) == []
     with elsewhere.edited("params.yaml", ANOTHER_LAMBDA):
         assert "train@l2" not in ran(elsewhere.shell(page.take("dvc repro --pull") + " train@l2"))
