@@ -4,6 +4,7 @@ Every command of docs/sharing.md runs here as it stands there.
 """
 
 import contextlib
+import importlib
 import os
 import re
 import socket
@@ -11,8 +12,9 @@ import subprocess
 import sys
 import time
 
+import docx
 import pytest
-from clones import PARAMS, ROOT, ran, small_params
+from clones import DVC, PARAMS, ROOT, ran, small_params
 from pages import Page
 
 ANOTHER_LAMBDA = small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})
@@ -54,8 +56,11 @@ def pull_and_compare(page, here, push, folder):
     elsewhere.shell(page.take("dvc pull"))
     assert relative_contents(elsewhere) == relative_contents(here)
     assert (elsewhere.folder / "report.docx").read_bytes() == (here.folder / "report.docx").read_bytes()
+    assert docx.Document(str(elsewhere.folder / "report.docx")).tables
     elsewhere.shell(page.take("make plots"))
-    assert (elsewhere.folder / "dvc_plots" / "index.html").stat().st_size > 0
+    shown = (elsewhere.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
+    assert all(plot["title"] in shown for each in DVC["stages"]["evaluate"]["plots"] for plot in each.values())
+    assert elsewhere.dvc("status") == "Data and pipelines are up to date.\n"
     assert ran(elsewhere.shell(page.take("dvc repro"))) == []
     with elsewhere.edited("params.yaml", ANOTHER_LAMBDA):
         assert "train@l2" not in ran(elsewhere.shell(page.take("dvc repro --pull") + " train@l2"))
@@ -77,8 +82,6 @@ def test_what_s3_needs_agrees_with_the_environment():
 @contextlib.contextmanager
 def an_s3_bucket(folder):
     """Start a server of S3 with a bucket in it, and give its address."""
-    for module in ("dvc_s3", "moto.server"):
-        pytest.importorskip(module, reason="S3 is tested by `make test-remotes`, which installs what it needs")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with (folder / "server.log").open("w") as log:
@@ -94,9 +97,7 @@ def an_s3_bucket(folder):
 
 def make_bucket(url, server):
     """Wait for the server and make a bucket."""
-    import boto3  # noqa: PLC0415 - comes with moto
-
-    client = boto3.client(
+    client = importlib.import_module("boto3").client(  # which `make test-remotes` installs, with moto
         "s3", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
     )
     deadline = time.monotonic() + 60
