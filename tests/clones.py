@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = {name: stage.get("do", stage) for name, stage in DVC["stages"].items()}
+RUNNING = "Running stage '([^']+)'"
 
 
 def small_params(**changes):
@@ -57,12 +59,26 @@ class Clone:
         self.printed = done.stdout + done.stderr
         return done.stdout
 
+    def timed_repro(self):
+        """Reproduce everything; return at which second each stage began, in their order, and how many it all took."""
+        started, begins, self.printed = time.monotonic(), {}, ""
+        command = [sys.executable, "-m", "dvc", "repro"]
+        with subprocess.Popen(
+            command, cwd=self.folder, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as dvc:
+            for line in dvc.stdout:
+                self.printed += line
+                if begun := re.match(RUNNING, line):
+                    begins[begun[1]] = time.monotonic() - started
+        assert dvc.returncode == 0, self.printed
+        return begins, time.monotonic() - started
+
     def git(self, *arguments):
         subprocess.run(["git", *arguments], cwd=self.folder, env=self.env, check=True)
 
     def repro(self, *targets):
         """Reproduce the targets, or everything, and return the stages that it ran."""
-        return sorted(re.findall(r"Running stage '([^']+)'", self.dvc("repro", *targets)))
+        return sorted(re.findall(RUNNING, self.dvc("repro", *targets)))
 
     @contextlib.contextmanager
     def edited(self, path, text):
@@ -84,8 +100,8 @@ class Clone:
 def finished_clone(folder):
     """Run the whole pipeline once in a clone."""
     clone = Clone(folder)
-    ran = clone.repro()
+    clone.begins, clone.seconds = clone.timed_repro()
     clone.printed_first = clone.printed
     arms = [f"train@{arm}" for arm in PARAMS["arms"]]
-    assert ran == sorted({*STAGES} - {"train"} | {*arms})
+    assert sorted(clone.begins) == sorted({*STAGES} - {"train"} | {*arms})
     return clone

@@ -3,17 +3,20 @@
 import contextlib
 import copy
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 
+import docx
 import pytest
-from clones import PARAMS, small_params
+from clones import PARAMS, RUNNING, small_params
 
 ANOTHER_LAMBDA = small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})
 S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+NO_S3 = "S3 is tested by `make test-remotes`, which installs what it needs"
 AUTHOR = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
@@ -32,15 +35,14 @@ def a_folder(folder):
 
 @contextlib.contextmanager
 def an_s3_bucket(folder):
-    for module in ("dvc_s3", "moto.server"):
-        pytest.importorskip(module, reason="S3 is tested by `make test-remotes`, which installs what it needs")
+    *_, boto3 = [pytest.importorskip(module, reason=NO_S3) for module in ("dvc_s3", "moto.server", "boto3")]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with (folder / "server.log").open("w") as log:
         command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
         server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | S3_ACCOUNT)
     try:
-        make_bucket(f"http://127.0.0.1:{port}", server)
+        make_bucket(boto3, f"http://127.0.0.1:{port}", server)
         yield (
             [
                 ["remote", "add", "--default", "shared", "s3://bucket/networks"],
@@ -53,10 +55,8 @@ def an_s3_bucket(folder):
         server.wait()
 
 
-def make_bucket(url, server):
+def make_bucket(boto3, url, server):
     """Wait for the server and make a bucket."""
-    import boto3  # noqa: PLC0415 - comes with moto
-
     client = boto3.client(
         "s3", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
     )
@@ -91,7 +91,12 @@ def test_nothing_that_was_pushed_is_computed_again_elsewhere(clone, tmp_path, re
         elsewhere.dvc("pull", "--run-cache")
         assert relative_contents(elsewhere) == relative_contents(here)
         assert (elsewhere.folder / "report.docx").read_bytes() == (here.folder / "report.docx").read_bytes()
+        assert elsewhere.dvc("status") == "Data and pipelines are up to date.\n"
+        assert re.findall(RUNNING, elsewhere.dvc("repro", "--dry")) == []
         assert elsewhere.repro() == []
+        assert docx.Document(str(elsewhere.folder / "report.docx")).tables
+        elsewhere.dvc("plots", "show")
+        assert 'id="plot' in (elsewhere.folder / "dvc_plots/index.html").read_text(encoding="utf-8")
         with elsewhere.edited("params.yaml", ANOTHER_LAMBDA):
             assert "train@l2" not in elsewhere.repro("--pull", "train@l2")
             assert "is cached - skipping run" in elsewhere.printed
