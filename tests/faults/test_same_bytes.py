@@ -1,15 +1,18 @@
 """Nothing but code, parameters and data decides what a stage writes; and each edit of a module reruns who uses it."""
 
 import ast
+import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from clones import DVC, PARAMS
-from runs import ENVIRONMENTS, copy_of, files_of, outs_of, remove
+from runs import ENVIRONMENTS, copy_of, files_of, outs_of, remove, run_stage
 from test_pipeline import FACE, reached_from
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +111,20 @@ def test_a_stage_writes_the_same_bytes_in_an_environment_that_is_strange(finishe
     done = subprocess.run(command, cwd=finished, env=strange, umask=0o077, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert files_of(finished, outs) == before != {}
+
+
+@pytest.mark.parametrize("name", ["train@l2", "l2_path", "evaluate", "timing"])
+def test_params_yaml_decides_on_how_many_threads_a_stage_computes(finished, name):
+    threads = torch.get_num_threads() + 1
+    params = (finished / "params.yaml").read_text()
+    (finished / "params.yaml").write_text(re.sub(r"threads: \d+", f"threads: {threads}", params))
+    say = functools.partial(setattr, torch, "set_num_threads", lambda number: print(f"{number} threads"))
+    try:
+        status, said = run_stage(finished, name, before=say)
+    finally:
+        (finished / "params.yaml").write_text(params)
+    assert status == 0, said
+    assert f"{threads} threads\n" in said
 
 
 EDIT = """
