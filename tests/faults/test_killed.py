@@ -91,7 +91,7 @@ def test_a_fresh_clone_is_clean_after_its_run(disturbed):
 
 
 def assert_is_clean_but_for_the_timing(twin):
-    assert git(twin, "status", "--porcelain").splitlines() == [" M dvc.lock"]
+    assert git(twin, "status", "--porcelain").splitlines() in ([" M dvc.lock"], [])  # [] if timing was done before
     committed = yaml.safe_load(git(twin, "show", "HEAD:dvc.lock"))["stages"]
     now = yaml.safe_load((twin.folder / "dvc.lock").read_text())["stages"]
     assert [name for name in committed if now[name] != committed[name] and name not in TIMED] == []
@@ -115,8 +115,7 @@ def end_at(moment, clone, folder, k):
         repro.wait(moment - clone.begins.get(stage, 0))
         hit = repro.send(*KINDS[k % len(KINDS)])
         status, said = repro.finish()
-    ran = re.findall(RUNNING, said)
-    assert ran[:1] == [stage] * len(ran[:1]) or not stage, said
+    assert not stage or re.findall(RUNNING, said)[0] == stage, said
     print(f"{KINDS[k % len(KINDS)]} {moment:.2f} s into {clone.seconds:.2f} s, while {stage} ran: {hit=}, {status=}")
     return twin if hit and status else None
 
@@ -128,7 +127,8 @@ def test_at_a_random_moment(clone, tmp_path, k):
     chance = random.Random(k)
     moments = [clone.seconds * (k + chance.random()) / MOMENTS for _ in range(5)]
     twins = (end_at(moment, clone, tmp_path / str(draw), k) for draw, moment in enumerate(moments))
-    twin = next(filter(None, twins))
+    twin = next(filter(None, twins), None)
+    assert twin, "no signal hit a run"
     with Repro(twin, k + 1) as repro:
         status, said = repro.finish()
     assert status == 0, said
