@@ -80,7 +80,7 @@ def strange(tmp_path_factory):
     """Give an environment that has little in common with the one in which a clone was made."""
     folder = tmp_path_factory.mktemp("clock")
     (folder / "sitecustomize.py").write_text(CLOCK)
-    another = {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "4", "TZ": "Asia/Kathmandu", "HOME": str(folder)}
+    another = {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "4", "TZ": "Asia/Kathmandu"}
     environment = os.environ | ENVIRONMENTS[2] | another
     shown = [sys.executable, "-c", "import datetime; print(datetime.datetime.now().year)"]
     assert int(subprocess.run(shown, env=environment, capture_output=True, check=True).stdout) > 2050
