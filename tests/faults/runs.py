@@ -98,14 +98,16 @@ def files_of(folder, outs):
 
 
 def copy_outputs(clone, twin, names):
-    """Give a clone the outputs that another has of some stages."""
+    """Give a clone the outputs that another has of some stages, in its folders and its cache."""
     for path in outs_of(clone.folder, *names):
         source, target = clone.folder / path, twin.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target)
+            shutil.copytree(source, target, dirs_exist_ok=True)
         else:
             shutil.copyfile(source, target)
+    if names:
+        twin.dvc("commit", "--force", *names)
 
 
 class Repro:
@@ -183,8 +185,8 @@ class Repro:
         return True
 
     def output(self):
-        self.log.seek(0)
-        return self.log.read().decode()
+        """Read what has been said, without moving the run's own place in the file, which it shares with this one."""
+        return os.pread(self.log.fileno(), 2**24, 0).decode()
 
     def finish(self):
         """Wait for dvc, then for whatever it leaves; return dvc's exit status and what was said."""
