@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import copy
+import functools
 import importlib
 import os
 import shutil
@@ -20,26 +21,31 @@ import yaml
 import stages
 
 PATIENCE = 30  # seconds until something that must happen counts as never happening
-
-
-def turkish():
-    """Name a locale in which i and I are not one letter, made here; none where it cannot be made."""
-    folder = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, folder)
-    command = ["localedef", "--no-archive", "-i", "tr_TR", "-f", "UTF-8", f"{folder}/tr_TR.UTF-8"]
-    made = shutil.which("localedef") and not subprocess.run(command, capture_output=True, check=False).returncode
-    return {"LC_ALL": "tr_TR.UTF-8", "LOCPATH": folder} if made else {}
-
-
 ENVIRONMENTS = [  # nothing in them may change a byte
     {"PYTHONHASHSEED": "1", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "OMP_NUM_THREADS": "2"},
     {"PYTHONHASHSEED": "2", "LC_ALL": "C.UTF-8", "TZ": "Asia/Kathmandu", "OMP_NUM_THREADS": "3"},
-    {"PYTHONHASHSEED": "3", "PYTHONDONTWRITEBYTECODE": "1"} | turkish(),
+    {"PYTHONHASHSEED": "3", "LC_ALL": "tr_TR.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
     {"PYTHONHASHSEED": "random", "LANG": "POSIX", "TZ": "America/St_Johns", "OMP_NUM_THREADS": "4"},
 ]
 SHELLS = ["/bin/sh", "/bin/bash"]
 UMASKS = [0o022, 0o077, 0o007, 0o002]
 WORKING_DIRECTORIES = ["/", tempfile.gettempdir()]
+
+
+@functools.cache
+def turkish():
+    """Make the locale in which i and I are two letters; give the folder that holds it, if it can be made."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    command = ["localedef", "--no-archive", "-i", "tr_TR", "-f", "UTF-8", f"{folder}/tr_TR.UTF-8"]
+    made = shutil.which("localedef") and not subprocess.run(command, capture_output=True, check=False).returncode
+    return folder if made else ""
+
+
+def environment(k):
+    """Give the k-th environment."""
+    values = ENVIRONMENTS[k % len(ENVIRONMENTS)] | {"SHELL": SHELLS[k % len(SHELLS)]}
+    return values | {"LOCPATH": turkish()} if "tr_TR" in values.get("LC_ALL", "") else values
 
 
 def until(condition):
@@ -121,7 +127,7 @@ class Repro:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dvc", "--cd", str(clone.folder), "repro", *arguments],
             cwd=WORKING_DIRECTORIES[k % len(WORKING_DIRECTORIES)],
-            env=clone.env | ENVIRONMENTS[k % len(ENVIRONMENTS)] | {"SHELL": SHELLS[k % len(SHELLS)]},
+            env=clone.env | environment(k),
             umask=UMASKS[k % len(UMASKS)],
             stdin=subprocess.DEVNULL,
             stdout=self.log,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from clones import DVC, PARAMS
-from runs import ENVIRONMENTS, copy_of, files_of, outs_of, remove, run_stage
+from runs import copy_of, environment, files_of, outs_of, remove, run_stage
 from test_pipeline import FACE, reached_from
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,10 +81,10 @@ def strange(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clock")
     (folder / "sitecustomize.py").write_text(CLOCK)
     another = {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "4", "TZ": "Asia/Kathmandu"}
-    environment = os.environ | ENVIRONMENTS[2] | another
+    values = os.environ | environment(2) | another
     shown = [sys.executable, "-c", "import datetime; print(datetime.datetime.now().year)"]
-    assert int(subprocess.run(shown, env=environment, capture_output=True, check=True).stdout) > 2050
-    return environment
+    assert int(subprocess.run(shown, env=values, capture_output=True, check=True).stdout) > 2050
+    return values
 
 
 @pytest.fixture(scope="module")
