@@ -224,6 +224,7 @@ def test_a_stage_run_by_hand_outlives_who_started_it(tmp_path):
         assert stage.num_threads() == 1  # nobody in it watches
         assert is_alive(stage)
         stage.kill()
+        assert parent.stdout.read() == ""
 
 
 def killed_while(step, path):
