@@ -123,6 +123,8 @@ def test_every_package_in_the_lock_has_hashes_and_no_address():
     assert len(packages) > 20
     for package in packages:
         assert re.match(r"[A-Za-z0-9._-]+==\S+", package), package
-        assert re.search(r"--hash=sha256:[0-9a-f]{64}", package), package
+        hashes = re.findall(r"--hash=(\S+)", package)
+        assert hashes, package
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), package
     assert "://" not in re.sub(r"#.*", "", lock)
     assert "--require-hashes" in (ROOT / "Makefile").read_text(encoding="utf-8")
