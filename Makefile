@@ -8,6 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 all: install
 	dvc repro
+	@python -m tools.summary
 
 install: $(INSTALLED)
 
@@ -29,9 +30,10 @@ test: install
 gradcheck: install
 	python -m tools.gradcheck
 
-# A training step beside peers; a few minutes, on a machine that has nothing else to do.
+# A training step beside peers; a few minutes, on a machine that has nothing else to do. With DEVICE=cuda on a GPU.
+DEVICE ?= cpu
 bench: .venv/bench
-	python -m benchmarks.run
+	python -m benchmarks.run --device $(DEVICE)
 
 .venv/bench: $(INSTALLED) benchmarks/requirements.lock
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
@@ -41,9 +43,10 @@ bench: .venv/bench
 faults: install
 	pytest tests/faults -m "long or not long" --numprocesses 2 --maxschedchunk 1
 
-# What `make test` leaves out for its size or length: sharing over S3, against a server started here, and the queue.
+# What `make test` leaves out for its size or length: sharing over S3, against a server started here; experiments and
+# their queue; torchrun and other data through DVC.
 test-remotes: .venv/remotes
-	pytest tests/test_sharing.py tests/test_experiments.py -m "long or not long"
+	pytest --numprocesses 2 --ignore tests/faults -m long
 
 .venv/remotes: $(INSTALLED) tests/remotes.lock
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/remotes.lock

@@ -3,33 +3,67 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-MATRIX = 2048  # rows and columns of the product whose rate stands for the machine's best
+from pipeline.devices import clock
+
+MATRIX = {"cpu": 2048, "cuda": 8192}  # rows and columns of the product whose rate stands for the machine's best
+CPU = torch.device("cpu")
+
+Steps = Callable[[Tensor], Any]  # from indices to the weights (networks, units, inputs), or None
 
 
-def in_turns(turns: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return each one's median seconds a turn; a first turn to warm up does not count."""
+def in_turns(turns: Mapping[str, Callable[[], object]], rounds: int, device: torch.device = CPU) -> dict[str, float]:
+    """Return each one's median seconds a turn on a device; a first turn to warm up does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(rounds + 1):
         for name, turn in turns.items():
             turn()  # not timed: meanwhile the threads of whoever came before stop spinning
-            start = time.perf_counter()
+            start = clock(device)
             turn()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock(device) - start)
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
-def best_product_rate(rounds: int) -> dict[str, float]:
+def microseconds(
+    entrants: Mapping[str, tuple[int, Steps]],
+    batch_size: int,
+    *,
+    examples: int,
+    rounds: int,
+    seconds: float,
+    device: torch.device = CPU,
+) -> dict[str, float]:
+    """Return each entrant's microseconds a step of one network; it comes with how many networks it trains.
+
+    A turn has as many steps as take about so many seconds.
+    """
+    generator = torch.Generator().manual_seed(0)
+    turns: dict[str, Callable[[], object]] = {}
+    steps = {}
+    for name, (_, take) in entrants.items():
+        trial = torch.randint(examples, (4, batch_size), generator=generator).to(device)
+        take(trial)  # compiles, where something compiles
+        a_step = in_turns({name: partial(take, trial)}, rounds=1, device=device)[name] / len(trial)
+        steps[name] = max(2, round(seconds / a_step))
+        batches = torch.randint(examples, (steps[name], batch_size), generator=generator).to(device)
+        turns[name] = partial(take, batches)
+    medians = in_turns(turns, rounds, device)
+    return {name: 1e6 * medians[name] / steps[name] / networks for name, (networks, _) in entrants.items()}
+
+
+def best_product_rate(rounds: int, device: torch.device = CPU) -> dict[str, float]:
     """Measure the float32 rate of a large product in GFLOP/s, by each library at hand.
 
-    torch's in both of its settings, for what the second rounds to bfloat16 does not count; and NumPy's.
+    torch's in both of its settings, where the second does not round to less; and on the CPU NumPy's.
     """
-    left, right = torch.randn(MATRIX, MATRIX), torch.randn(MATRIX, MATRIX)
+    size = MATRIX[device.type]
+    left, right = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
     exact = left[:8].double() @ right.double()
 
     def by_torch(precision: str) -> Tensor:
@@ -40,8 +74,15 @@ def best_product_rate(rounds: int) -> dict[str, float]:
         finally:
             torch.set_float32_matmul_precision(found)
 
-    turns: dict[str, Callable[[], object]] = {"torch": lambda: by_torch("highest"), "NumPy": lambda: np_left @ np_right}
-    np_left, np_right = left.numpy(), right.numpy()
+    turns: dict[str, Callable[[], object]] = {"torch": lambda: by_torch("highest")}
+    if device.type == "cpu":
+        np_left, np_right = left.numpy(), right.numpy()
+        turns["NumPy"] = lambda: np_left @ np_right
     if (by_torch("medium")[:8] - exact).abs().max() < 2 * (by_torch("highest")[:8] - exact).abs().max():
         turns["torch, medium"] = lambda: by_torch("medium")
-    return {name: 2 * MATRIX**3 / seconds / 1e9 for name, seconds in in_turns(turns, rounds).items()}
+    return {name: 2 * size**3 / seconds / 1e9 for name, seconds in in_turns(turns, rounds, device).items()}
+
+
+def line(label: str, cells: Iterable[str], width: int) -> str:
+    """Set a line of a table."""
+    return f"{label:20}" + "".join(f"{cell:>{width}}" for cell in cells)

@@ -8,7 +8,6 @@ parameters, and return the first layer's weights, so that a test can see that th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +17,13 @@ import torch
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
+from benchmarks.measure import CPU, Steps
 from pipeline.forward import BATCHNORM_EPSILON, Parameters, initialize_parameters, number_of_layers
 from pipeline.precision import fastest_products
 from pipeline.training import training_step
 
 LEARNING_RATE = 0.009
 CLASSES = 10
-
-Steps = Callable[[Tensor], Any]  # from indices to the weights (networks, units, inputs), or None
 
 
 @dataclass(frozen=True)
@@ -45,25 +43,26 @@ class Data:
     Y: Tensor
 
     @staticmethod
-    def random(examples: int, pixels: int = 784) -> Data:
-        """Draw data of MNIST's shape; no time depends on the values."""
+    def random(examples: int, pixels: int = 784, device: torch.device = CPU) -> Data:
+        """Draw data of MNIST's shape; no time depends on the values. Who trains on them does so on their device."""
         generator = torch.Generator().manual_seed(0)
         labels = torch.randint(CLASSES, (examples,), generator=generator)
         Y = nn.functional.one_hot(labels, CLASSES).T.float().contiguous()
-        return Data(torch.randn(examples, pixels, generator=generator), labels, Y)
+        rows = torch.randn(examples, pixels, generator=generator)
+        return Data(rows.to(device), labels.to(device), Y.to(device))
 
 
-def stacked_parameters(layers: list[int], networks: int) -> Parameters:
+def stacked_parameters(layers: list[int], networks: int, device: torch.device = CPU) -> Parameters:
     """Initialise networks as one stack; a single one has no replica axis."""
     starts = [initialize_parameters(layers, seed=seed) for seed in range(networks)]
     if networks == 1:
-        return starts[0]
-    return {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
+        return {name: value.to(device) for name, value in starts[0].items()}
+    return {name: torch.stack([start[name] for start in starts]).to(device) for name in starts[0]}
 
 
 def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take this project's steps, by the functions that train."""
-    parameters = stacked_parameters(layers, networks)
+    parameters = stacked_parameters(layers, networks, data.rows.device)
 
     def steps(batches: Tensor) -> Tensor:
         with torch.inference_mode(), fastest_products(parameters["W1"], data.rows[: batches.shape[1]].mT):
@@ -77,7 +76,7 @@ def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) ->
 
 def eager(data: Data, layers: list[int], use_batchnorm: bool) -> Steps:
     """Take steps of ``torch.nn``, autograd and ``torch.optim.SGD``."""
-    model = torch_model(layers, use_batchnorm)
+    model = torch_model(layers, use_batchnorm).to(data.rows.device)
     start = stacked_parameters(layers, 1)
     linear = [module for module in model if isinstance(module, nn.Linear)]
     for layer, module in enumerate(linear, start=1):
@@ -106,7 +105,7 @@ def torch_model(layers: list[int], use_batchnorm: bool) -> nn.Sequential:
 
 def vmap_grad(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take steps of ``torch.func.vmap(grad)`` over the networks."""
-    parameters = stacked_parameters(layers, networks)
+    parameters = stacked_parameters(layers, networks, data.rows.device)
     L = number_of_layers(parameters)
 
     def cost(parameters: Parameters, X: Tensor, labels: Tensor) -> Tensor:
@@ -133,7 +132,7 @@ def vmap_grad(data: Data, layers: list[int], networks: int, use_batchnorm: bool)
 
 def jax_scan(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take steps of JAX: ``grad`` under ``vmap`` over the networks, all steps in one compiled ``scan``."""
-    rows, labels = jnp.asarray(data.rows.numpy()), jnp.asarray(data.labels.numpy())
+    rows, labels = jnp.asarray(data.rows.cpu().numpy()), jnp.asarray(data.labels.cpu().numpy())
     starts = stacked_parameters(layers, max(networks, 2))
     parameters = {name: jnp.asarray(value[:networks].numpy()) for name, value in starts.items()}
     L = number_of_layers(starts)
@@ -160,7 +159,7 @@ def jax_scan(data: Data, layers: list[int], networks: int, use_batchnorm: bool) 
 
     def steps(batches: Tensor) -> Any:
         nonlocal parameters
-        parameters = jax.block_until_ready(compiled(parameters, jnp.asarray(batches.numpy()), rows, labels))
+        parameters = jax.block_until_ready(compiled(parameters, jnp.asarray(batches.cpu().numpy()), rows, labels))
         return parameters["W1"]
 
     return steps
@@ -189,17 +188,21 @@ def scikit_learn(data: Data, layers: list[int]) -> Steps:
     return steps
 
 
-def bare_products(layers: list[int], networks: int, batch_size: int) -> Steps:
+def bare_products(layers: list[int], networks: int, batch_size: int, device: torch.device = CPU) -> Steps:
     """Multiply the matrices of a step into buffers that are there, and do nothing else."""
-    X = torch.randn(batch_size, layers[0]).mT
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, device=device)
+
+    X = random(batch_size, layers[0]).mT
     pairs = []
     for layer, (inputs, units) in enumerate(itertools.pairwise(layers)):
-        W, dZ = torch.randn(networks, units, inputs), torch.randn(networks, units, batch_size)
+        W, dZ = random(networks, units, inputs), random(networks, units, batch_size)
         if layer == 0:
             folded, dZ_folded = W.view(-1, inputs), dZ.view(-1, batch_size)
             pairs += [(folded, X), (dZ_folded, X.mT)]
         else:
-            A = torch.randn(networks, inputs, batch_size)
+            A = random(networks, inputs, batch_size)
             pairs += [(W, A), (dZ, A.mT), (W.mT, dZ)]
     buffers = [left @ right for left, right in pairs]
 
@@ -216,3 +219,18 @@ def product_operations(layers: list[int], batch_size: int) -> int:
     """Count the additions and multiplications of one network's products in one step."""
     forward = sum(inputs * units for inputs, units in itertools.pairwise(layers))
     return 2 * batch_size * (3 * forward - layers[0] * layers[1])
+
+
+def product_bytes(layers: list[int], networks: int, batch_size: int) -> int:
+    """Count the bytes of the products of one step: each operand read once, each result written once.
+
+    All products of a layer are among the same three, the weights, the input and the output of each network.
+    """
+    numbers = 0
+    for layer, (inputs, units) in enumerate(itertools.pairwise(layers)):
+        weights, outputs = networks * units * inputs, networks * units * batch_size
+        if layer == 0:  # one input for all, and nobody wants its gradient
+            numbers += 2 * (weights + inputs * batch_size + outputs)
+        else:
+            numbers += 3 * (weights + networks * inputs * batch_size + outputs)
+    return 4 * numbers

@@ -1,6 +1,7 @@
 """Measure a training step of one network beside peers.
 
-``python -m benchmarks.run`` prints a table and writes it, ``results.json`` and ``cost.png`` beside this file.
+``python -m benchmarks.run`` prints a table and writes it, ``results.json`` and ``cost.png`` beside this file;
+``--device cuda`` prints the table of a GPU and writes nothing.
 """
 
 from __future__ import annotations
@@ -8,8 +9,7 @@ from __future__ import annotations
 import argparse
 import platform
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks import peers, plot
-from benchmarks.measure import best_product_rate, in_turns
+from benchmarks import floors, peers, plot
+from benchmarks.measure import Steps, best_product_rate, line, microseconds
 from pipeline import artifacts
 
 LAYERS = [784, 20, 7, 5, 10]
@@ -38,7 +38,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="turns of each; the median counts")
     parser.add_argument("--seconds", type=float, default=0.1, help="length of a turn, about")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: print the table of a GPU")
     options = parser.parse_args()
+    if options.device == "cuda":
+        print(floors.measure(floors.gpu(), options.rounds, options.seconds))
+        return
     torch.set_num_threads(options.threads)
     data = peers.Data.random(EXAMPLES)
     with threadpool_limits(options.threads):
@@ -82,7 +86,7 @@ def main() -> None:
 def compare(data: peers.Data, batch_size: int, use_batchnorm: bool, options: argparse.Namespace) -> dict[str, float]:
     """Return every peer's microseconds a step of one network, all measured in turns."""
     setting = (data, LAYERS)
-    entrants: dict[str, tuple[int, peers.Steps]] = {
+    entrants: dict[str, tuple[int, Steps]] = {
         **{f"engine x{n}": (n, peers.engine(*setting, n, use_batchnorm)) for n in STACKS},
         "eager autograd": (1, peers.eager(*setting, use_batchnorm)),
         "vmap(grad) x16": (16, peers.vmap_grad(*setting, 16, use_batchnorm)),
@@ -91,7 +95,7 @@ def compare(data: peers.Data, batch_size: int, use_batchnorm: bool, options: arg
     }
     if not use_batchnorm:  # scikit-learn has none
         entrants["scikit-learn"] = (1, peers.scikit_learn(*setting))
-    return _microseconds(entrants, batch_size, options)
+    return microseconds(entrants, batch_size, examples=EXAMPLES, rounds=options.rounds, seconds=options.seconds)
 
 
 def cost(
@@ -103,24 +107,7 @@ def cost(
         "JAX": (networks, peers.jax_scan(data, layers, networks, False)),
         "products": (networks, peers.bare_products(layers, networks, batch_size)),
     }
-    return _microseconds(entrants, batch_size, options)
-
-
-def _microseconds(
-    entrants: Mapping[str, tuple[int, peers.Steps]], batch_size: int, options: argparse.Namespace
-) -> dict[str, float]:
-    generator = torch.Generator().manual_seed(0)
-    turns: dict[str, Callable[[], object]] = {}
-    steps = {}
-    for name, (_, take) in entrants.items():
-        trial = torch.randint(EXAMPLES, (4, batch_size), generator=generator)
-        take(trial)  # compiles, where something compiles
-        seconds = in_turns({name: partial(take, trial)}, rounds=1)[name] / len(trial)
-        steps[name] = max(2, round(options.seconds / seconds))
-        batches = torch.randint(EXAMPLES, (steps[name], batch_size), generator=generator)
-        turns[name] = partial(take, batches)
-    medians = in_turns(turns, options.rounds)
-    return {name: 1e6 * medians[name] / steps[name] / networks for name, (networks, _) in entrants.items()}
+    return microseconds(entrants, batch_size, examples=EXAMPLES, rounds=options.rounds, seconds=options.seconds)
 
 
 def as_text(
@@ -128,23 +115,19 @@ def as_text(
 ) -> str:
     """Set the medians as a table, a peer a line, and the ratios that matter."""
     width = max(map(len, table)) + 2
-    lines = ["Microseconds a training step of one network", _line("", table, width)]
+    lines = ["Microseconds a training step of one network", line("", table, width)]
     for name in next(iter(table.values())):
-        lines.append(_line(name, [f"{row[name]:.0f}" if name in row else "-" for row in table.values()], width))
+        lines.append(line(name, [f"{row[name]:.0f}" if name in row else "-" for row in table.values()], width))
     for label, ours, theirs in (
         ("x16 / JAX x16", "engine x16", "JAX x16"),
         ("x16 / eager", "engine x16", "eager autograd"),
         ("x1 / eager", "engine x1", "eager autograd"),
     ):
-        lines.append(_line(label, [f"{row[ours] / row[theirs]:.2f}" for row in table.values()], width))
+        lines.append(line(label, [f"{row[ours] / row[theirs]:.2f}" for row in table.values()], width))
     best = [f"{100 * shares[column]['engine x32']:.0f}" for column in table]
-    lines.append(_line("x32, % of best rate", best, width))
+    lines.append(line("x32, % of best rate", best, width))
     of_libraries = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
     return "\n".join([*lines, f"Large float32 product: {of_libraries} GFLOP/s"])
-
-
-def _line(label: str, cells: Iterable[str], width: int) -> str:
-    return f"{label:20}" + "".join(f"{cell:>{width}}" for cell in cells)
 
 
 def _batch_size(row: str) -> int:

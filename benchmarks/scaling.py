@@ -1,59 +1,72 @@
-"""Seconds a training step of a stack in one process and divided among two, in turns.
+"""Measure a training step of a stack in one process and divided among several.
 
-``python -m benchmarks.scaling NETWORKS`` prints a table. The data have MNIST's size; evaluations of the validation
-set and the gathering of the results count, the seconds in which processes start do not.
+``python -m benchmarks.scaling`` writes ``scaling.json`` beside this file and its table into ``docs/scaling.md``.
+The data have MNIST's size; evaluations of the validation set and the gathering of the results count, the seconds in
+which processes start do not.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import statistics
-import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from pipeline import artifacts, distributed
 from pipeline.distributed import Group
 from stages.launch import launch_ranks
 
-ROUNDS = 5
+NETWORKS = (16, 64)
+SETTINGS = ((1, 1), (1, 2), (2, 1), (4, 1))  # processes, and threads of each
+ROUNDS = 3
 STEPS = 200
 EXAMPLES = {"train": 48_000, "validation": 12_000}
 LAYERS = [784, 20, 7, 5, 10]
 BATCH_SIZE = 512
+SEEDS, SEED_STEPS, MACHINES = 1000, 10_000, 8  # extrapolated to
+RESULTS = Path(__file__).with_suffix(".json")
+PAGE = Path("docs/scaling.md")
 
 Examples = tuple[torch.Tensor, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """How many processes train, and how many threads each has."""
+def measure() -> None:
+    """Let the settings take turns on four ranks, of which some rest where fewer are enough; rank 0 writes."""
+    with distributed.group() as ranks:
+        sets = [random_examples(count) for count in EXAMPLES.values()]
+        seconds = {networks: in_turns(ranks, sets, networks) for networks in NETWORKS}
+        if ranks.rank == 0:
+            sizes = {"steps": STEPS, "batch_size": BATCH_SIZE, "cores": os.cpu_count(), "torch": torch.__version__}
+            artifacts.write_json(RESULTS, {**sizes, "seconds": {str(key): value for key, value in seconds.items()}})
+            write_page()
 
-    processes: int
-    threads: int
+
+def write_page() -> None:
+    """Put the table of the results into the page, between its two marks."""
+    text = as_text(artifacts.read_json(RESULTS))
+    page = PAGE.read_text(encoding="utf-8")
+    page = re.sub(r"(?s)(<!-- scaling -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + text + mark[2], page)
+    artifacts.write_bytes(PAGE, page.encode())
 
 
-SETTINGS = [Setting(1, 1), Setting(1, 2), Setting(2, 1)]
-
-
-def measure(networks: int) -> None:
-    """Let the settings take turns on two ranks, of which the second rests where one is enough; rank 0 prints."""
-    dist.init_process_group("gloo")
-    rank = dist.get_rank()
-    sets = [random_examples(count) for count in EXAMPLES.values()]
-    seconds: dict[Setting, list[float]] = {setting: [] for setting in SETTINGS}
+def in_turns(ranks: Group, sets: Sequence[Examples], networks: int) -> dict[str, list[float]]:
+    """Return the seconds of each setting's turns."""
+    seconds: dict[str, list[float]] = {_name(*setting): [] for setting in SETTINGS}
     for _ in range(ROUNDS + 1):
-        for setting, taken in seconds.items():
-            torch.set_num_threads(setting.threads)
+        for processes, threads in SETTINGS:
+            torch.set_num_threads(threads)
             dist.barrier()
             start = time.perf_counter()
-            if rank < setting.processes:
-                train_together(Group(rank, ["this host"] * setting.processes), sets, networks)
-            taken.append(time.perf_counter() - start)
-    if rank == 0:
-        show(networks, {setting: taken[1:] for setting, taken in seconds.items()})  # the first turn warms up
-    dist.destroy_process_group()
+            if ranks.rank < processes:
+                train_together(Group(ranks.rank, ranks.hosts[:processes]), sets, networks)
+            seconds[_name(processes, threads)].append(round(time.perf_counter() - start, 4))
+    return {name: taken[1:] for name, taken in seconds.items()}  # the first turn warms up
 
 
 def random_examples(count: int) -> Examples:
@@ -62,7 +75,7 @@ def random_examples(count: int) -> Examples:
     return torch.randn(count, LAYERS[0]).mT, torch.nn.functional.one_hot(labels, LAYERS[-1]).float().mT
 
 
-def train_together(ranks: Group, sets: list[Examples], networks: int) -> None:
+def train_together(ranks: Group, sets: Sequence[Examples], networks: int) -> None:
     """Train the stack on the ranks of a group for some steps."""
     (X, Y), validation = sets
     ranks.train(
@@ -78,24 +91,39 @@ def train_together(ranks: Group, sets: list[Examples], networks: int) -> None:
         batch_size=BATCH_SIZE,
         patience=STEPS,
     )
-    ranks.leave()
 
 
-def show(networks: int, seconds: dict[Setting, list[float]]) -> None:
-    """Print medians, and the speed as a multiple of one process with one thread in the same round."""
-    reference = seconds[SETTINGS[0]]
-    print(f"{networks} networks, {STEPS} steps of {BATCH_SIZE} examples, {ROUNDS} rounds")
-    print("processes  threads each  ms a step        speed (lowest to highest)")
-    for setting, taken in seconds.items():
-        speeds = [before / now for before, now in zip(reference, taken, strict=True)]
-        print(
-            f"{setting.processes:9}  {setting.threads:12}  {statistics.median(taken) / STEPS * 1e3:9.2f}        "
-            f"{statistics.median(speeds):5.2f} ({min(speeds):.2f} to {max(speeds):.2f})"
-        )
+def as_text(results: Mapping[str, Any]) -> str:
+    """Set medians and speeds as a table, and say what a thousand seeds would take."""
+    lines = [
+        "| Networks | Processes x threads | ms a step | ms a step and network | Speed (lowest to highest) |",
+        "| ---: | :---: | ---: | ---: | ---: |",
+    ]
+    costs = {}
+    for networks, seconds in results["seconds"].items():
+        reference = seconds[_name(*SETTINGS[0])]
+        for name, taken in seconds.items():
+            speeds = [before / now for before, now in zip(reference, taken, strict=True)]
+            cost = statistics.median(taken) / results["steps"] * 1e3
+            costs[name] = cost / int(networks)  # the last and largest stack's remain
+            spread = f"{statistics.median(speeds):.2f} ({min(speeds):.2f} to {max(speeds):.2f})"
+            lines.append(f"| {networks} | {name} | {cost:.1f} | {costs[name]:.2f} | {spread} |")
+    best = min(costs, key=costs.__getitem__)
+    hours = costs[best] * SEEDS * SEED_STEPS / 3.6e6
+    extrapolated = (
+        f"**Extrapolated, not run:** at the {costs[best]:.2f} ms of {best} in the largest stack, {SEEDS:,} networks\n"
+        f"of {SEED_STEPS:,} steps take {hours * 60:.0f} minutes on this machine, and {hours * 60 / MACHINES:.0f} on "
+        f"{MACHINES} like it: if larger stacks cost\nno more a network, and machines lose nothing to each other."
+    )
+    return "\n".join([*lines, "", extrapolated])
+
+
+def _name(processes: int, threads: int) -> str:
+    return f"{processes} x {threads}"
 
 
 if __name__ == "__main__":
     if dist.is_torchelastic_launched():
-        measure(int(sys.argv[1]))
+        measure()
     else:
-        launch_ranks(2, "scaling", "-m", "benchmarks.scaling", sys.argv[1])
+        launch_ranks(max(processes for processes, _ in SETTINGS), "-m", "benchmarks.scaling")

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from pipeline.diagnosis import dead_units, first_step_below, guessing_cost
+from pipeline.diagnosis import COLLAPSED, dead_units, first_step_below, guessing_cost
 from pipeline.evaluation import Evaluation
 from pipeline.statistics import Comparison, compare
 from pipeline.training import TrainingResult
@@ -26,6 +26,8 @@ class Quantity:
         That are written.
     more, less : str
         What an arm is called that has more of it, or less.
+    pair : str
+        What pairs the values.
     """
 
     title: str
@@ -33,10 +35,13 @@ class Quantity:
     decimals: int
     more: str
     less: str
+    pair: str = "seed"
 
 
 QUANTITIES = {
     "test_accuracy": Quantity("test accuracy", "points", 2, "better", "worse"),
+    "spread": Quantity("distance from the arm's median test accuracy", "points", 2, "larger", "smaller"),
+    "collapsed": Quantity("collapsed networks", "% of all", 2, "more", "fewer"),
     "validation_cost": Quantity("lowest validation cost", "nats", 4, "worse", "better"),
     "equal_steps_accuracy": Quantity("validation accuracy at equal steps", "points", 2, "better", "worse"),
     "equal_steps_cost": Quantity("validation cost at equal steps", "nats", 4, "worse", "better"),
@@ -44,7 +49,10 @@ QUANTITIES = {
     "half_cost_steps": Quantity("steps until the cost is half that of guessing", "steps", 0, "later", "sooner"),
     "dead_units": Quantity("dead units", "units a network", 2, "more", "fewer"),
 }
-SECONDS = Quantity("time to stop", "s", 2, "longer", "shorter")  # measured apart, so that only the report has it
+# What follows is in the report alone: times, as they are measured apart, and weights.
+SECONDS = Quantity("time to stop", "s", 2, "longer", "shorter")
+STEP_TIME = Quantity("time of a training step of one network", "microseconds", 0, "longer", "shorter", pair="round")
+NORM = Quantity("Euclidean norm", "", 2, "larger", "smaller")
 
 
 def compare_arms(
@@ -67,6 +75,8 @@ def compare_arms(
     half = guessing_cost(reference_evaluation) / 2
     pairs: dict[str, Sequence[ArrayLike]] = {
         "test_accuracy": (evaluation.accuracies["test"], reference_evaluation.accuracies["test"]),
+        "spread": (_distances(evaluation), _distances(reference_evaluation)),
+        "collapsed": (_collapsed(evaluation), _collapsed(reference_evaluation)),
         "validation_cost": (evaluation.costs["validation"], reference_evaluation.costs["validation"]),
         "equal_steps_accuracy": _at("validation_accuracies", steps, result, reference),
         "equal_steps_cost": _at("validation_costs", steps, result, reference),
@@ -78,6 +88,17 @@ def compare_arms(
         ),
     }
     return {name: compare(ours, theirs) for name, (ours, theirs) in pairs.items()}
+
+
+def _distances(evaluation: Evaluation) -> Tensor:
+    """Measure how far each network's test accuracy is from the middle of its arm."""
+    accuracies = evaluation.accuracies["test"]
+    return (accuracies - accuracies.quantile(0.5)).abs()
+
+
+def _collapsed(evaluation: Evaluation) -> Tensor:
+    """Mark the networks that collapsed; their paired comparison is McNemar's exact test."""
+    return 100.0 * (evaluation.accuracies["test"] < COLLAPSED)
 
 
 def _at(curve: str, steps: Tensor, *results: TrainingResult) -> list[Tensor]:

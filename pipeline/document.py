@@ -12,7 +12,7 @@ import datetime
 import io
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import docx
@@ -25,8 +25,10 @@ from docx.shared import Cm, Pt, RGBColor
 EPOCH = datetime.datetime(1980, 1, 1, tzinfo=datetime.UTC)  # the first date that a zip archive can hold
 INK = RGBColor(0x1F, 0x2A, 0x44)
 FONT = "Calibri"
+LANGUAGE = "en-GB"
+NOTHING = "\N{NO-BREAK SPACE}"  # keeps an empty cell as low as the others
 TEXT_WIDTH = 16.0  # cm between the margins
-LONG_TABLE = 14  # rows from which a table may be divided between pages
+LONG_TABLE = 30  # rows from which a table may be divided between pages
 CELL_MARGIN = 4.5  # points at the left and the right of a cell
 DIGIT_WIDTH = 0.507  # of Calibri, in parts of the font's size
 NUMERIC = re.compile(r"[-+]?[\d,]+(\.\d+)?|")
@@ -43,10 +45,10 @@ class Document:
 
     Parameters
     ----------
-    title, subtitle : str
+    title, subtitle, author, keywords : str
     """
 
-    def __init__(self, title: str, subtitle: str) -> None:
+    def __init__(self, title: str, subtitle: str, *, author: str = "", keywords: str = "") -> None:
         self._docx: Any = docx.Document()
         self._counts = {"Figure": 0, "Table": 0}
         self._headings: list[tuple[int, str, str]] = []
@@ -59,14 +61,16 @@ class Document:
         self._lay_out()
         properties = self._docx.core_properties
         properties.title, properties.subject = title, subtitle
-        properties.author = properties.last_modified_by = properties.comments = ""
+        properties.author = properties.last_modified_by = author
+        properties.keywords, properties.comments, properties.language = keywords, "", LANGUAGE
         properties.created = properties.modified = EPOCH
         self._docx.add_paragraph(title, style="Title")
         self._docx.add_paragraph(subtitle, style="Subtitle")
 
-    def heading(self, text: str, level: int = 1, *, name: str = "") -> None:
-        """Add a heading; it numbers itself and enters the table of contents."""
+    def heading(self, text: str, level: int = 1, *, name: str = "", new_page: bool = False) -> None:
+        """Add a heading, on a new page if need be; it numbers itself and enters the table of contents."""
         paragraph = self._docx.add_heading(text, level)
+        paragraph.paragraph_format.page_break_before = new_page or None
         self._sections = [*self._sections[: level - 1], self._sections[level - 1] + 1, 0][:2]
         number = ".".join(str(count) for count in self._sections[:level])
         bookmark = f"_Toc{len(self._headings):06d}"
@@ -81,6 +85,19 @@ class Document:
         self._add_marked(paragraph, text)
         paragraph.paragraph_format.keep_with_next = keep_with_next or None
 
+    def title_block(self, lines: Mapping[str, str]) -> None:
+        """Add lines that each begin with what they are about."""
+        for what, text in lines.items():
+            self.paragraph(f"**{what}**\t{text}")
+            layout = self._docx.paragraphs[-1].paragraph_format
+            layout.space_after, layout.left_indent, layout.first_line_indent = Pt(1), Cm(2.6), Cm(-2.6)
+            layout.tab_stops.add_tab_stop(Cm(2.6))
+
+    def label(self, text: str) -> None:
+        """Add a heading without a number that enters no table of contents."""
+        self.paragraph(f"**{text}**", keep_with_next=True)
+        self._docx.paragraphs[-1].paragraph_format.space_before = Pt(10)
+
     def bullets(self, texts: Sequence[str]) -> None:
         """Add a bulleted list."""
         for text in texts:
@@ -89,10 +106,6 @@ class Document:
     def contents(self) -> None:
         """Reserve the place of the table of contents."""
         self._contents = self._docx.add_paragraph()
-
-    def page_break(self) -> None:
-        """Begin a new page."""
-        self._docx.add_page_break()
 
     def figure(self, png: bytes, caption: str, alternative: str, *, name: str, width: float = 16.0) -> None:
         """Add a picture, ``width`` cm wide, with a numbered caption below and a text for those who cannot see it."""
@@ -112,7 +125,7 @@ class Document:
         rows: Sequence[Sequence[str]],
         caption: str,
         *,
-        name: str = "",
+        name: str,
         size: float = 9,
         widths: Sequence[float] | None = None,
     ) -> None:
@@ -133,9 +146,9 @@ class Document:
             for cell, text, width, tab in zip(table.add_row().cells, row, widths, tabs, strict=True):
                 cell.width = Cm(width)
                 paragraph = cell.paragraphs[0]
-                self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text or " ")
+                self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text or NOTHING)
                 _set_tightly(paragraph, size, keep_with_next=index < (len(rows) if len(rows) < LONG_TABLE else 3))
-                if tab and index:  # a word processor aligns a cell's number at a decimal tab stop by itself
+                if tab and index and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
                     paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
                 elif tab:
                     paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
@@ -143,7 +156,8 @@ class Document:
             properties.append(OxmlElement("w:cantSplit"))
             if index == 0:
                 properties.append(OxmlElement("w:tblHeader"))
-        self._docx.add_paragraph().paragraph_format.space_after = Pt(2)
+        gap = self._docx.add_paragraph().paragraph_format
+        gap.space_after, gap.line_spacing = Pt(0), Pt(8)
 
     def equation(self, omml: str) -> None:
         """Add a displayed equation; see :mod:`pipeline.equations`."""
@@ -168,8 +182,7 @@ class Document:
         paragraph.paragraph_format.keep_with_next = kind == "Table"  # its caption stands above it
         paragraph.add_run(f"{kind} ")
         _add_field(paragraph, f"SEQ {kind} \\* ARABIC", str(self._counts[kind]))
-        if name:
-            self._name(name, f"{kind} {self._counts[kind]}", paragraph.runs)
+        self._name(name, f"{kind} {self._counts[kind]}", paragraph.runs)
         self._add_marked(paragraph, f". {text}")
 
     def _name(self, name: str, text: str, runs: Sequence[Any]) -> None:
@@ -197,7 +210,7 @@ class Document:
                     run = self._add_reference(paragraph, part[2:-2]) if part[:2] == "[[" else paragraph.add_run(part)
                     run.bold = True if index % 2 else None
                     if place % 2:
-                        run.font.name = "Consolas"
+                        run.font.name, run.font.size = "Consolas", Pt(9)
 
     def _add_reference(self, paragraph: Any, name: str) -> Any:
         """Add a field that is filled in when everything has its number."""
@@ -231,13 +244,13 @@ class Document:
         section.top_margin, section.bottom_margin = Cm(2.2), Cm(2.2)
         styles = self._docx.styles
         for name, size, before, after in (
-            ("Normal", 10.5, 0, 6),
+            ("Normal", 10, 0, 6),
             ("Title", 22, 0, 2),
             ("Subtitle", 12, 0, 10),
             ("Heading 1", 15, 18, 6),
             ("Heading 2", 12, 12, 4),
             ("Caption", 9, 4, 10),
-            ("List Bullet", 10.5, 0, 4),
+            ("List Bullet", 10, 0, 4),
         ):
             style = styles[name]
             style.font.name, style.font.size = FONT, Pt(size)
@@ -251,6 +264,7 @@ class Document:
         styles["Normal"].paragraph_format.line_spacing = 1.1
         styles["Caption"].font.bold = False
         styles.element.append(parse_xml(TABLE_STYLE))
+        next(styles.element.iter(qn("w:lang"))).set(qn("w:val"), LANGUAGE)
         self._number_headings()
         footer = section.footer.paragraphs[0]
         footer.alignment = WD_ALIGN_PARAGRAPH.CENTER
@@ -277,7 +291,10 @@ class Document:
             properties.numPr.get_or_add_ilvl().val = level - 1
 
     def _fill_contents(self) -> None:
-        """Write the table of contents as a field that holds its entries already."""
+        """Write the table of contents as a field that holds its entries already.
+
+        They link, and get page numbers when a reader updates the field: only a word processor knows these.
+        """
         if self._contents is None:
             return
         place = self._contents
@@ -285,10 +302,10 @@ class Document:
         for index, (level, text, bookmark) in enumerate(self._headings):
             paragraph = place.insert_paragraph_before()
             paragraph.paragraph_format.left_indent = Cm(0.7 * (level - 1))
-            paragraph.paragraph_format.space_after = Pt(1)
+            paragraph.paragraph_format.space_after = Pt(0)
             if index == 0:
                 _add_field_part(paragraph, "begin")
-                _add_instruction(paragraph, 'TOC \\o "1-2" \\n \\h \\z')
+                _add_instruction(paragraph, 'TOC \\o "1-2" \\h \\z')
                 _add_field_part(paragraph, "separate")
             link = OxmlElement("w:hyperlink")
             link.set(qn("w:anchor"), bookmark)

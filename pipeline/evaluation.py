@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,12 +62,15 @@ def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evalua
     ----------
     result : TrainingResult
     sets : dict
-        ``(X, Y)`` of ``train``, ``validation`` and ``test``.
+        ``(X, Y)`` of ``train``, ``validation`` and ``test``. All is computed on their device.
 
     Returns
     -------
     Evaluation
+        On the CPU.
     """
+    device = sets["test"][0].device
+    result = dataclasses.replace(result, parameters={name: each.to(device) for name, each in result.parameters.items()})
     costs, accuracies = {}, {}
     for name, (X, Y) in sets.items():
         costs[name], accuracies[name] = evaluate(X, Y, result.parameters)
@@ -75,7 +80,7 @@ def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evalua
     true = Y_test.argmax(dim=0)
     wrong = (predicted[headline] != true).nonzero().flatten()
     worst = wrong[confidence[headline, wrong].argsort(descending=True, stable=True)[:MISTAKES]]
-    return Evaluation(
+    evaluation = Evaluation(
         accuracies=accuracies,
         costs=costs,
         headline=headline,
@@ -89,6 +94,7 @@ def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evalua
         activity=unit_activity(sets["train"][0], result.parameters),
         activations=_activations(sets["validation"][0][:, :ACTIVATION_SAMPLE], result),
     )
+    return Evaluation(**{name: _on_cpu(value) for name, value in vars(evaluation).items()})
 
 
 def unit_activity(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -114,28 +120,28 @@ def unit_activity(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tens
     }
 
 
-def weight_statistics(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
+def weight_statistics(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Describe the weights layer by layer (brief, section 6).
 
     Parameters
     ----------
     parameters : dict
-        Stacked; what depends on a single network is averaged over the replicas.
+        Stacked.
 
     Returns
     -------
     dict
-        For each of ``W1``..``WL``: Frobenius ``norm``, ``mean_magnitude``, ``maximum`` (of the
+        For each of ``W1``..``WL``, a value a network: Frobenius ``norm``, ``mean_magnitude``, ``maximum`` (of the
         magnitudes) and ``near_zero``, the percentage of magnitudes below 0.01.
     """
     statistics = {}
     for layer in range(1, number_of_layers(parameters) + 1):
         magnitudes = parameters[f"W{layer}"].double().abs().flatten(start_dim=1)
         statistics[f"W{layer}"] = {
-            "norm": magnitudes.square().sum(dim=1).sqrt().mean().item(),
-            "mean_magnitude": magnitudes.mean().item(),
-            "maximum": magnitudes.amax(dim=1).mean().item(),
-            "near_zero": 100 * (magnitudes < NEAR_ZERO).double().mean().item(),
+            "norm": magnitudes.square().sum(dim=1).sqrt(),
+            "mean_magnitude": magnitudes.mean(dim=1),
+            "maximum": magnitudes.amax(dim=1),
+            "near_zero": 100 * (magnitudes < NEAR_ZERO).double().mean(dim=1),
         }
     return statistics
 
@@ -178,14 +184,14 @@ def _predictions(X: Tensor, Y: Tensor, parameters: Mapping[str, Tensor]) -> tupl
 
 
 def _confusion(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
-    replicas = torch.arange(len(predicted)).unsqueeze(1)
+    replicas = torch.arange(len(predicted), device=predicted.device).unsqueeze(1)
     cells = (replicas * classes + true) * classes + predicted
     counts = torch.bincount(cells.flatten(), minlength=len(predicted) * classes**2)
     return counts.view(-1, classes, classes)
 
 
 def _activations(X: Tensor, result: TrainingResult) -> dict[str, Tensor]:
-    fractions = torch.linspace(0, 1, 101, dtype=torch.float64)
+    fractions = torch.linspace(0, 1, 101, dtype=torch.float64, device=X.device)
     use_batchnorm = "mean1" in result.parameters
     ends = {name: stacked.clone() for name, stacked in result.parameters.items()}  # whose running statistics will move
     forwards = [L_model_forward(X, stack, use_batchnorm)[1] for stack in (_starts(result), ends)]
@@ -202,7 +208,13 @@ def _starts(result: TrainingResult) -> Parameters:
     weights = [result.parameters[f"W{layer}"] for layer in range(1, number_of_layers(result.parameters) + 1)]
     layers_dims = [weights[0].shape[-1], *(W.shape[-2] for W in weights)]
     networks = [initialize_parameters(layers_dims, seed=seed, dtype=weights[0].dtype) for seed in result.seeds]
-    return {name: torch.stack([network[name] for network in networks]) for name in networks[0]}
+    return {name: torch.stack([network[name] for network in networks]).to(weights[0].device) for name in networks[0]}
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _on_cpu(each) for name, each in value.items()}
+    return value.cpu() if isinstance(value, Tensor) else value
 
 
 def _forward_in_blocks(X: Tensor, parameters: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, list[Cache]]]:

@@ -35,6 +35,8 @@ DASHES: tuple[Any, ...] = (
 )
 NO_ARM = "#4D4D4D"  # the colour of what is of no single arm
 HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "||||")
+WEIGHT_MAP, SHARE_MAP, INK_MAP = "cividis", "Blues", "gray_r"  # in grey, too, each runs from dark to bright or back
+UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer; of more than four arms a line each
 WIDTH = 6.3  # inches between the report's margins
 DPI = 200
 STEP_TICKS = 5  # at most, on an axis of half the width: step counts are long
@@ -120,7 +122,9 @@ def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequ
         left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label="training, batch of the step")
         left.plot(result.evaluation_steps, result.validation_costs[:, k].numpy(), color="black", label="validation set")
         left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")
-        left.set(title="Cost", xlabel="training step", ylabel="cross-entropy (nats)", ylim=(0, None))
+        left.set(
+            title="Cost of the headline model", xlabel="training step", ylabel="cross-entropy (nats)", ylim=(0, None)
+        )
         left.xaxis.set_major_locator(MaxNLocator(STEP_TICKS))
         left.legend()
         _draw_confusion(right, evaluation.confusion[k].numpy(), classes)
@@ -129,7 +133,7 @@ def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequ
 
 def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str]) -> None:
     percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    axis.imshow(percent, cmap="Blues", norm=PowerNorm(0.4, 0, 100))
+    axis.imshow(percent, cmap=SHARE_MAP, norm=PowerNorm(0.4, 0, 100))
     for (i, j), count in np.ndenumerate(counts):
         if count:
             colour = "white" if percent[i, j] > 25 else "black"
@@ -148,7 +152,8 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
         mistakes = evaluation.mistakes
         columns = 8
         rows = max(1, -(-len(mistakes["true"]) // columns))
-        figure = Figure(figsize=(WIDTH, 1.15 * rows))
+        figure = Figure(figsize=(WIDTH, 0.3 + 1.15 * rows))
+        _title(figure, "The surest mistakes on the test set: true class as predicted, probability")
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for axis in axes:
             axis.set_axis_off()
@@ -156,39 +161,46 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
         for axis, image, true, predicted, confidence in zip(
             axes, *(mistakes[field].tolist() for field in fields), strict=False
         ):
-            axis.imshow(_as_image(np.array(image)), cmap="gray_r")
+            axis.imshow(_as_image(np.array(image)), cmap=INK_MAP)
             label = f"{classes[true]} as {classes[predicted]}\n{100 * confidence:.1f} %"
             axis.set_title(label, fontsize=7, fontweight="normal", loc="center")
         return _png(figure)
 
 
 def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: Titles) -> bytes:
-    """Draw the weights of each arm's first hidden layer as images, an arm a row, in one scale."""
+    """Draw the weights of each arm's first hidden layer as images, the units with the largest norm first."""
     with mpl.rc_context(GRIDLESS):
-        units = next(iter(parameters.values()))["W1"].shape[0]
-        shown = min(units, 10)
-        figure = Figure(figsize=(WIDTH, 0.72 * len(titles)))
-        axes = figure.subplots(len(titles), shown, squeeze=False)
+        shown = units_shown(len(next(iter(parameters.values()))["W1"]), len(titles))
+        lines = -(-shown // UNITS_A_LINE)
+        figure = Figure(figsize=(WIDTH, 0.3 + 0.58 * lines * len(titles)))
+        _title(figure, "Weights of the first layer, a unit an image, all in one scale")
+        axes = figure.subplots(lines * len(titles), min(shown, UNITS_A_LINE), squeeze=False)
         limit = max(float(parameters[arm]["W1"].abs().quantile(0.995)) for arm in titles)
-        for row, (arm, title) in zip(axes, titles.items(), strict=True):
-            strongest = parameters[arm]["W1"].square().sum(dim=1).argsort(descending=True, stable=True)
-            for axis, unit in zip(row, strongest.tolist(), strict=False):
-                image = axis.imshow(
-                    _as_image(parameters[arm]["W1"][unit].numpy()), cmap="RdBu_r", vmin=-limit, vmax=limit
-                )
-                axis.set_xticks([])
-                axis.set_yticks([])
-                axis.spines[:].set_visible(False)
-            row[0].set_ylabel(title)
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        for place, (arm, title) in enumerate(titles.items()):
+            W = parameters[arm]["W1"]
+            strongest = W.square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
+            these = axes[place * lines : (place + 1) * lines]
+            for axis, unit in zip(these.flat, strongest, strict=False):
+                image = axis.imshow(_as_image(W[unit].numpy()), cmap=WEIGHT_MAP, vmin=-limit, vmax=limit)
+            these[0, 0].set_ylabel(title)
         figure.colorbar(image, ax=axes, shrink=0.8, label="weight", pad=0.01)
         return _png(figure)
+
+
+def units_shown(units: int, arms: int) -> int:
+    """Return how many of the first layer's units the figure shows of each arm, so that it fits a page."""
+    return min(units, UNITS_SHOWN if arms <= 4 else UNITS_A_LINE)
 
 
 def weight_histograms(weights: Rows, norms: Mapping[str, Mapping[str, float]], titles: Titles) -> bytes:
     """Draw the distribution of all seeds' weights, a layer a panel, and below it the layers' norms."""
     with mpl.rc_context(STYLE):
         layers = list(dict.fromkeys(str(row["layer"]) for row in weights))
-        figure = Figure(figsize=(WIDTH, 3.2))
+        figure = Figure(figsize=(WIDTH, 3.5))
+        _title(figure, "Weights of all seeds by layer: above their distribution, below their norm")
         panels = figure.subplots(2, len(layers), squeeze=False, height_ratios=[1.5, 1], sharey="row")
         for (above, below), layer in zip(panels.T, layers, strict=True):
             for column, arm in enumerate(titles):
@@ -229,7 +241,8 @@ def activations(percentiles: Mapping[str, Mapping[str, Tensor]], titles: Titles)
     """
     with mpl.rc_context(STYLE):
         layers = list(next(iter(percentiles.values())))
-        figure = Figure(figsize=(WIDTH, 2.7))
+        figure = Figure(figsize=(WIDTH, 2.9))
+        _title(figure, "What each hidden layer passes on: quartiles, 1st and 99th percentile")
         width = 0.8 / len(titles)
         panels = figure.subplots(1, 2)
         for time, (axis, when) in enumerate(zip(panels, ("Before the first step", "At the best step"), strict=True)):
@@ -281,24 +294,27 @@ def l2_path(path: Rows, chosen: float) -> bytes:
         return _png(figure)
 
 
-def step_times(seconds: Mapping[str, Mapping[int, float]], titles: Titles) -> bytes:
-    """Draw the time that one network's training step takes, alone and as one of a stack."""
+def step_times(rounds: Mapping[str, Mapping[int, NDArray[Any]]], titles: Titles) -> bytes:
+    """Draw the microseconds that one network's training step takes, alone and in a stack: median and quartiles."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.9 + 0.45 * len(titles)))
         axis = figure.subplots()
-        sizes = list(next(iter(seconds.values())))
+        sizes = list(next(iter(rounds.values())))
         height = 0.8 / len(sizes)
         for place, size in enumerate(sizes):
+            low, median, high = np.quantile([rounds[arm][size] for arm in titles], [0.25, 0.5, 0.75], axis=1)
             bars = axis.barh(
                 np.arange(len(titles)) + (place - (len(sizes) - 1) / 2) * height,
-                [1e6 * seconds[arm][size] for arm in titles],
+                median,
+                xerr=[median - low, high - median],
+                error_kw={"elinewidth": 1, "capsize": 2},
                 height=0.9 * height,
                 color=("#B8B8B8", NO_ARM)[place % 2],
                 label="one network alone" if size == 1 else f"one of a stack of {size}",
             )
             axis.bar_label(bars, fmt="{:,.0f}", fontsize=7.5, padding=2)
         axis.set_yticks(range(len(titles)), list(titles.values()))
-        axis.set(title="Time of a training step of one network", xlabel="microseconds")
+        axis.set(title="Time of a training step of one network, median and quartiles", xlabel="microseconds")
         axis.margins(x=0.08)
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
@@ -313,6 +329,10 @@ def _draw_bands(axis: Axes, rows: Rows, titles: Titles) -> None:
         colour = _of(PALETTE, column)
         axis.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
         axis.plot(steps, median, color=colour, linestyle=_of(DASHES, column), label=titles[arm])
+
+
+def _title(figure: Figure, text: str) -> None:
+    figure.suptitle(text, x=0.01, ha="left")
 
 
 def _name_columns(axis: Axes, titles: Titles) -> None:

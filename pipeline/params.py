@@ -87,6 +87,7 @@ class Training(_Section):
     min_delta: float = Field(ge=0)
     seeds: Seeds
     shuffle_seed: Seed
+    device: Literal["auto", "cpu", "cuda"]
     threads: Count
     processes: Count
 
@@ -100,7 +101,7 @@ class Training(_Section):
 
     def settings(self) -> dict[str, Any]:
         """Return what :func:`pipeline.training.train` takes by the same name, but the seeds."""
-        return self.model_dump(exclude={"seeds", "threads", "processes"})
+        return self.model_dump(exclude={"seeds", "device", "threads", "processes"})
 
 
 class Arm(_Section):

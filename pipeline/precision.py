@@ -31,8 +31,9 @@ def fastest_products(left: Tensor, right: Tensor) -> Iterator[None]:
     """
     found = torch.get_float32_matmul_precision()
     try:
-        if left.dtype == torch.float32 and left.device.type == "cpu":
-            torch.set_float32_matmul_precision(fastest_precision(left.shape, right.shape))
+        if left.dtype == torch.float32:
+            is_cpu = left.device.type == "cpu"  # a GPU in any other setting than the highest multiplies in TF32
+            torch.set_float32_matmul_precision(fastest_precision(left.shape, right.shape) if is_cpu else "highest")
         yield
     finally:
         torch.set_float32_matmul_precision(found)

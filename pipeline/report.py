@@ -5,6 +5,7 @@ Every number in it is read from the results, and every comparison is put into wo
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
@@ -17,6 +18,8 @@ from pipeline.statistics import summarise
 from pipeline.study import Study
 from pipeline.wording import capitalised, counted, listed, lower, median_interval, percent, verdict
 
+PROJECT = "mnist-from-scratch"
+DIGEST = 16  # hexadecimal digits of the parameters' checksum
 ARMS_IN_FINDINGS = 3  # others than the reference; of more, the best alone has a sentence
 
 
@@ -40,10 +43,12 @@ def build_report(study: Study) -> bytes:
     document = Document(
         "A neural network from scratch",
         f"{capitalised(what) or 'Training'} on {data}, {networks} an arm",
+        author=PROJECT,
+        keywords=f"{data}, backpropagation, batch normalisation, L2, PyTorch, DVC",
     )
+    document.title_block(_title_block(study))
     _findings(document, study)
-    document.page_break()
-    document.heading("The experiment")
+    document.heading("The experiment", new_page=True)
     _experiment(document, study)
     for arm in study.arms:
         document.heading(_section_title(study, arm))
@@ -54,18 +59,31 @@ def build_report(study: Study) -> bytes:
     explanations.write(document)
     document.heading("How to reproduce this report", name="reproduction")
     _reproduction(document, study)
-    document.heading("The cost at every 100th training step", name="costs")
+    document.heading("The cost at every 100th training step", name="costs", new_page=True)
     _cost_tables(document, study)
     return document.to_bytes()
 
 
+def _title_block(study: Study) -> dict[str, str]:
+    """Say what the report is about, and by what it can be told from another."""
+    sizes = [study.results[study.reference].parameters["W1"].shape[-1], *study.params.network.layers]
+    titles = listed([lower(title) for title in study.titles.values()])
+    digest = hashlib.sha256(study.params.model_dump_json().encode()).hexdigest()[:DIGEST]
+    return {
+        "Data": f"{origin_of(study.card.name).title}: "
+        + listed([f"{size:,} {name}" for name, size in study.card.sizes.items()]),
+        "Network": f"{'-'.join(map(str, sizes))}, {counted(len(study.params.training.seeds), 'seed')} an arm: {titles}",
+        "Parameters": f"SHA-256 `{digest}`, [[parameters]]",
+        "Made with": ", ".join(f"{package} {version}" for package, version in study.versions.items()),
+    }
+
+
 def _findings(document: Document, study: Study) -> None:
-    document.paragraph("**Findings**")
+    document.label("Findings")
     document.bullets(findings(study))
     intervals = (
         f"Differences are means of paired differences, seed by seed, against {lower(study.titles[study.reference])}; "
-        "in "
-        "brackets stand 95 % intervals (section [[interval]] says which)."
+        "in brackets stand 95 % intervals (section [[interval]] says which)."
         if study.others
         else "In brackets stands a 95 % interval (section [[interval]] says which)."
     )
@@ -78,7 +96,7 @@ def _findings(document: Document, study: Study) -> None:
             f"**The data set {study.params.data.dataset} could not be fetched: everything below is about "
             f"{origin_of(study.card.name).title}.**"
         )
-    document.paragraph("**Contents**")
+    document.label("Contents")
     document.contents()
 
 
@@ -88,10 +106,9 @@ def findings(study: Study) -> list[str]:
     test = summarise(evaluation.accuracies["test"])
     sentences = [
         f"The {lower(study.titles[study.reference])} network classifies {percent(test.mean)} of the test set on "
-        "average "
-        f"over {counted(len(study.results[study.reference].seeds), 'seed')}: median {percent(test.median)}"
-        f"{median_interval(test)}, standard deviation {test.sd:.2f} points; the one with the lowest validation cost "
-        f"reaches {percent(evaluation.accuracies['test'][evaluation.headline].item())}."
+        f"average over {counted(len(study.results[study.reference].seeds), 'seed')}: median "
+        f"{percent(test.median)}{median_interval(test)}, standard deviation {test.sd:.2f} points; the one with the "
+        f"lowest validation cost reaches {percent(evaluation.accuracies['test'][evaluation.headline].item())}."
     ]
     if len(study.others) <= ARMS_IN_FINDINGS:
         sentences += [_finding(study, arm) for arm in study.others]
@@ -160,22 +177,22 @@ def _experiment(document: Document, study: Study) -> None:
         "networks of an arm share the split and the order of the batches: the spread over seeds is that of the start, "
         "not of the data. The **headline model** of an arm is the network with the lowest validation cost."
     )
+    document.paragraph("[[arms]] has what differs between the arms.", keep_with_next=True)
     rows = [
         [arm.title, "on" if arm.use_batchnorm else "off", f"{arm.l2:g}", f"{training.batch_size}"]
         for arm in study.arms.values()
     ]
-    document.table(["Arm", "Batch norm", "L2 lambda", "Batch size"], rows, "The arms of the experiment.")
+    document.table(["Arm", "Batch norm", "L2 lambda", "Batch size"], rows, "The arms of the experiment.", name="arms")
 
 
 def _reproduction(document: Document, study: Study) -> None:
     name = study.card.name
     document.paragraph(
         "Two commands make everything again: `make` installs the locked packages and runs `dvc repro`; `make test` "
-        "runs the tests. `dvc metrics diff` and `dvc plots show` compare and draw the results. This report was made "
-        f"with {listed([f'{package} {version}' for package, version in study.versions.items()])}. On another kind of "
-        "processor sums are rounded in another order, and after thousands of steps results differ in their last "
-        "digits. "
-        "[[parameters]] has every parameter of `params.yaml`."
+        "runs the tests. `dvc metrics diff` and `dvc plots show` compare and draw the results. The first page "
+        "names the versions that this report was made with. On another kind of processor sums are rounded in another "
+        "order, and after thousands of steps results differ in their last digits. [[parameters]] has every parameter "
+        "of `params.yaml`."
     )
     if name == "digits":
         document.paragraph("The data come with scikit-learn, so that its version stands for their checksum.")
@@ -215,7 +232,7 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def _cost_tables(document: Document, study: Study) -> None:
     document.paragraph(
         "Training cost of each headline model on the batch of the step, in nats, L2 penalty included where there is "
-        "one. Columns are read from top to bottom."
+        f"one; columns are read from top to bottom: {listed([f'[[costs_{arm}]]' for arm in study.arms])}."
     )
     for arm, result in study.results.items():
         k = study.evaluations[arm].headline
@@ -225,7 +242,7 @@ def _cost_tables(document: Document, study: Study) -> None:
             for step, cost in zip(result.cost_steps, costs.tolist(), strict=True)
             if not math.isnan(cost)
         ]
-        blocks = 5
+        blocks = 6
         height = max(1, -(-len(pairs) // blocks))
         padded = pairs + [("", "")] * (height * blocks - len(pairs))
         rows = [[cell for block in range(blocks) for cell in padded[block * height + line]] for line in range(height)]
@@ -233,5 +250,6 @@ def _cost_tables(document: Document, study: Study) -> None:
             ["Step", "Cost"] * blocks,
             rows,
             f"{study.titles[arm]}: cost of the headline model at every 100th training step.",
+            name=f"costs_{arm}",
             size=8,
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from pipeline import explanations, figures, tables
-from pipeline.comparison import QUANTITIES, SECONDS, Quantity
+from pipeline.comparison import NORM, QUANTITIES, SECONDS, STEP_TIME, Quantity
 from pipeline.document import Document
 from pipeline.evaluation import NEAR_ZERO, weight_statistics
-from pipeline.statistics import Comparison, Summary, summarise
+from pipeline.statistics import Comparison, Summary, compare, summarise
 from pipeline.study import Study
 from pipeline.wording import counted, listed, lower, percent, signed, verdict
 
@@ -124,7 +126,8 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
     title, reference = study.titles[arm], lower(study.titles[study.reference])
     document.heading(f"{title} beside {reference}", level=2)
     document.paragraph(
-        f"**Performance.** Test accuracy: {said['test_accuracy']}. Lowest validation cost: {said['validation_cost']}."
+        f"**Performance.** Test accuracy: {said['test_accuracy']}. Lowest validation cost: {said['validation_cost']}. "
+        f"[[comparison_{arm}]] has every difference."
     )
     document.paragraph(
         f"**Number of training steps.** Until the stop: {said['steps']}. Comparing where each network happened "
@@ -133,41 +136,52 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
         f"{said['equal_steps_cost']}. That comparison is on the validation set, since the test set is read once, when "
         "training is over."
     )
-    sizes = list(study.seconds_a_step(arm))
-    alone, stacked = sizes[0], sizes[-1]
-    ours, theirs = study.seconds_a_step(arm), study.seconds_a_step(study.reference)
-    times = {size: study.compare_seconds(arm, size) for size in dict.fromkeys((alone, stacked))}
-    in_a_stack = (
-        f", and as one of a stack of {stacked} {1e6 * ours[stacked]:,.0f} against {1e6 * theirs[stacked]:,.0f}"
-        if stacked > alone
-        else ""
-    )
-    document.paragraph(
-        f"**Running time.** A training step of one network takes {ours[alone] / theirs[alone]:.2f} times as long as "
-        "one "
-        f"of {reference}: {1e6 * ours[alone]:,.0f} against {1e6 * theirs[alone]:,.0f} microseconds "
-        f"alone{in_a_stack}, on "
-        f"{counted(study.timing['threads'], 'thread')}. Each network's steps times the seconds a step of its arm are "
-        f"its time to stop; alone it is {summarise(study.seconds_to_stop(arm, alone)).mean:,.1f} s on average, "
-        f"{verdict(times[alone], SECONDS)}. The interval is that over seeds; it takes the seconds a step as they were "
-        "measured."
-    )
-    labels = {alone: "time to stop, alone", stacked: f"time to stop, share of a stack of {stacked}"}
-    labels = labels if stacked > alone else {alone: "time to stop"}
+    _running_time(document, study, arm)
     rows = [_comparison_row(QUANTITIES[name].title, QUANTITIES[name], each) for name, each in compared.items()]
-    rows += [_comparison_row(labels[size], SECONDS, each) for size, each in times.items()]
+    for size, place in _places(study, arm).items():
+        rows.append(_comparison_row(f"step time, {place}", STEP_TIME, study.compare_step_times(arm, size)))
+        rows.append(_comparison_row(f"time to stop, {place}", SECONDS, study.compare_seconds(arm, size)))
     document.table(
-        [f"{title} minus {reference}", "Difference", "95 % from", "to", "Seeds above", "Seeds below"],
+        [f"{title} minus {reference}", "Difference", "95 % from", "to", "Above", "Below", "Pairs"],
         rows,
-        f"{title} against {reference}, paired by seed; no interval where there are too few seeds for one.",
-        widths=[6.6, 2.2, 2.0, 2.0, 1.6, 1.6],
+        f"{title} against {reference}, paired by seed, step times by round: mean difference, its interval (none where "
+        "there are too few pairs for one), and the pairs in which it is above zero, below zero, and all that count. "
+        "A pair of which one never gets there does not count.",
+        name=f"comparison_{arm}",
+        widths=[7.2, 1.9, 1.7, 1.6, 1.2, 1.2, 1.2],
     )
+
+
+def _running_time(document: Document, study: Study, arm: str) -> None:
+    places = _places(study, arm)
+    alone = min(places)
+    steps = "; ".join(_step_time(study, arm, size, place) for size, place in places.items())
+    document.paragraph(
+        f"**Running time.** A training step of one network: {steps}. "
+        f"These are medians of {counted(len(study.step_times(arm)[alone]), 'round')} in which the arms take turns, on "
+        f"{study.timed_on}, and the interval is that of the differences round by round. "
+        "A network's steps times the median time of a step are its time to stop: alone it is "
+        f"{summarise(study.seconds_to_stop(arm, alone)).mean:,.1f} s on average, "
+        f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds and takes the step times "
+        "as measured."
+    )
+
+
+def _places(study: Study, arm: str) -> dict[int, str]:
+    """Say of each size of stack that was timed where a network is then."""
+    return {size: "alone" if size == 1 else f"as one of a stack of {size}" for size in study.step_times(arm)}
+
+
+def _step_time(study: Study, arm: str, size: int, place: str) -> str:
+    ours, theirs = (f"{np.median(study.step_times(each)[size]):,.0f}" for each in (arm, study.reference))
+    compared = verdict(study.compare_step_times(arm, size), STEP_TIME)
+    return f"{place} {ours} microseconds, {theirs} of {lower(study.titles[study.reference])}, {compared}"
 
 
 def _comparison_row(label: str, quantity: Quantity, comparison: Comparison) -> list[str]:
     ends = (comparison.difference, comparison.low, comparison.high)
     cells = [signed(value, quantity.decimals) if math.isfinite(value) else "" for value in ends]
-    return [f"{label} ({quantity.unit})", *cells, f"{comparison.above}", f"{comparison.below}"]
+    return [f"{label} ({quantity.unit})", *cells, *map(str, (comparison.above, comparison.below, comparison.pairs))]
 
 
 def _l2_changes(document: Document, study: Study, arm: str) -> None:
@@ -193,29 +207,27 @@ def _l2_changes(document: Document, study: Study, arm: str) -> None:
 def _weights(document: Document, study: Study, arm: str) -> None:
     reference = study.reference
     document.heading("The weights with and without L2", level=2)
-    with_l2, without = (weight_statistics(study.results[name].parameters) for name in (arm, reference))
-    rows = []
-    for layer, values in with_l2.items():
-        for title, row in ((study.titles[reference], without[layer]), (study.titles[arm], values)):
-            rows.append(
-                [
-                    layer,
-                    title,
-                    f"{row['norm']:.3f}",
-                    f"{row['mean_magnitude']:.4f}",
-                    f"{row['maximum']:.3f}",
-                    f"{row['near_zero']:.1f}",
-                ]
-            )
-    changes = [
-        f"{layer} by {100 * (1 - values['norm'] / without[layer]['norm']):.0f} %"
-        for layer, values in with_l2.items()
-        if values["norm"] < without[layer]["norm"]
+    weights = {name: weight_statistics(result.parameters) for name, result in study.results.items()}
+    rows = [
+        [
+            layer,
+            study.titles[name],
+            *(
+                f"{weights[name][layer][key].mean().item():.{decimals}f}"
+                for key, decimals in (("norm", 3), ("mean_magnitude", 4), ("maximum", 3), ("near_zero", 1))
+            ),
+        ]
+        for layer in weights[arm]
+        for name in (reference, arm)
     ]
-    shrunk = f"The mean norm with L2 is lower for {listed(changes)}" if changes else "L2 lowers the norm of no layer"
+    norms = "; ".join(
+        f"{layer} {verdict(compare(values['norm'], weights[reference][layer]['norm']), NORM)}"
+        for layer, values in weights[arm].items()
+    )
     document.paragraph(
-        f"{shrunk}. [[weights_{arm}]] compares the weights layer by layer, [[histograms_{arm}]] their distribution and "
-        f"norms, and [[images_{arm}]] shows what the first layer has learnt to look for."
+        f"The Euclidean norm of a layer's weights, with L2 against {lower(study.titles[reference])}: {norms}. "
+        f"[[weights_{arm}]] has the weights layer by layer, [[histograms_{arm}]] their distribution and norms, and "
+        f"[[images_{arm}]] shows what the first layer has learnt to look for."
     )
     document.table(
         ["Layer", "Arm", "Norm", "Mean magnitude", "Largest magnitude", f"Below {NEAR_ZERO:g} (%)"],
@@ -225,17 +237,18 @@ def _weights(document: Document, study: Study, arm: str) -> None:
         name=f"weights_{arm}",
         widths=[1.5, 3.5, 2.2, 3, 3.2, 2.6],
     )
-    every = {name: weight_statistics(result.parameters) for name, result in study.results.items()}
     document.figure(
         figures.weight_histograms(
             tables.weight_rows(study.results),
-            {name: {layer: row["norm"] for layer, row in layers.items()} for name, layers in every.items()},
+            {
+                name: {layer: row["norm"].mean().item() for layer, row in layers.items()}
+                for name, layers in weights.items()
+            },
             study.titles,
         ),
         "The weights of all seeds, layer by layer: their distribution, the outermost bins holding what lies beyond, "
         "and their Euclidean norms, averaged over the seeds.",
-        f"Histograms of the weights of each layer for {listed(list(study.titles.values()))}, and bars of their norms. "
-        f"{shrunk}.",
+        f"Histograms of the weights of each layer for {listed(list(study.titles.values()))}, and bars of their norms.",
         name=f"histograms_{arm}",
     )
     headlines = {
@@ -244,10 +257,17 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     }
     document.figure(
         figures.first_layer_weights(headlines, study.titles),
-        "The first layer's weights of the headline models as images, the ten units with the largest norm.",
-        "Images of the first layer's weights, with and without L2.",
+        f"The first layer's weights of the headline models as images: {_shown_units(study)}, in the order of "
+        "their norm. Dark is negative, bright is positive.",
+        f"Images of the first layer's weights for {listed(list(study.titles.values()))}.",
         name=f"images_{arm}",
     )
+
+
+def _shown_units(study: Study) -> str:
+    units = study.params.network.layers[0]
+    shown = figures.units_shown(units, len(study.arms))
+    return f"all {units} units" if shown == units else f"the {shown} units of {units} with the largest norm"
 
 
 def _path(document: Document, study: Study, chosen: float) -> None:
@@ -266,7 +286,7 @@ def _path(document: Document, study: Study, chosen: float) -> None:
     document.paragraph(
         f"Lambda is chosen on the validation set, among {len(rows)} values with {counted(seeds, 'seed')} each, all "
         f"trained as one stack of {len(study.path.seeds)} networks without batch norm. The lowest mean validation cost "
-        f"belongs to lambda = {best['l2']:g}, {choice} ([[path]], [[path_figure]])."
+        f"belongs to lambda = {best['l2']:g}, {choice} ([[path]], [[path_figure]]).{_path_verdict(study, best['l2'])}"
     )
     document.table(
         ["Lambda", "Validation cost", "Validation accuracy (%)", "Norm of all weights", "Training steps"],
@@ -290,3 +310,12 @@ def _path(document: Document, study: Study, chosen: float) -> None:
         f"Validation accuracy and weight norm against lambda. Lowest validation cost at lambda = {best['l2']:g}.",
         name="path_figure",
     )
+
+
+def _path_verdict(study: Study, best: float) -> str:
+    """Compare the best lambda with none, if both are on the path."""
+    costs = study.path_costs
+    if not best or 0.0 not in costs:
+        return ""
+    said = verdict(compare(costs[best], costs[0.0]), QUANTITIES["validation_cost"])
+    return f" In that cost, against lambda = 0: {said}."

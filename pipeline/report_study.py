@@ -16,8 +16,7 @@ def write(document: Document, study: Study) -> None:
     titles = study.titles
     document.paragraph(
         "[[curves]] shows how the costs fall and [[accuracy]] how accuracy rises; [[seeds]] has a dot for every "
-        "network, "
-        "and [[times]] the time of a step."
+        "network, and [[times]] the time of a step."
     )
     document.figure(
         figures.cost_curves(tables.curve_rows(study.results), titles),
@@ -39,9 +38,10 @@ def write(document: Document, study: Study) -> None:
         name="seeds",
     )
     document.figure(
-        figures.step_times({arm: study.seconds_a_step(arm) for arm in titles}, titles),
+        figures.step_times({arm: study.step_times(arm) for arm in titles}, titles),
         f"Time of a training step of one network, batch {study.params.training.batch_size}, "
-        f"{counted(study.timing['threads'], 'thread')}; medians of turns that the arms take one after the other.",
+        f"{study.timed_on}: median of {study.params.timing.rounds} rounds in which the "
+        "arms take turns, and the range from the first to the third quartile.",
         "Bars of the time that a training step takes, alone and in a stack.",
         name="times",
     )
@@ -57,9 +57,9 @@ def _mistakes(document: Document, study: Study) -> None:
     best = min(headline_costs, key=lambda arm: headline_costs[arm])
     document.heading("What the best model gets wrong", level=2)
     document.paragraph(
-        f"Of all headline models that of {lower(study.titles[best])} has the lowest validation cost; [[mistakes]] "
-        "has the "
-        "test images about which it is most surely wrong."
+        f"Of all headline models that of {lower(study.titles[best])} has the lowest validation cost; [[mistakes]] has "
+        "the test images about which it is most surely wrong.",
+        keep_with_next=True,
     )
     document.figure(
         figures.confident_mistakes(study.evaluations[best], study.card.classes),
@@ -82,7 +82,9 @@ def _health(document: Document, study: Study) -> None:
     _health_table(document, study)
     _networks_table(document, study)
     if study.evaluations[study.reference].activations:
-        document.paragraph(f"[[activations]] shows what the hidden layers pass on. {_activation_sentence(study)}")
+        document.paragraph(
+            f"[[activations]] shows what the hidden layers pass on. {_activation_sentence(study)}", keep_with_next=True
+        )
         document.figure(
             figures.activations({arm: study.evaluations[arm].activations for arm in study.arms}, study.titles),
             "What each hidden layer passes on, before the first step and at the best one, all seeds together on a "
@@ -112,9 +114,8 @@ def _health_table(document: Document, study: Study) -> None:
         ],
         rows,
         f"How the {counted(len(study.params.training.seeds), 'network')} of each arm fared: how many collapsed, "
-        "diverged, "
-        "or cost as much as guessing at the first evaluation; and in each hidden layer the units of all of them that "
-        f"are dead + all but dead, active for fewer than {SILENT:.0%} of the training examples.",
+        "diverged, or cost as much as guessing at the first evaluation; and in each hidden layer the units of all of "
+        f"them that are dead + all but dead, active for fewer than {SILENT:.0%} of the training examples.",
         name="health_table",
     )
 
@@ -126,6 +127,7 @@ def _networks_table(document: Document, study: Study) -> None:
             str(each.seed),
             f"{each.accuracy:.2f}",
             listed(_places(each.dead)) or "none",
+            listed(_places(each.silent)) or "none",
             f"{study.card.classes[each.weakest_class]} ({percent(each.recall, 1)})",
         ]
         for arm, diagnoses in study.diagnoses.items()
@@ -133,14 +135,16 @@ def _networks_table(document: Document, study: Study) -> None:
         if each.collapsed or any(each.dead.values())
     ]
     if rows:
+        document.paragraph(
+            "[[networks]] has the networks one by one that collapsed or lost a unit.", keep_with_next=True
+        )
         document.table(
-            ["Arm", "Seed", "Test (%)", "Dead units", "Weakest class, recognised"],
+            ["Arm", "Seed", "Test (%)", "Dead units", "All but dead", "Weakest class"],
             rows,
             f"The networks that collapsed, below {COLLAPSED:g} % of the test set, or lost a unit; with the class of "
-            "which "
-            "they recognise the smallest share.",
+            "which they recognise the smallest share.",
             name="networks",
-            widths=[3, 1.3, 1.8, 5.4, 4.5],
+            widths=[2.2, 1.2, 1.6, 4.1, 4.1, 2.8],
         )
 
 
@@ -197,6 +201,12 @@ def collapse_sentence(study: Study) -> str:
     places = listed(
         [f"{share(count, len(study.diagnoses[arm]))} with {lower(study.titles[arm])}" for arm, count in per_arm.items()]
     )
+    apart = [
+        f"{lower(study.titles[arm])} {verdict(compared['collapsed'], QUANTITIES['collapsed'])}"
+        for arm, compared in study.comparisons.items()
+        if compared["collapsed"].decided
+    ] or [f"no difference that {counted(len(study.diagnoses[study.reference]), 'seed')} can show"]
+    against = f"; against {lower(study.titles[study.reference])} {listed(apart)}" if study.others else ""
     arm, worst = min(collapsed, key=lambda pair: pair[1].accuracy)
     dead, silent = listed(_places(worst.dead)), listed(_places(worst.silent))
     died = f"{dead} died" if dead else "no unit of it died"
@@ -208,8 +218,8 @@ def collapse_sentence(study: Study) -> str:
         else f"it recognises {percent(worst.recall, 1)} of class {study.card.classes[worst.weakest_class]}"
     )
     return (
-        f"Networks that collapsed, below {COLLAPSED:g} % of the test set: {places}. The worst is seed {worst.seed} of "
-        f"{lower(study.titles[arm])} with {percent(worst.accuracy)}: {died}{rest}, and {weakest}."
+        f"Networks that collapsed, below {COLLAPSED:g} % of the test set: {places}{against}. The worst is seed "
+        f"{worst.seed} of {lower(study.titles[arm])} with {percent(worst.accuracy)}: {died}{rest}, and {weakest}."
     )
 
 
@@ -230,8 +240,9 @@ def batchnorm_sentences(study: Study) -> list[str]:
         f"{guessing_cost(study.evaluations[arm]) / 2:.2f} nats: {verdict(half, QUANTITIES['half_cost_steps'])}; dead "
         f"units, {totals[arm]} against {totals[study.reference]} of {lower(study.titles[study.reference])}: "
         f"{verdict(dead, QUANTITIES['dead_units'])}.",
-        f"The standard deviation of test accuracy over the seeds is {spreads[arm]:.2f} points against "
-        f"{spreads[study.reference]:.2f}.",
+        f"Test accuracy over the seeds has a standard deviation of {spreads[arm]:.2f} points, that of "
+        f"{lower(study.titles[study.reference])} of {spreads[study.reference]:.2f}; a network's distance from the "
+        f"median of its arm: {verdict(study.comparisons[arm]['spread'], QUANTITIES['spread'])}.",
     ]
 
 
@@ -249,17 +260,14 @@ def _interval(document: Document) -> None:
     document.heading("Which intervals, and why", level=2, name="interval")
     document.paragraph(
         "**Of differences.** If two arms do not differ, exchanging them changes nothing, and the paired differences "
-        "are "
-        "symmetric about zero. For a sample from a symmetric distribution the means of all its subsets bound the "
-        "centre "
-        "with probabilities that can be counted (Hartigan, 1969): the interval from the 2.5th to the 97.5th percentile "
-        "of these subset means holds it in 95 % of all samples, however heavy the tails. It is the set of shifts "
-        "that a "
-        "sign-flip permutation test does not reject. A t interval has no such warrant at sixteen seeds, where one "
-        "collapsed network is enough to upset it, and the bootstrap covers too seldom. Where two arms do differ, their "
-        "differences may be skewed; whether the interval leaves out zero keeps its meaning then, while its ends are a "
-        "guide. Below six seeds there is no interval. Intervals hold one by one; they are not corrected for their "
-        "number."
+        "are symmetric about zero. For a sample from a symmetric distribution the means of all its subsets bound the "
+        "centre with probabilities that can be counted (Hartigan, 1969): the interval from the 2.5th to the 97.5th "
+        "percentile of these subset means holds it in 95 % of all samples, however heavy the tails. It is the set of "
+        "shifts that a sign-flip permutation test does not reject. A t interval has no such warrant at sixteen seeds, "
+        "where one collapsed network is enough to upset it, and the bootstrap covers too seldom. Where two arms do "
+        "differ, their differences may be skewed; whether the interval leaves out zero keeps its meaning then, while "
+        "its ends are a guide. Below six pairs there is no interval. Intervals hold one by one; they are not "
+        "corrected for their number."
     )
     document.paragraph(
         "**Of medians** from one order statistic to another, by the exact sign test, which asks nothing of the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from pipeline.preprocessing import DatasetCard
 from pipeline.statistics import Comparison, compare
 from pipeline.timing import kind_of
 from pipeline.training import TrainingResult
+from pipeline.wording import counted
+
+Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Study:
     path : TrainingResult
         The networks of the lambda path.
     timing : dict
-        ``threads`` and ``seconds_per_step`` by kind of arm and stack size.
+        ``device``, ``threads`` and ``seconds_per_step`` by kind of arm and stack size, a value a round.
     versions : dict
         Of the packages that computed the results.
     """
@@ -96,15 +100,30 @@ class Study:
         """How each network of each arm fared."""
         return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.arms}
 
-    def seconds_a_step(self, arm: str) -> dict[int, float]:
-        """Return seconds a training step *of one network*, by the size of the stack that it is in, ascending."""
-        settings = self.arms[arm]
-        of_the_stack = self.timing["seconds_per_step"][kind_of(settings.use_batchnorm, settings.l2)]
-        return {size: of_the_stack[str(size)] / size for size in sorted(map(int, of_the_stack))}
+    @property
+    def timed_on(self) -> str:
+        """On what the steps were timed."""
+        return "a GPU" if self.timing["device"] == "cuda" else counted(self.timing["threads"], "thread")
 
-    def seconds_to_stop(self, arm: str, size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return each network's steps until its stop times the seconds a step of its arm."""
-        return np.array(self.results[arm].steps) * self.seconds_a_step(arm)[size]
+    @functools.cached_property
+    def path_costs(self) -> dict[float, Values]:
+        """The lowest validation cost of each network of the lambda path, by lambda."""
+        lowest = self.path.validation_costs.nan_to_num(nan=math.inf).amin(dim=0).numpy()
+        return {value: lowest[np.array(self.path.l2) == value] for value in dict.fromkeys(self.path.l2)}
+
+    def step_times(self, arm: str) -> dict[int, Values]:
+        """Return microseconds a step *of one network*, a value a round, by the size of its stack, ascending."""
+        settings = self.arms[arm]
+        rounds = self.timing["seconds_per_step"][kind_of(settings.use_batchnorm, settings.l2)]
+        return {size: 1e6 / size * np.array(rounds[str(size)]) for size in sorted(map(int, rounds))}
+
+    def compare_step_times(self, arm: str, size: int) -> Comparison:
+        """Compare an arm's microseconds a step with the reference's, round by round."""
+        return compare(self.step_times(arm)[size], self.step_times(self.reference)[size])
+
+    def seconds_to_stop(self, arm: str, size: int) -> Values:
+        """Return each network's steps until its stop times the median time of a step of its arm."""
+        return np.array(self.results[arm].steps) * float(np.median(self.step_times(arm)[size])) / 1e6
 
     def compare_seconds(self, arm: str, size: int) -> Comparison:
         """Compare an arm's time to stop with the reference's, seed by seed."""

@@ -10,19 +10,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.comparison import QUANTITIES
+from pipeline.comparison import QUANTITIES, Quantity
 from pipeline.diagnosis import diagnose
 from pipeline.evaluation import Evaluation, weight_histograms
 from pipeline.forward import l2_penalty
+from pipeline.preprocessing import DatasetCard
 from pipeline.statistics import Comparison, summarise
 from pipeline.training import TrainingResult
 
-Rows = list[dict[str, Any]]  # text, whole and other numbers; None where JSON has null
+Rows = list[dict[str, Any]]  # text, whole and other numbers
 Results = Mapping[str, TrainingResult]
 Evaluations = Mapping[str, Evaluation]
 
 LEVELS = {"low": 0.25, "median": 0.5, "high": 0.75}  # the band over seeds
 CURVE_POINTS = 120  # of each curve in a plot
+
+
+def data_name(card: DatasetCard, wanted: str) -> str:
+    """Name the data set, and the one that it stands in for."""
+    return card.name if card.name == wanted else f"{card.name} (fallback for {wanted})"
 
 
 def arm_metrics(evaluation: Evaluation, result: TrainingResult, difference: Comparison | None) -> dict[str, Any]:
@@ -43,55 +49,54 @@ def arm_metrics(evaluation: Evaluation, result: TrainingResult, difference: Comp
     return metrics
 
 
-def arm_rows(results: Results, evaluations: Evaluations) -> Rows:
-    """Describe each arm over its seeds: test accuracy, steps, and how many networks and units fared ill."""
-    rows: Rows = []
-    for arm, result in results.items():
-        test = summarise(evaluations[arm].accuracies["test"])
-        diagnoses = diagnose(result, evaluations[arm])
-        rows.append(
-            {
-                "arm": arm,
-                "networks": len(diagnoses),
-                **{name: round(getattr(test, name), 2) for name in ("mean", "sd", "median", "lowest", "highest")},
-                "steps": round(summarise(result.steps).mean, 1),
-                "collapsed": sum(each.collapsed for each in diagnoses),
-                "diverged": sum(each.diverged for each in diagnoses),
-                "never_left_plateau": sum(each.left_plateau is None for each in diagnoses),
-                "dead_units": sum(len(units) for each in diagnoses for units in each.dead.values()),
-            }
-        )
-    return rows
+def study_metrics(
+    dataset: str, results: Results, evaluations: Evaluations, comparisons: Mapping[str, Mapping[str, Comparison]]
+) -> dict[str, dict[str, Any]]:
+    """Describe each arm over its seeds, and how it compares with the reference, in values that `dvc metrics` shows."""
+    return {
+        arm: {
+            "dataset": dataset,
+            **_over_seeds(result, evaluations[arm]),
+            **{name: _in_scalars(each, QUANTITIES[name]) for name, each in comparisons.get(arm, {}).items()},
+        }
+        for arm, result in results.items()
+    }
 
 
-def comparison_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Rows:
-    """Tabulate the comparisons of each arm with the reference; None where there is no interval."""
+def _over_seeds(result: TrainingResult, evaluation: Evaluation) -> dict[str, float]:
+    """Summarise test accuracy and steps, and count the networks and units that fared ill."""
+    test, diagnoses = summarise(evaluation.accuracies["test"]), diagnose(result, evaluation)
+    return {
+        "networks": len(diagnoses),
+        **{name: round(getattr(test, name), 2) for name in ("mean", "sd", "median", "lowest", "highest")},
+        "mean_steps": round(summarise(result.steps).mean, 1),
+        "diverged_networks": sum(each.diverged for each in diagnoses),
+        "collapsed_networks": sum(each.collapsed for each in diagnoses),
+        "stuck_networks": sum(each.left_plateau is None for each in diagnoses),
+        "all_dead_units": sum(len(units) for each in diagnoses for units in each.dead.values()),
+    }
+
+
+def _in_scalars(comparison: Comparison, quantity: Quantity) -> dict[str, float]:
+    """Leave out what is not known."""
+    ends = {name: getattr(comparison, name) for name in ("difference", "low", "high")}
+    known = {name: round(value, quantity.decimals) for name, value in ends.items() if math.isfinite(value)}
+    return {**known, "above": comparison.above, "below": comparison.below}
+
+
+def difference_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Rows:
+    """Tabulate the comparisons of each arm with the reference; empty where there is no interval."""
     return [
         {
             "arm": arm,
             "quantity": QUANTITIES[name].title,
             "unit": QUANTITIES[name].unit,
             **{end: _rounded(getattr(comparison, end)) for end in ("difference", "low", "high")},
-            "above": comparison.above,
-            "below": comparison.below,
-            "pairs": comparison.pairs,
+            **{count: getattr(comparison, count) for count in ("above", "below", "pairs")},
         }
         for arm, compared in comparisons.items()
         for name, comparison in compared.items()
     ]
-
-
-def results_table(results: Results, evaluations: Evaluations, titles: Mapping[str, str]) -> str:
-    """Set the results of all arms as text for a terminal: headline model, all networks, steps."""
-    rows = [["", "headline", "mean", "sd", "lowest", "highest", "steps"]]
-    for arm, title in titles.items():
-        test, k = summarise(evaluations[arm].accuracies["test"]), evaluations[arm].headline
-        accuracies = (evaluations[arm].accuracies["test"][k].item(), test.mean, test.sd, test.lowest, test.highest)
-        rows.append([title, *(f"{value:.2f}" for value in accuracies), f"{results[arm].steps[k]:,}"])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
-    )
 
 
 def curve_rows(results: Results) -> Rows:
@@ -204,5 +209,5 @@ def _banded(arm: str, series: str, steps: list[int], values: NDArray[Any]) -> Ro
     return rows
 
 
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.4g}") if math.isfinite(value) else None
+def _rounded(value: float) -> float | str:
+    return float(f"{value:.4g}") if math.isfinite(value) else ""

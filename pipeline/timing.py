@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import statistics
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pipeline.devices import clock
 from pipeline.forward import Parameters, initialize_parameters
 from pipeline.precision import fastest_products
 from pipeline.training import training_step
@@ -40,47 +39,50 @@ def time_steps(
     networks: Sequence[int],
     rounds: int,
     steps: int,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, list[float]]]:
     """Time training steps, the kinds and stack sizes taking turns.
 
     Parameters
     ----------
     X : (n_0, examples) tensor
+        The steps are taken on its device.
     Y : (n_L, examples) tensor
     layers_dims : sequence of int
     batch_size : int
     networks : sequence of int
         Stack sizes.
     rounds : int
-        Turns of each; the median counts, and a first turn to warm up does not.
+        Turns of each, after a first one to warm up that does not count.
     steps : int
         Training steps in a turn.
 
     Returns
     -------
     dict
-        For each kind and stack size (as text), the median seconds a step of the whole stack.
+        For each kind and stack size (as text), the seconds a step of the whole stack, a value a round.
     """
     examples = X.mT.contiguous()
     turns: dict[tuple[str, int], list[float]] = {pair: [] for pair in itertools.product(KINDS, dict.fromkeys(networks))}
-    stacks = {pair: _stack(layers_dims, count=pair[1]) for pair in turns}
-    batches = torch.randint(len(examples), (steps, batch_size), generator=torch.Generator().manual_seed(0))
+    stacks = {pair: _stack(layers_dims, pair[1], X.device) for pair in turns}
+    batches = torch.randint(len(examples), (steps, batch_size), generator=torch.Generator().manual_seed(0)).to(X.device)
     with torch.inference_mode():
         for _ in range(rounds + 1):
             for (kind, count), seconds in turns.items():
                 parameters = stacks[kind, count]
                 with fastest_products(parameters["W1"], examples[:batch_size].mT):
-                    start = time.perf_counter()
+                    start = clock(X.device)
                     for batch in batches:
                         X_batch, Y_batch = examples.index_select(0, batch).mT, Y.index_select(1, batch)
                         training_step(X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
-                    seconds.append((time.perf_counter() - start) / steps)
+                    seconds.append((clock(X.device) - start) / steps)
     return {
-        kind: {str(count): statistics.median(turns[kind, count][1:]) for count in dict.fromkeys(networks)}
+        kind: {
+            str(count): [float(f"{each:.4g}") for each in turns[kind, count][1:]] for count in dict.fromkeys(networks)
+        }
         for kind in KINDS
     }
 
 
-def _stack(layers_dims: Sequence[int], count: int) -> Parameters:
+def _stack(layers_dims: Sequence[int], count: int, device: torch.device) -> Parameters:
     networks = [initialize_parameters(layers_dims, seed=seed) for seed in range(count)]
-    return {name: torch.stack([network[name] for network in networks]) for name in networks[0]}
+    return {name: torch.stack([network[name] for network in networks]).to(device) for name in networks[0]}

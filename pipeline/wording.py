@@ -29,25 +29,22 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
     """
     if not comparison.pairs:
         return "not to be compared, since in no pair both networks stayed finite"
-    unit, size = quantity.unit, f"{abs(comparison.difference):,.{quantity.decimals}f}"
-    if math.isinf(comparison.low):
-        apart = f"{signed(comparison.difference, quantity.decimals)} {unit}, with too few seeds for an interval"
-        return f"no difference that {counted(comparison.pairs, 'seed')} can show ({apart})"
+    decimals, unit = quantity.decimals, f" {quantity.unit}" if quantity.unit else ""
     if not comparison.decided:
-        apart = f"{signed(comparison.difference, quantity.decimals)} {unit} {interval(comparison, quantity.decimals)}"
-        return f"no difference that {counted(comparison.pairs, 'seed')} can show ({apart})"
+        apart = f"{signed(comparison.difference, decimals)}{unit}"
+        within = (
+            f", with too few {quantity.pair}s for an interval"
+            if math.isinf(comparison.low)
+            else f" [{signed(comparison.low, decimals)}, {signed(comparison.high, decimals)}]"
+        )
+        return f"no difference that {counted(comparison.pairs, quantity.pair)} can show ({apart}{within})"
     is_more = comparison.low > 0
-    ends = sorted((abs(comparison.low), abs(comparison.high)))
-    seeds = f"{comparison.above if is_more else comparison.below} of {comparison.pairs} seeds"
-    within = f"[{ends[0]:,.{quantity.decimals}f}, {ends[1]:,.{quantity.decimals}f}]"
-    return f"{quantity.more if is_more else quantity.less} by {size} {unit} {within}, {seeds}"
-
-
-def interval(comparison: Comparison, decimals: int) -> str:
-    """Write the interval of a difference."""
-    if math.isinf(comparison.low):
-        return "too few seeds"
-    return f"[{signed(comparison.low, decimals)}, {signed(comparison.high, decimals)}]"
+    size, *ends = (
+        f"{value:,.{decimals}f}"
+        for value in (abs(comparison.difference), *sorted((abs(comparison.low), abs(comparison.high))))
+    )
+    pairs = f"{comparison.above if is_more else comparison.below} of {comparison.pairs} {quantity.pair}s"
+    return f"{quantity.more if is_more else quantity.less} by {size}{unit} [{', '.join(ends)}], {pairs}"
 
 
 def median_interval(summary: Summary) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from pipeline import artifacts, preprocessing
@@ -22,6 +23,7 @@ MODELS = Path("models")
 RESULTS = Path("results")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
+CPU = torch.device("cpu")
 
 
 def run(stage: Callable[[Params], None], name: str) -> None:
@@ -37,9 +39,9 @@ def run(stage: Callable[[Params], None], name: str) -> None:
         sys.exit(lifetime.INTERRUPTED)
 
 
-def examples(name: str) -> tuple[Tensor, Tensor]:
-    """Read one of the three sets as standardised columns ``X`` and one-hot columns ``Y``."""
+def examples(name: str, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
+    """Read one of the three sets as standardised columns ``X`` and one-hot columns ``Y``, and put it on a device."""
     card = artifacts.read_record(preprocessing.DatasetCard, SPLIT / "card")
     columns = artifacts.read_record(preprocessing.Examples, SPLIT / name)
     X = preprocessing.standardise(columns.images, card.mean, card.std)
-    return X, preprocessing.one_hot(columns.labels, len(card.classes))
+    return X.to(device), preprocessing.one_hot(columns.labels, len(card.classes)).to(device)

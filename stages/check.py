@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline import artifacts
+from pipeline.devices import device_of
 from pipeline.origins import origin_of
 from pipeline.params import Params
 from stages import CHECKED, run
@@ -14,6 +15,7 @@ def main(params: Params) -> None:
     classes = len(origin_of(name).classes)
     if layers[-1] != classes:
         raise ValueError(f"network.layers is {layers}: it must end in the {classes} classes of {name}")
+    device_of(params.training.device, rank=params.training.processes - 1)  # the last process has one too
     artifacts.write_json(CHECKED, "params.yaml is valid")
 
 

@@ -6,6 +6,7 @@ import torch
 
 from pipeline import artifacts, evaluation, tables
 from pipeline.comparison import compare_arms
+from pipeline.devices import take_device
 from pipeline.params import Params
 from pipeline.preprocessing import DatasetCard
 from pipeline.training import TrainingResult
@@ -14,8 +15,9 @@ from stages import METRICS, MODELS, PLOTS, RESULTS, SPLIT, examples, run
 
 def main(params: Params) -> None:
     torch.set_num_threads(params.training.threads)
+    device = take_device(params.training.device)
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
-    sets = {name: examples(name) for name in card.sizes}
+    sets = {name: examples(name, device) for name in card.sizes}
     results = {arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms}
     evaluations = {arm: evaluation.evaluate_arm(result, sets) for arm, result in results.items()}
     for arm, measured in evaluations.items():
@@ -26,15 +28,11 @@ def main(params: Params) -> None:
     }
     for arm, result in results.items():
         metrics = tables.arm_metrics(evaluations[arm], result, comparisons.get(arm, {}).get("test_accuracy"))
-        artifacts.write_json(METRICS / f"{arm}.json", metrics)
-    study = {
-        "dataset": card.name,
-        "arms": tables.arm_rows(results, evaluations),
-        "comparisons": tables.comparison_rows(comparisons),
-    }
-    artifacts.write_json(METRICS / "study.json", study)
+        artifacts.write_json(METRICS / "arms" / f"{arm}.json", metrics)
+    artifacts.write_json(METRICS / "study.json", tables.study_metrics(card.name, results, evaluations, comparisons))
     path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")
     for name, rows in {
+        "differences": tables.difference_rows(comparisons),
         "curves": tables.curve_rows(results),
         "accuracy": tables.accuracy_rows(results),
         "seeds": tables.seed_rows(results, evaluations),
@@ -43,7 +41,7 @@ def main(params: Params) -> None:
         "l2_path": tables.l2_path_rows(path),
     }.items():
         artifacts.write_rows(PLOTS / f"{name}.csv", [{"dataset": card.name, **row} for row in rows])
-    data = card.name if card.name == params.data.dataset else f"{card.name} (fallback for {params.data.dataset})"
+    data = tables.data_name(card, params.data.dataset)
     for arm, measured in evaluations.items():
         accuracy = measured.accuracies["test"][measured.headline].item()
         print(f"{arm}: {accuracy:.2f} % of the test set of {data}, headline model")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 
 import torch.distributed as dist
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure, get_error_handler
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.distributed.rendezvous import rendezvous
 
-from pipeline.params import Params, load_params
-from stages import PARAMS, run
+from pipeline.params import Params
+from stages import run
 
 LOOPBACK = "127.0.0.1"
 LOOK_EVERY = 0.1  # seconds
@@ -27,71 +24,68 @@ LAUNCHER = "STAGE_LAUNCHER"  # names the variable with the launcher's process id
 
 def run_training(stage: Callable[[Params], None], name: str, module: str, *arguments: str) -> None:
     """Run a training stage; ``python -m module arguments`` is what starts it."""
-    if dist.is_torchelastic_launched():
-        _run_rank(stage)
-        return
 
     def start(params: Params) -> None:
         if params.training.processes == 1:
             stage(params)
         else:
-            launch_ranks(params.training.processes, name, "-m", module, *arguments)
+            launch_ranks(params.training.processes, "-m", module, *arguments)
 
-    run(start, name)
+    if dist.is_torchelastic_launched():
+        run_rank(stage, name)
+    else:
+        run(start, name)
 
 
-def _run_rank(stage: Callable[[Params], None]) -> None:
-    """Run the stage as one rank of several; what stops it is for the launcher to say."""
+def run_rank(stage: Callable[[Params], None], name: str) -> None:
+    """Run a stage as one rank of several, which ends with its launcher."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # torchrun passes Ctrl-C on: end without a word
     threading.Thread(target=_end_with, args=[int(os.environ.get(LAUNCHER, os.getppid()))], daemon=True).start()
-    try:
-        stage(load_params(PARAMS))
-    except (ValueError, RuntimeError, OSError) as error:
-        get_error_handler().record_exception(error)
-        sys.exit(1)
+    run(stage, f"{name}: rank {os.environ['RANK']} on {socket.gethostname()}")
 
 
 def _end_with(launcher: int) -> None:
-    """Let this process end soon after its launcher, even if that was killed and could not end it."""
+    """End this process soon after its launcher, even if that was killed and could not end it."""
     while os.getppid() == launcher:
         time.sleep(LOOK_EVERY)
     os._exit(1)
 
 
-def launch_ranks(processes: int, name: str, *command: str) -> None:
-    """Do what ``torchrun --nproc-per-node`` does on this host, and say in one line what stopped a rank."""
-    logging.disable()  # torch's own words on what stopped a rank, pages of them
-    os.environ[LAUNCHER] = str(os.getpid())
-    os.environ.pop("DVC_STAGE", None)  # a rank ends with this process, which ends with dvc
-    os.environ["OMP_NUM_THREADS"] = "1"  # while a rank starts; it then sets its part of training.threads
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", _loopback_interface())
-    with tempfile.TemporaryDirectory() as logs:
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=processes,
-            run_id=name,
-            rdzv_backend="c10d",
-            rdzv_endpoint=f"{LOOPBACK}:0",
-            local_addr=LOOPBACK,
-            max_restarts=0,
-            signals_to_handle="SIGTERM,SIGHUP,SIGQUIT",  # Ctrl-C is Python's, which ends the ranks without a word
-            logs_specs=DefaultLogsSpecs(log_dir=logs),
+def launch_ranks(processes: int, *command: str) -> None:
+    """Run a Python command as ranks on this host, as torchrun does; if one fails, end the others."""
+    store, *_ = next(rendezvous(f"tcp://{LOOPBACK}:0", rank=0, world_size=1))  # where the ranks meet
+    environment = os.environ | {
+        LAUNCHER: str(os.getpid()),
+        "TORCHELASTIC_RUN_ID": str(os.getpid()),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "MASTER_ADDR": LOOPBACK,
+        "MASTER_PORT": str(store.port),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GLOO_SOCKET_IFNAME": _loopback_interface(),
+        "OMP_NUM_THREADS": "1",  # while a rank starts; it then sets its part of training.threads
+    }
+    environment.pop("DVC_STAGE", None)  # a rank ends with this process, which ends with dvc
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, *command],
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            process_group=0,  # Ctrl-C is for this process, which ends them
         )
-        try:
-            elastic_launch(config, sys.executable)(*command)
-        except ChildFailedError as error:
-            rank, failure = error.get_first_failure()
-            raise RuntimeError(f"rank {rank} on {socket.gethostname()}: {_reason(failure)}") from error
-        except SignalException as error:
-            raise RuntimeError(f"ended by {error.sigval.name}") from error
-
-
-def _reason(failure: ProcessFailure) -> str:
-    message = failure.message
-    if isinstance(message, dict):  # what the rank recorded, after the name of the exception's type
-        return str(message["message"]).partition(": ")[2]
-    return message
+        for rank in range(processes)
+    ]
+    try:
+        while None in (statuses := [process.poll() for process in ranks]) and not any(statuses):
+            time.sleep(LOOK_EVERY)
+    finally:
+        for process in ranks:
+            process.kill()
+            process.wait()
+    for rank, status in enumerate(statuses):
+        if status and status < 0:
+            raise RuntimeError(f"rank {rank} on {socket.gethostname()} was ended by {signal.Signals(-status).name}")
+    if any(statuses):
+        sys.exit(1)  # the rank has said why
 
 
 def _loopback_interface() -> str:

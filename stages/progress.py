@@ -11,7 +11,7 @@ from tqdm import tqdm
 from pipeline.training import Snapshot
 
 PLAIN_EVERY = 15.0  # seconds between two plain lines
-BAR = "{desc} {n_fmt}/{total_fmt} |{bar}| {postfix}, at most {remaining} left"
+BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}, at most {remaining}"  # it all fits 80 columns
 
 
 class TrainingProgress:
@@ -43,7 +43,7 @@ class TrainingProgress:
         """Show how the stack stands."""
         cost = f"{snapshot.best_validation_cost:.4f}"
         if self.terminal:
-            self.bar.postfix = f"{snapshot.training} training, best val cost {cost}"
+            self.bar.postfix = f"{snapshot.training} training, best cost {cost}"
             self.bar.update(snapshot.step - self.bar.n)
         elif self.shown and (now := time.monotonic()) - self.last_line > PLAIN_EVERY:
             self.last_line = now

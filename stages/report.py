@@ -1,4 +1,4 @@
-"""Write the Word report from the results; say at the end what came out, and where it lies."""
+"""Write the Word report from the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.params import Params
 from pipeline.preprocessing import DatasetCard
 from pipeline.report import build_report
 from pipeline.study import Study
-from pipeline.tables import results_table
+from pipeline.tables import data_name
 from pipeline.training import TrainingResult
 from stages import MODELS, RESULTS, SPLIT, run
 
@@ -31,12 +31,7 @@ def main(params: Params) -> None:
         versions={"Python": platform.python_version(), **{title: version(name) for title, name in PACKAGES.items()}},
     )
     artifacts.write_bytes(REPORT, build_report(study))
-    data = (
-        study.card.name if study.card.name == params.data.dataset else f"{study.card.name}, not {params.data.dataset}"
-    )
-    print(f"\nTest accuracy on {data}, %, and steps until the stop:")
-    print(results_table(study.results, study.evaluations, study.titles))
-    print(f"report: {REPORT}\nplots:  make plots writes dvc_plots/index.html")
+    print(f"{REPORT} is about {data_name(study.card, params.data.dataset)}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from pipeline import artifacts
+from pipeline.devices import take_device
 from pipeline.params import Params
 from pipeline.timing import time_steps
 from stages import RESULTS, examples, run
@@ -17,7 +18,8 @@ from stages import RESULTS, examples, run
 def main(params: Params) -> None:
     training = params.training
     torch.set_num_threads(training.threads)
-    X, Y = examples("train")
+    device = take_device(training.device)
+    X, Y = examples("train", device)
     seconds = time_steps(
         X,
         Y,
@@ -27,7 +29,8 @@ def main(params: Params) -> None:
         rounds=params.timing.rounds,
         steps=params.timing.steps,
     )
-    artifacts.write_json(RESULTS / "timing.json", {"threads": training.threads, "seconds_per_step": seconds})
+    measured = {"device": device.type, "threads": training.threads, "seconds_per_step": seconds}
+    artifacts.write_json(RESULTS / "timing.json", measured)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from pipeline import artifacts, distributed
+from pipeline.devices import take_device
 from pipeline.params import Params
 from pipeline.training import TrainingResult
 from stages import MODELS, examples
@@ -43,9 +44,10 @@ def train_stack(
 ) -> None:
     """Train a stack of networks as ``params.yaml`` says, on all ranks, and write it into a folder."""
     training = params.training
+    device = take_device(training.device)
     with distributed.group() as ranks:
         torch.set_num_threads(ranks.threads(training.threads))
-        X, Y = examples("train")
+        X, Y = examples("train", device)
         with TrainingProgress(label, training.max_steps, shown=ranks.rank == 0) as progress:
             result = ranks.train(
                 X,
@@ -54,7 +56,7 @@ def train_stack(
                 seeds=seeds,
                 use_batchnorm=use_batchnorm,
                 l2=l2,
-                validation=examples("validation"),
+                validation=examples("validation", device),
                 progress=progress,
                 **training.settings(),
             )

@@ -1,6 +1,7 @@
 """A copy of the project in which the pipeline is run on small parameters and the bundled digits."""
 
 import contextlib
+import copy
 import os
 import re
 import shutil
@@ -31,6 +32,7 @@ def small_params(**changes):
     return yaml.safe_dump(values, sort_keys=False)
 
 
+AUTHOR = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 LEFT_OUT = shutil.ignore_patterns(
     ".venv", ".git", ".*_cache", "__pycache__", "cache", "config.local", "tmp",
     "data", "models", "results", "metrics", "plots", "tests", "benchmarks", "docs",
@@ -53,7 +55,14 @@ class Clone:
         self.gitignores = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob(".gitignore")}
 
     def dvc(self, *arguments):
-        command = [sys.executable, "-m", "dvc", *arguments]
+        return self.run([sys.executable, "-m", "dvc", *arguments])
+
+    def shell(self, line):
+        """Run a line of a shell."""
+        return self.run(["bash", "-c", line])
+
+    def run(self, command):
+        """Run a command that succeeds, and return what it printed."""
         done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         self.printed = done.stdout + done.stderr
@@ -74,11 +83,29 @@ class Clone:
         return begins, time.monotonic() - started
 
     def git(self, *arguments):
-        subprocess.run(["git", *arguments], cwd=self.folder, env=self.env, check=True)
+        subprocess.run(["git", *arguments], cwd=self.folder, env=self.env | AUTHOR, check=True)
+
+    def commit(self):
+        """Commit all that git does not ignore."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "A run")
+
+    def in_folder(self, folder, **environment):
+        """Give the same clone in another folder."""
+        twin = copy.copy(self)
+        twin.folder, twin.env = folder, self.env | AUTHOR | environment
+        return twin
+
+    def copied(self, folder, **environment):
+        """Copy the clone, and commit the copy."""
+        shutil.copytree(self.folder, folder)
+        twin = self.in_folder(folder, **environment)
+        twin.commit()
+        return twin
 
     def repro(self, *targets):
         """Reproduce the targets, or everything, and return the stages that it ran."""
-        return sorted(re.findall(RUNNING, self.dvc("repro", *targets)))
+        return ran(self.dvc("repro", *targets))
 
     @contextlib.contextmanager
     def edited(self, path, text):
@@ -95,6 +122,11 @@ class Clone:
         """Read every output, whatever its stage."""
         outputs = [self.folder / name for name in ("data", "models", "results", "metrics", "plots")]
         return {path: path.read_bytes() for folder in outputs for path in folder.rglob("*") if path.is_file()}
+
+
+def ran(printed):
+    """List the stages that DVC says it ran."""
+    return sorted(re.findall(RUNNING, printed))
 
 
 def finished_clone(folder):

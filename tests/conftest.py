@@ -5,6 +5,7 @@ import signal
 import pytest
 import torch
 from clones import finished_clone
+from pretended_gpu import NEEDS_A_GPU, pretended_gpu
 from samples import trained_folder
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, and so its children
@@ -26,3 +27,13 @@ def clone(tmp_path_factory):
 def trained(tmp_path_factory):
     """A folder that looks as after `dvc repro evaluate`; nobody changes it."""
     return trained_folder(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(params=["pretended", pytest.param("real", marks=NEEDS_A_GPU)])
+def gpu(request):
+    """A GPU: one that is pretended, everywhere; and a real one where there is one, for which None stands."""
+    if request.param == "real":
+        yield None
+    else:
+        with pretended_gpu() as pretended:
+            yield pretended

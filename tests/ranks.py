@@ -5,7 +5,6 @@ A rank started from nothing would import torch for seconds; how torchrun starts 
 
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ import uuid
 from pathlib import Path
 
 CLONE_NEWUTS = 0x04000000
+INTERFACE = "eth0"  # of each host
 PATIENCE = 60  # seconds until a process that must end counts as one that hangs
 
 
@@ -28,8 +28,8 @@ def free_port():
 class Host:
     """A network namespace with one end of a cable, and a host name."""
 
-    def __init__(self, name, namespace, interface, address):
-        self.name, self.namespace, self.interface, self.address = name, namespace, interface, address
+    def __init__(self, name, namespace, address):
+        self.name, self.namespace, self.address = name, namespace, address
 
     def enter(self):
         """Move this process to the host."""
@@ -38,14 +38,14 @@ class Host:
             if libc.setns(namespace.fileno(), 0) or libc.unshare(CLONE_NEWUTS):
                 raise OSError(ctypes.get_errno(), "cannot enter the namespace")
         socket.sethostname(self.name)
-        os.environ["GLOO_SOCKET_IFNAME"] = self.interface
+        os.environ["GLOO_SOCKET_IFNAME"] = INTERFACE
 
 
 @contextlib.contextmanager
 def two_hosts():
     """Lay a cable between two namespaces; their addresses (of a range kept for examples) exist in them alone."""
     tag = uuid.uuid4().hex[:8]
-    hosts = [Host(f"host-{k}", f"{tag}{k}", f"veth{tag}{k}", f"192.0.2.{k + 1}") for k in range(2)]
+    hosts = [Host(f"host-{k}", f"{tag}{k}", f"192.0.2.{k + 1}") for k in range(2)]
 
     def ip(*arguments):
         subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
@@ -53,11 +53,11 @@ def two_hosts():
     try:
         for host in hosts:
             ip("netns", "add", host.namespace)
-        ends = [("name", host.interface, "netns", host.namespace) for host in hosts]
+        ends = [("name", INTERFACE, "netns", host.namespace) for host in hosts]
         ip("link", "add", *ends[0], "type", "veth", "peer", *ends[1])
         for host in hosts:
-            ip("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", host.interface)
-            for interface in ("lo", host.interface):
+            ip("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", INTERFACE)
+            for interface in ("lo", INTERFACE):
                 ip("-n", host.namespace, "link", "set", interface, "up")
         yield hosts
     finally:
@@ -129,15 +129,13 @@ def forks():
 
 
 def run_ranks(size, function, folder, hosts=None, wait_for=None):
-    """Run a function on ranks that believe torchrun started them; return their exit statuses and recorded errors."""
+    """Run a function on ranks that believe torchrun started them; return their exit statuses and what they said."""
     port = free_port()
     hosts = hosts or [None] * size
-    errors = [folder / f"error{rank}.json" for rank in range(size)]
     with forks() as started:
         for rank, host in enumerate(hosts):
             environment = {
                 "TORCHELASTIC_RUN_ID": "test",
-                "TORCHELASTIC_ERROR_FILE": str(errors[rank]),
                 "GLOO_SOCKET_IFNAME": "lo",
                 "MASTER_ADDR": hosts[0].address if host else "127.0.0.1",
                 "MASTER_PORT": str(port),
@@ -148,6 +146,4 @@ def run_ranks(size, function, folder, hosts=None, wait_for=None):
             started.append(Fork(function, folder / f"rank{rank}.log", environment, host))
         awaited = range(size) if wait_for is None else wait_for
         statuses = [started[rank].wait() for rank in awaited]
-    recorded = [json.loads(file.read_text())["message"]["message"] if file.exists() else None for file in errors]
-    said = [(folder / f"rank{rank}.log").read_text() for rank in range(size)]
-    return statuses, recorded, said
+    return statuses, [fork.said() for fork in started]

@@ -1,11 +1,15 @@
 """Who is measured side by side does the same work."""
 
+import re
+import sys
+
 import numpy as np
 import pytest
 import torch
+from pretended_gpu import pretended_gpu
 
 pytest.importorskip("jax", reason="JAX is not installed: make .venv/bench")
-from benchmarks import measure, peers
+from benchmarks import floors, measure, peers, run
 
 LAYERS = [20, 6, 5, 10]
 
@@ -45,3 +49,69 @@ def test_turns_alternate_and_a_first_one_does_not_count():
     seconds = measure.in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
     assert order == ["a", "a", "b", "b"] * 4
     assert set(seconds) == {"a", "b"}
+
+
+@pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
+@pytest.mark.parametrize("peer", ["engine", "vmap_grad", "eager", "products"])
+def test_peers_take_the_same_steps_on_a_gpu_and_make_nothing_elsewhere(peer, use_batchnorm):
+    def steps(device):
+        data = peers.Data.random(300, pixels=LAYERS[0], device=torch.device(device))
+        batches = torch.randint(300, (6, 32), generator=torch.Generator().manual_seed(1)).to(device)
+        if peer == "products":
+            return peers.bare_products(LAYERS, 3, 32, torch.device(device)), batches
+        return getattr(peers, peer)(data, LAYERS, *([3] if peer != "eager" else []), use_batchnorm), batches
+
+    with pretended_gpu() as gpu:
+        take, batches = steps("cuda")
+        gpu.waits.clear(), gpu.on_cpu.clear()
+        weights = take(batches)
+        assert gpu.waits == gpu.on_cpu == []
+        weights = None if weights is None else weights.cpu()
+    take, batches = steps("cpu")
+    expected = take(batches)
+    assert (weights is None) == (expected is None)
+    if weights is not None:
+        torch.testing.assert_close(weights, expected)
+
+
+def test_bytes_are_those_of_the_products(monkeypatch):
+    counted = []
+
+    def product(left, right, out):
+        counted.append(4 * (left.numel() + right.numel() + out.numel()))
+
+    steps = peers.bare_products(LAYERS, 3, 7)
+    monkeypatch.setattr(torch, "matmul", product)
+    steps(torch.zeros(1, 7))
+    assert len(counted) == 2 + 3 * (len(LAYERS) - 2)
+    assert peers.product_bytes(LAYERS, 3, 7) == sum(counted)
+
+
+def test_the_table_of_a_gpu_has_every_peer_and_both_floors():
+    text = floors.measure(torch.device("cpu"), 1, 1e-3, layers=LAYERS, networks=(2, 3), batch_size=16, copy=10**6)
+    title, heading, *lines, rates = text.splitlines()
+    assert title.endswith("batch 16, on the CPU")
+    assert re.split(r"  +", heading.strip()) == ["x2", "x3", "x2, bn", "x3, bn"]
+    table = {line[:20].strip(): [float(cell) for cell in line[20:].split()] for line in lines}
+    assert list(table) == [
+        "engine", "eager autograd", "vmap(grad)", "products", "JAX",
+        "floor of operations", "floor of bytes", "engine / floor",
+    ]  # fmt: skip
+    operations, memory = map(float, re.findall(r"([\d.e+]+) G", rates))
+    for k, n in enumerate((2, 3, 2, 3)):
+        of = {row: cells[k] for row, cells in table.items()}
+        assert min(of.values()) > 0
+        assert of["floor of operations"] == pytest.approx(
+            peers.product_operations(LAYERS, 16) / operations / 1e3, rel=0.01
+        )
+        assert of["floor of bytes"] == pytest.approx(peers.product_bytes(LAYERS, n, 16) / n / memory / 1e3, rel=0.01)
+        larger = max(of["floor of operations"], of["floor of bytes"])
+        assert of["engine / floor"] == pytest.approx(of["engine"] / larger, rel=0.02)
+
+
+def test_without_a_gpu_its_benchmark_ends_in_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["run", "--device", "cuda"])
+    with pytest.raises(SystemExit) as caught:
+        run.main()
+    assert caught.value.code.startswith("benchmarks: the device asked for is cuda, but torch finds no CUDA GPU here")

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from samples import DIVERGES, evaluated, measured, recorded, trained
 
@@ -50,11 +51,13 @@ def first_below(result, cost):
     ]
 
 
-def test_arms_are_compared_in_seven_quantities():
+def test_arms_are_compared_in_nine_quantities():
     ours, theirs = with_dead(OUR_TEST, [0, 3, 3]), with_dead(THEIR_TEST, [1])
     half = math.log(2) / 2  # of a made-up evaluation's two classes
     expected = {
         "test_accuracy": compare(OUR_TEST, THEIR_TEST),
+        "spread": compare(*(np.abs(np.array(each) - np.median(each)) for each in (OUR_TEST, THEIR_TEST))),
+        "collapsed": compare([0] * 8, [0] * 8),
         "validation_cost": compare(ours.costs["validation"], theirs.costs["validation"]),
         "steps": compare(OURS.steps, THEIRS.steps),
         "equal_steps_accuracy": compare(*at_equal_steps("validation_accuracies")),
@@ -65,6 +68,16 @@ def test_arms_are_compared_in_seven_quantities():
     assert compare_arms(OURS, ours, THEIRS, theirs) == expected
     assert set(expected) == set(QUANTITIES)
     assert expected["half_cost_steps"].pairs == 2  # the others never get there
+
+
+@pytest.mark.parametrize(("collapsed", "decided"), [(5, False), (6, True)])
+def test_collapses_are_compared_by_mcnemars_exact_test(collapsed, decided):
+    """Of six seeds all on one side, p is 2 / 2^6; of five 2 / 2^5, which is above 5 %."""
+    sound, ill = [90.0] * 16, [10.0] * collapsed + [90.0] * (16 - collapsed)
+    steps = recorded([100] * 16)
+    compared = compare_arms(steps, measured(ill), steps, measured(sound))["collapsed"]
+    assert compared.difference == pytest.approx(100 * collapsed / 16)
+    assert (compared.above, compared.below, compared.decided) == (collapsed, 0, decided)
 
 
 def test_a_pair_in_which_one_diverged_at_the_common_step_does_not_count():

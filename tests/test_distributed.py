@@ -16,15 +16,18 @@ from datetime import timedelta
 import psutil
 import pytest
 import torch
-from clones import ROOT, small_params
-from ranks import Fork, forks, run_ranks, two_hosts
+from clones import PARAMS, ROOT, ran, small_params
+from pages import Page
+from ranks import INTERFACE, Fork, forks, run_ranks, two_hosts
 from reference import DIMS, blobs
 from samples import SETS, is_same, recorded
 from test_pipeline import write_split
 from torch.distributed.run import main as torchrun
 
+import stages
+from benchmarks import scaling
 from pipeline import TrainingResult, artifacts, distributed, train
-from pipeline.distributed import Group, merge, pack, shares, unpack
+from pipeline.distributed import Group, _merge, _pack, _shares, _unpack
 from pipeline.params import load_params
 from stages import l2_path, launch
 from stages import train as train_stage
@@ -38,6 +41,7 @@ SETTINGS = {
     "evaluate_every": 10,
 }
 SEEDS = [0, 1, 2, 3, 4]
+SCALING_PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 CURVES = ("costs", "penalties", "validation_costs", "validation_accuracies")
 
 
@@ -60,16 +64,20 @@ def assert_same_training(ours, theirs, tolerance):
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (5, 2), (16, 4), (7, 7), (1000, 64)])
 def test_every_network_has_one_rank_and_no_rank_has_two_more_than_another(count, size):
-    parts = [range(count)[part] for part in shares(count, size)]
+    parts = [range(count)[part] for part in _shares(count, size)]
     assert [network for part in parts for network in part] == list(range(count))
     sizes = [len(part) for part in parts]
     assert len(parts) == size
     assert 1 <= min(sizes) <= max(sizes) <= min(sizes) + 1
 
 
+def test_the_measurements_on_the_page_are_those_that_are_kept():
+    assert f"<!-- scaling -->\n{scaling.as_text(artifacts.read_json(scaling.RESULTS))}\n<!-- end -->" in SCALING_PAGE
+
+
 def test_fewer_networks_than_processes_is_an_error():
     with pytest.raises(ValueError, match=r"^3 networks cannot be shared by 4 processes: each needs one at least$"):
-        shares(3, 4)
+        _shares(3, 4)
 
 
 def test_parts_merged_are_the_whole_also_where_one_stops_long_before_the_other():
@@ -80,16 +88,16 @@ def test_parts_merged_are_the_whole_also_where_one_stops_long_before_the_other()
     parts = [train(X, Y, DIMS, seeds=part, **SETTINGS) for part in (seeds[:2], seeds[2:])]
     assert len(parts[0].evaluation_steps) < len(parts[1].evaluation_steps)
     in_that_order = train(X, Y, DIMS, seeds=seeds, **SETTINGS)
-    assert_same_training(merge(parts), in_that_order, 1e-9)
+    assert_same_training(_merge(parts), in_that_order, 1e-9)
     backwards = train(X, Y, DIMS, seeds=seeds[2:] + seeds[:2], **SETTINGS)
-    assert_same_training(merge(parts[::-1]), backwards, 1e-9)
+    assert_same_training(_merge(parts[::-1]), backwards, 1e-9)
 
 
 @pytest.mark.parametrize("result", [recorded([150, 100, 300], diverged=[1]), recorded([50])], ids=["three", "no cost"])
 def test_a_result_survives_the_wire_bit_by_bit(result):
-    parcel = pack(result)
+    parcel = _pack(result)
     assert parcel.dtype == torch.uint8
-    assert is_same(unpack(parcel), result)
+    assert is_same(_unpack(parcel), result)
 
 
 @pytest.mark.parametrize(("of_the_host", "ranks", "each"), [(2, 1, 2), (2, 2, 1), (8, 3, 2), (1, 4, 1)])
@@ -130,9 +138,8 @@ def train_together(folder, seeds=SEEDS, l2=0.0, **settings):
 def test_processes_train_the_networks_of_one(tmp_path, size, settings):
     alone = train(X, Y, DIMS, **({"seeds": SEEDS, "l2": 0.0} | SETTINGS | settings))
     assert len(set(alone.steps)) >= 3
-    statuses, errors, said = run_ranks(size, lambda: train_together(tmp_path, **settings), tmp_path)
-    assert statuses == [0] * size, (errors, said)
-    assert said == [""] * size
+    statuses, said = run_ranks(size, lambda: train_together(tmp_path, **settings), tmp_path)
+    assert (statuses, said) == ([0] * size, [""] * size)
     assert_same_training(artifacts.read_record(TrainingResult, tmp_path / "result"), alone, 1e-9)
 
 
@@ -141,8 +148,8 @@ def test_rank_0_shows_how_the_networks_of_all_stand(tmp_path):
     alone = train(X, Y, DIMS, seeds=SEEDS, patience=400, **SETTINGS)
     lowest = alone.validation_costs.nan_to_num(math.inf).amin(dim=0)
     seeds = [SEEDS[k] for k in lowest.argsort(descending=True)]
-    statuses, *rest = run_ranks(2, lambda: train_together(tmp_path, seeds=seeds, patience=400), tmp_path)
-    assert statuses == [0, 0], rest
+    statuses, said = run_ranks(2, lambda: train_together(tmp_path, seeds=seeds, patience=400), tmp_path)
+    assert statuses == [0, 0], said
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert seen[0][:2] == [100, len(SEEDS)]
     assert [step for step, *_ in seen] == sorted(step for step, *_ in seen)
@@ -188,18 +195,14 @@ def test_torchrun_trains_an_arm_on_two_hosts_as_one_process_does(hosts, workspac
     train_stage.main(params_of_one_process(workspace), "baseline")
     alone = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
     shutil.rmtree(workspace / "models")
-    command = [
-        "--nnodes=2",
-        f"--master-addr={hosts[0].address}",
-        "--master-port=29500",
-        "-m",
-        "stages.train",
-        "baseline",
-    ]
+    page = Page("scaling.md")
     with forks() as started:
         for rank, host in enumerate(hosts):
-            agent = functools.partial(torchrun, [f"--node-rank={rank}", *command])
-            started.append(Fork(agent, workspace / f"host{rank}.log", {"OMP_NUM_THREADS": "1"}, host))
+            exported = dict(each.split("=") for each in page.take("export").split()[1:])
+            assert exported["GLOO_SOCKET_IFNAME"] == INTERFACE
+            command = page.take("torchrun --nnodes 2", l2="baseline").split()[1:]
+            assert command[3] == str(rank) and hosts[0].address in command
+            started.append(Fork(functools.partial(torchrun, command), workspace / f"host{rank}.log", exported, host))
         assert [fork.wait() for fork in started] == [0, 0], [fork.said() for fork in started]
         assert started[0].said().splitlines()[-1] == "train@baseline: 100 steps on average; cap reached 3"
     together = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
@@ -207,9 +210,23 @@ def test_torchrun_trains_an_arm_on_two_hosts_as_one_process_does(hosts, workspac
 
 
 def test_a_rank_that_dies_on_another_host_is_named_with_its_host(hosts, tmp_path, endless):
-    statuses, errors, _ = run_ranks(2, as_stage(on_rank(1, die), endless), tmp_path, hosts)
+    statuses, said = run_ranks(2, as_stage(on_rank(1, die), endless), tmp_path, hosts)
     assert statuses == [1, -signal.SIGKILL]
-    assert errors[0] == gone(1, "host-1")
+    assert said[0].endswith(line(0, lost(1, "host-1"), "host-0"))
+
+
+@pytest.mark.long
+def test_an_experiment_starts_ranks_and_dvc_takes_what_torchrun_made_as_the_result_of_a_stage(clone, tmp_path):
+    page, here = Page("scaling.md"), clone.copied(tmp_path / "here")
+    here.shell(page.take("dvc exp run", **{"0 999": "0 4"}) + " train@l2")
+    assert len(artifacts.read_record(TrainingResult, here.folder / "models" / "l2").seeds) == 5
+    here.shell("git checkout . && dvc checkout")
+    with here.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})):
+        here.shell(page.take("OMP_NUM_THREADS=1 torchrun"))
+        here.shell(page.take("dvc commit"))
+        assert ran(here.shell(page.take("dvc repro"))) == ["check", "evaluate", "report"]
+    # The others are those of two machines, above, and the one that DVC shows.
+    assert {command.split()[0] for command in page.left} == {"export", "torchrun"}
 
 
 # the stage starts its ranks itself
@@ -245,9 +262,7 @@ def test_a_stage_names_in_one_line_the_rank_that_was_killed(workspace):
         rank_0, rank_1 = children_of(started[0], 2)
         rank_1.kill()
         assert started[0].wait() == 1
-        host, number = socket.gethostname(), rank_1.pid
-        said = f"train@baseline: rank 1 on {host}: Signal 9 (SIGKILL) received by PID {number}\n"
-        assert started[0].said() == said
+        assert started[0].said() == f"train@baseline: rank 1 on {socket.gethostname()} was ended by SIGKILL\n"
     assert not rank_0.is_running()
     assert not (workspace / "models").exists()
 
@@ -262,18 +277,12 @@ def test_ctrl_c_ends_all_ranks_with_one_line(workspace):
     assert not any(rank.is_running() for rank in ranks)
 
 
-def test_a_rank_ends_with_a_launcher_that_was_killed(workspace):
-    def launch_and_wait():
-        os.environ[launch.LAUNCHER] = str(os.getpid())
-        if not os.fork():
-            launch._run_rank(lambda params: time.sleep(600))
-        os.wait()
-
+def test_ranks_end_with_a_launcher_that_was_killed(workspace):
     with forks() as started:
-        started.append(Fork(launch_and_wait, workspace / "stage.log"))
-        (rank,) = children_of(started[0], 1)
+        started.append(start_stage(workspace))
+        ranks = children_of(started[0], 2)
         started[0].kill()
-        assert psutil.wait_procs([rank], timeout=60)[1] == []
+        assert psutil.wait_procs(ranks, timeout=60)[1] == []
 
 
 # ranks that die
@@ -284,7 +293,7 @@ def no_grace(monkeypatch):
     monkeypatch.setattr(distributed, "GRACE", 0.0)
 
 
-def on_rank(rank, action, name="_tell", times=2):
+def on_rank(rank, action, name="_with_others", times=2):
     """Let a rank do something when it is about to call a method of its group for the n-th time."""
     method, calls = getattr(Group, name), []
 
@@ -314,59 +323,57 @@ def as_stage(before, function):
 
     def stage():
         before()
-        launch._run_rank(lambda params: function())
+        launch.run_rank(lambda params: function(), "train@l2")
 
     return stage
 
 
-def gone(rank, host=None):
-    return f"RuntimeError: rank {rank} on {host or socket.gethostname()} died or cannot be reached any more"
+def line(rank, error, host=None):
+    """Give the line that a rank ends with."""
+    return f"train@l2: rank {rank} on {host or socket.gethostname()}: {error}\n"
+
+
+def lost(rank, host=None):
+    return f"rank {rank} on {host or socket.gethostname()} died or cannot be reached any more"
 
 
 @pytest.fixture
 def endless(tmp_path, monkeypatch, no_grace):
     """Train for as long as the ranks live, in a folder with valid parameters."""
-    monkeypatch.setattr(launch, "load_params", lambda path: None)
+    monkeypatch.setattr(stages, "load_params", lambda path: None)
     return lambda: train_together(tmp_path, max_steps=10**7, patience=10**7)
 
 
 @pytest.mark.parametrize(
-    ("rank", "action", "status", "error"),
-    [(2, die, -signal.SIGKILL, None), (2, fail, 1, "ValueError: it cannot go on")],
+    ("rank", "action", "status", "word"),
+    [(2, die, -signal.SIGKILL, ""), (2, fail, 1, line(2, "it cannot go on"))],
     ids=["killed", "fails"],
 )
-def test_rank_0_names_the_rank_that_died_and_the_others_end(tmp_path, endless, rank, action, status, error):
-    statuses, errors, _ = run_ranks(3, as_stage(on_rank(rank, action), endless), tmp_path)
+def test_rank_0_names_the_rank_that_died_and_the_others_end(tmp_path, endless, rank, action, status, word):
+    statuses, said = run_ranks(3, as_stage(on_rank(rank, action), endless), tmp_path)
     assert statuses == [1, 1, status]
-    assert errors == [gone(2), gone(0), error]
+    assert said == [line(0, lost(2)), line(1, lost(0)), word]
     assert not (tmp_path / "result").exists()
 
 
 def test_the_others_end_with_rank_0(tmp_path, endless):
-    statuses, errors, _ = run_ranks(2, as_stage(on_rank(0, die, "_with_peers"), endless), tmp_path)
+    statuses, said = run_ranks(2, as_stage(on_rank(0, die), endless), tmp_path)
     assert statuses == [-signal.SIGKILL, 1]
-    assert errors[1] == gone(0)
+    assert said[1] == line(1, lost(0))
 
 
-def test_a_rank_that_dies_with_its_result_in_hand_is_named(tmp_path, endless):
-    stage = as_stage(on_rank(1, die, "_hand_over", 1), lambda: train_together(tmp_path))
-    statuses, errors, _ = run_ranks(2, stage, tmp_path)
+@pytest.mark.parametrize(("name", "times"), [("_gathered", 1), ("_with_others", 6)], ids=["before", "after"])
+def test_a_rank_that_dies_when_its_result_is_asked_for_leaves_no_output(tmp_path, endless, name, times):
+    # 400 steps: it speaks four times while it trains, once at the end, and once when rank 0 has its result.
+    stage = as_stage(on_rank(1, die, name, times), lambda: train_together(tmp_path, patience=400))
+    statuses, said = run_ranks(2, stage, tmp_path)
     assert statuses == [1, -signal.SIGKILL]
-    assert errors[0] == gone(1)
+    assert said[0] == line(0, lost(1))
     assert not (tmp_path / "result").exists()
 
 
 def test_a_rank_that_says_nothing_any_more_counts_as_dead(tmp_path, endless, monkeypatch):
-    monkeypatch.setattr(distributed, "SILENCE", timedelta(seconds=5))
-    stage = as_stage(on_rank(1, stand_still), endless)
-    statuses, errors, _ = run_ranks(2, stage, tmp_path, wait_for=[0])
+    monkeypatch.setattr(distributed, "SILENCE", timedelta(seconds=3))
+    statuses, said = run_ranks(2, as_stage(on_rank(1, stand_still), endless), tmp_path, wait_for=[0])
     assert statuses == [1]
-    assert errors[0] == gone(1)
-
-
-def test_if_rank_0_cannot_write_every_rank_fails(tmp_path, endless):
-    (tmp_path / "result").write_text("in the way")
-    statuses, errors, _ = run_ranks(2, as_stage(lambda: None, lambda: train_together(tmp_path)), tmp_path)
-    assert statuses == [1, 1]
-    assert errors[0].startswith("FileExistsError: ")
-    assert errors[1] == gone(0)
+    assert said[0] == line(0, lost(1))

@@ -195,13 +195,14 @@ def test_weight_statistics_agree_with_numpy():
     for name, values in statistics.items():
         networks = [abs(W) for W in parameters[name].numpy()]
         expected = {
-            "norm": sum((W**2).sum() ** 0.5 for W in networks) / 5,
-            "mean_magnitude": sum(W.mean() for W in networks) / 5,
-            "maximum": sum(W.max() for W in networks) / 5,
-            "near_zero": 100 * sum((W < 0.01).mean() for W in networks) / 5,
+            "norm": [(W**2).sum() ** 0.5 for W in networks],
+            "mean_magnitude": [W.mean() for W in networks],
+            "maximum": [W.max() for W in networks],
+            "near_zero": [100 * (W < 0.01).mean() for W in networks],
         }
-        assert values == pytest.approx(expected, rel=1e-12)
-    assert statistics["W2"]["near_zero"] > 100 / 5 - 1
+        for key, each in expected.items():
+            assert values[key].tolist() == pytest.approx(each, rel=1e-12)
+    assert statistics["W2"]["near_zero"].min() > 100 / 5 - 1
 
 
 def test_every_arms_histogram_sums_to_100_in_each_layer():

@@ -1,30 +1,33 @@
-"""Experiments run side by side in copies of the repository, and their table shows what matters."""
+"""Experiments run side by side in copies of the repository, and their table shows what matters.
+
+Every command of docs/experiments.md runs here as it stands there.
+"""
 
 import contextlib
 import csv
 import io
-import re
-import shlex
-import shutil
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-from clones import ROOT
-from test_sharing import in_folder
+from clones import ran
+from pages import Page
 
 PATIENCE = 300  # seconds until an experiment counts as one that never ends
 ROW = ("Experiment", "rev", "typ")  # the table that is shown puts them into one column
 
+pytestmark = pytest.mark.long
 
-@pytest.fixture(scope="module")
-def lab(clone, tmp_path_factory):
-    """A committed run in which to experiment; whatever runs there at the end is ended."""
-    lab = in_folder(clone, tmp_path_factory.mktemp("experiments") / "lab")
-    shutil.copytree(clone.folder, lab.folder)
-    lab.git("add", "--all")
-    lab.git("commit", "--quiet", "--message", "A run")
+
+@pytest.fixture
+def lab(clone, tmp_path):
+    """A committed run in which to experiment, with remotes; whatever runs there at the end is ended."""
+    lab = clone.copied(tmp_path / "lab")
+    lab.git("init", "--quiet", "--bare", str(tmp_path / "origin"))
+    lab.git("remote", "add", "origin", str(tmp_path / "origin"))
+    lab.git("push", "--quiet", "origin", "HEAD")
+    lab.dvc("remote", "add", "--local", "--default", "shared", str(tmp_path / "remote"))
     try:
         yield lab
     finally:
@@ -43,35 +46,53 @@ def running_in(folder):
     return found
 
 
-def table(lab):
-    """Read what `make experiments` shows."""
-    recipe = re.search(r"^experiments: install\n\t(.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
-    _, *arguments = shlex.split(recipe.replace("$$", "$"))
-    return list(csv.DictReader(io.StringIO(lab.dvc(*arguments, "--csv"))))
+def table(lab, command):
+    """Read the table that a command shows."""
+    return list(csv.DictReader(io.StringIO(lab.shell(f"{command} --csv"))))
 
 
-def test_an_experiment_reruns_what_depends_on_its_parameter_and_the_table_shows_what_differs(lab):
-    ran = re.findall(r"Running stage '([^']+)'", lab.dvc("exp", "run", "-S", "arms.l2.l2=0.02", "evaluate"))
-    assert sorted(ran) == ["check", "evaluate", "train@l2"]
-    rows = table(lab)
+def test_every_command_of_the_page_does_what_it_says_there(lab):
+    page = Page("experiments.md")
+    show = page.take("dvc exp show")
+    committed = lab.contents()
+
+    stages = ran(lab.shell(page.take("dvc exp run -S")))
+    assert stages == ["check", "evaluate", "report", "train@l2"]
+    assert show in lab.shell(page.take("make experiments"))  # make shows what it runs
+    rows = table(lab, show)
     # The working tree, the commit, the experiment.
     assert [row["arms.l2.l2"] for row in rows] == ["0.02", "0.01", "0.02"]
-    assert {name for name in rows[0] if not name.startswith("metrics/l2.json:")} == {*ROW, "arms.l2.l2"}
-    assert any(name.startswith("metrics/l2.json:") for name in rows[0])
+    assert {name for name in rows[0] if not name.startswith("metrics/arms/l2.json:")} == {*ROW, "arms.l2.l2"}
+    assert any(name.startswith("metrics/arms/l2.json:") for name in rows[0])
+    of_ones_own = f"{show} --keep 'metrics/.*:test' --sort-by metrics/arms/l2.json:test --sort-order desc"
+    assert {"metrics/arms/l2.json:test", "metrics/arms/baseline.json:test"} <= table(lab, of_ones_own)[0].keys()
+    assert lab.contents() != committed
+    lab.shell(page.take("git checkout"))
+    assert lab.contents() == committed
 
-
-@pytest.mark.long
-def test_a_queue_runs_experiments_side_by_side_in_copies(lab):
-    before = {path: path.read_bytes() for path in lab.folder.rglob("metrics/*.json")}
-    lab.dvc("exp", "run", "--queue", "-S", "arms.l2.l2=0.03,0.05", "evaluate")
-    lab.dvc("queue", "start", "-j", "2")
-    deadline = time.monotonic() + PATIENCE
-    while "0 active, 0 idle" not in (status := lab.dvc("queue", "status")):
-        assert time.monotonic() < deadline, status
+    lab.shell(page.take("dvc exp run --queue"))
+    lab.shell(page.take("dvc queue start"))
+    status, deadline = page.take("dvc queue status"), time.monotonic() + PATIENCE
+    while "0 active, 0 idle" not in (said := lab.shell(status)):
+        assert time.monotonic() < deadline, said
         time.sleep(1)
-    assert status.count("Success") == 2, status
-    rows = {row["arms.l2.l2"]: row for row in table(lab) if row["typ"] == "branch_commit"}
-    assert {"0.03", "0.05"} <= rows.keys()
-    for value in ("0.03", "0.05"):
-        assert float(rows[value]["metrics/l2.json:test"]) > 0
-    assert {path: path.read_bytes() for path in before} == before
+    assert said.count("Success") == 2, said
+    assert lab.contents() == committed
+    rows = {row["arms.l2.l2"]: row for row in table(lab, show) if row["typ"] == "branch_commit"}
+    assert rows.keys() == {"0.02", "0.03", "0.05"}
+    assert len({row["metrics/arms/l2.json:mean"] for row in rows.values()}) == 3
+    name = rows["0.05"]["Experiment"]
+    assert "train@l2" in lab.shell(page.take("dvc queue logs", NAME=name))
+
+    lab.shell(page.take("dvc exp apply", NAME=name))
+    assert "l2: 0.05" in (lab.folder / "params.yaml").read_text()
+    lab.shell("git checkout . && dvc checkout")
+    lab.shell(page.take("dvc exp branch", NAME=name))
+    assert "l2: 0.05" in lab.shell("git show my-branch:params.yaml")
+    lab.shell(page.take("dvc exp push", NAME=name))
+    pull = page.take("dvc exp pull", NAME=name)
+    lab.shell(page.take("dvc exp remove", NAME=name))
+    assert name not in lab.shell("dvc exp list --name-only")
+    lab.shell(pull)
+    assert name in lab.shell("dvc exp list --name-only")
+    assert page.left == []

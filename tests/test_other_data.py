@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from clones import PARAMS, ROOT, Clone, small_params
+from pages import Page
 from test_datasets import digest, idx
 
 import stages
@@ -65,7 +66,7 @@ def parameters(**changes):
 def assert_is_about(folder, name, title, classes, arms=("baseline", "batchnorm_l2")):
     """Metrics, plots and report of a run carry the data set's name, its classes' and the arms'."""
     study = artifacts.read_json(folder / "metrics" / "study.json")
-    assert study["dataset"] == name and [row["arm"] for row in study["arms"]] == list(arms)
+    assert list(study) == list(arms) and {over["dataset"] for over in study.values()} == {name}
     plots = {path.stem: artifacts.read_rows(path) for path in (folder / "plots").glob("*.csv")}
     assert {row["dataset"] for rows in plots.values() for row in rows} == {name}
     for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
@@ -82,6 +83,7 @@ def assert_is_about(folder, name, title, classes, arms=("baseline", "batchnorm_l
     assert {true, predicted} <= set(classes)
 
 
+@pytest.mark.long
 def test_fashion_mnist_runs_through_dvc_from_a_mirror_folder_by_one_option(tmp_path):
     clone = Clone(tmp_path)
     checksums = mirror_of(tmp_path / "mirror", "fashion_mnist")
@@ -92,10 +94,8 @@ def test_fashion_mnist_runs_through_dvc_from_a_mirror_folder_by_one_option(tmp_p
         text = text.replace(sha256, checksums[filename])
     table.write_text(text, encoding="utf-8")
     (clone.folder / "params.yaml").write_text(parameters())
-    clone.env |= {"DATA_MIRROR": str(tmp_path / "mirror")}
-    clone.git("add", ".")
-    clone.git("-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "-m", "all")
-    clone.dvc("exp", "run", "-S", "data.dataset=fashion_mnist")
+    clone.commit()
+    clone.shell(Page("elsewhere.md").take("DATA_MIRROR", **{"/a/folder": tmp_path / "mirror"}))
     assert_is_about(clone.folder, "fashion_mnist", "Fashion-MNIST", ORIGINS["fashion_mnist"].classes)
 
 
@@ -123,22 +123,9 @@ def run_all(tmp_path, monkeypatch):
     return run_all
 
 
-def test_kmnist_runs_through_every_stage(run_all):
+def test_kmnist_runs_through_every_stage_and_its_classes_are_in_the_figures(run_all):
     folder = run_all("kmnist", ORIGINS["kmnist"])
     assert_is_about(folder, "kmnist", "Kuzushiji-MNIST", ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"])
-
-
-def test_a_new_data_set_is_one_entry_also_with_another_number_of_classes(run_all):
-    entry = Origin(title="Five Letters", mirrors=[], sha256={}, classes=LETTERS)
-    folder = run_all("letters", entry, network={"layers": [6, 5, 4, 5]})
-    assert_is_about(folder, "letters", "Five Letters", LETTERS)
-    card = artifacts.read_record(preprocessing.DatasetCard, folder / "data" / "split" / "card")
-    assert (card.name, card.classes) == ("letters", LETTERS)
-    assert card.sizes == {"train": 240, "validation": 60, "test": 100}
-
-
-def test_figures_show_the_names_of_the_classes(run_all):
-    folder = run_all("kmnist", ORIGINS["kmnist"])
     result = artifacts.read_record(TrainingResult, folder / "models" / "baseline")
     evaluation = artifacts.read_record(Evaluation, folder / "results" / "evaluation" / "baseline")
     names, digits = ORIGINS["kmnist"].classes, [str(digit) for digit in range(10)]
@@ -148,6 +135,15 @@ def test_figures_show_the_names_of_the_classes(run_all):
         pictures = [package.read(name) for name in package.namelist() if name.endswith(".png")]
     assert drawn[tuple(names)] in pictures and drawn[tuple(digits)] not in pictures
     assert mistakes[tuple(names)] != mistakes[tuple(digits)]
+
+
+def test_a_new_data_set_is_one_entry_also_with_another_number_of_classes(run_all):
+    entry = Origin(title="Five Letters", mirrors=[], sha256={}, classes=LETTERS)
+    folder = run_all("letters", entry, network={"layers": [6, 5, 4, 5]})
+    assert_is_about(folder, "letters", "Five Letters", LETTERS)
+    card = artifacts.read_record(preprocessing.DatasetCard, folder / "data" / "split" / "card")
+    assert (card.name, card.classes) == ("letters", LETTERS)
+    assert card.sizes == {"train": 240, "validation": 60, "test": 100}
 
 
 @pytest.mark.parametrize("name", ["imagenet", "MNIST", "", "http://example.org", "../mnist"])

@@ -76,8 +76,8 @@ def test_the_l2_arms_lambda_is_one_of_the_path():
     assert VALUES["arms"]["l2"]["l2"] in VALUES["l2_path"]["values"]
 
 
-def test_training_settings_are_all_but_seeds_threads_and_processes():
-    others = ("seeds", "threads", "processes")
+def test_training_settings_are_all_but_seeds_and_where_it_runs():
+    others = ("seeds", "device", "threads", "processes")
     expected = {name: value for name, value in VALUES["training"].items() if name not in others}
     assert load_params(SHIPPED).training.settings() == expected
 
@@ -162,6 +162,7 @@ def test_a_key_that_is_not_text_is_refused(tmp_path):
 NO_INTEGER, NO_NUMBER, NO_BOOLEAN = "a valid integer", "a valid number", "a valid boolean"
 AT_LEAST_1, AT_LEAST_0, POSITIVE = "greater than or equal to 1", "greater than or equal to 0", "greater than 0"
 FINITE, NO_REPEAT, NO_LIST, NO_MAP = "a finite number", "must not repeat", "a valid list", "a valid dictionary"
+A_DEVICE = "should be 'auto', 'cpu' or 'cuda'"
 NAN, INF = float("nan"), float("inf")
 WRONG = [
     ("data.dataset", ["mnist"], "a valid string"),
@@ -212,6 +213,13 @@ WRONG = [
     ("training.seeds.1", -1, AT_LEAST_0),
     ("training.seeds.1", 2**63, "less than 9223372036854775808"),
     ("training.shuffle_seed", -1, AT_LEAST_0),
+    ("training.device", "gpu", A_DEVICE),
+    ("training.device", "cuda:1", A_DEVICE),
+    ("training.device", "CUDA", A_DEVICE),
+    ("training.device", "", A_DEVICE),
+    ("training.device", None, A_DEVICE),
+    ("training.device", 0, A_DEVICE),
+    ("training.device", ["cuda"], A_DEVICE),
     ("training.threads", 0, AT_LEAST_1),
     ("training.processes", 0, AT_LEAST_1),
     ("training.processes", 3, "must be at most training.threads, which is 2: each process needs a thread"),

@@ -22,11 +22,7 @@ vl_convert = pytest.importorskip("vl_convert")
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / ".dvc" / "plots"
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-PLOTS = {
-    path: properties
-    for entry in [*PIPELINE["plots"], *PIPELINE["stages"]["evaluate"]["plots"]]
-    for path, properties in entry.items()
-}
+PLOTS = {path: properties for entry in PIPELINE["stages"]["evaluate"]["plots"] for path, properties in entry.items()}
 NAMES = {Path(path).stem: path for path in PLOTS}
 ARMS = ["plain", "batchnorm", "another"]  # not in alphabetical order
 REVISIONS = ["workspace", "HEAD~1"]
@@ -102,26 +98,21 @@ def _sample_tables(shift):
             }
             for l2 in (0.0, 1e-3, 2.5e-2)
         ],
+        "differences": [
+            {
+                **{"arm": arm, "quantity": quantity, "unit": "x", "difference": 1.5 + shift},
+                **{"low": low, "high": high, "above": 2, "below": 1, "pairs": 3},
+            }
+            for arm in ARMS[1:]
+            for quantity, low, high in (("accuracy", -1.0, 3.0), ("without an interval", "", ""))
+        ],
     }
-    tables = {name: [{"dataset": "mnist", **row} for row in rows] for name, rows in tables.items()}
-    tables["study"] = [
-        {
-            **{"arm": arm, "quantity": quantity, "unit": "x", "difference": 1.5 + shift},
-            **{"low": low, "high": high, "above": 2, "below": 1, "pairs": 3},
-        }
-        for arm in ARMS[1:]
-        for quantity, low, high in (("accuracy", -1.0, 3.0), ("without an interval", None, None))
-    ]
-    return tables
+    return {name: [{"dataset": "mnist", **row} for row in rows] for name, rows in tables.items()}
 
 
 def _write_tables(repository, shift):
-    tables = _sample_tables(shift)
-    study = {"dataset": "mnist", "arms": [{"arm": arm} for arm in ARMS], "comparisons": tables.pop("study")}
-    for folder in ("plots", "metrics"):
-        (repository / folder).mkdir(exist_ok=True)
-    (repository / "metrics" / "study.json").write_text(json.dumps(study), encoding="utf-8")
-    for name, rows in tables.items():
+    (repository / "plots").mkdir(exist_ok=True)
+    for name, rows in _sample_tables(shift).items():
         with (repository / "plots" / f"{name}.csv").open("w", newline="") as file:
             table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             table.writeheader()
@@ -129,10 +120,9 @@ def _write_tables(repository, shift):
 
 
 def _datapoints(name, revisions):
-    """Make what DVC makes of a CSV file, all values as text, or of JSON; and the revision."""
-    as_text = str if name != "study" else lambda value: value
+    """Make what DVC makes of a CSV file, all values as text; and the revision."""
     return [
-        {**{column: as_text(value) for column, value in row.items()}, "rev": revision}
+        {**{column: str(value) for column, value in row.items()}, "rev": revision}
         for shift, revision in enumerate(revisions)
         for row in _sample_tables(shift)[name]
     ]
@@ -153,8 +143,7 @@ def test_template_compiles(name, version):
 def test_samples_have_the_columns_of_the_real_tables(name):
     """Of the committed ones: the plots of the last run."""
     real = (ROOT / NAMES[name]).read_text(encoding="utf-8")
-    columns = list(json.loads(real)["comparisons"][0]) if name == "study" else next(csv.reader(real.splitlines()))
-    assert columns == list(_sample_tables(0)[name][0])
+    assert next(csv.reader(real.splitlines())) == list(_sample_tables(0)[name][0])
 
 
 def test_arms_have_one_colour_in_the_report_and_on_the_page():
@@ -184,7 +173,7 @@ def pages(tmp_path_factory):
         (repository / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, repository / file)
     stage = {"cmd": "true", "plots": PIPELINE["stages"]["evaluate"]["plots"]}
-    pipeline = {"stages": {"evaluate": stage}, "plots": PIPELINE.get("plots", [])}
+    pipeline = {"stages": {"evaluate": stage}}
     (repository / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
     _run("git", "init", "--quiet", cwd=repository)
     for shift in (1, 0):

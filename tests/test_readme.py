@@ -28,8 +28,8 @@ def test_the_table_is_that_of_the_committed_metrics():
 
 def test_a_difference_without_an_interval_is_written_alone():
     study = {
-        "arms": [{"arm": "baseline", "mean": 90.0, "sd": 1.0}, {"arm": "l2", "mean": 91.0, "sd": 0.5}],
-        "comparisons": [{"arm": "l2", "quantity": "test accuracy", "difference": -1.0, "low": None, "high": None}],
+        "baseline": {"mean": 90.0, "sd": 1.0},
+        "l2": {"mean": 91.0, "sd": 0.5, "test_accuracy": {"difference": -1.0}},
     }
     network = {f"{split}_accuracy": "90" for split in ("test", "validation", "train")}
     network |= {"headline": "1", "steps": "9650", "epochs": "102.93"}

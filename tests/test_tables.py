@@ -1,6 +1,5 @@
 """Metrics and plot tables hold the numbers of the results, under the names that DVC shows."""
 
-import json
 import math
 
 import numpy as np
@@ -12,6 +11,7 @@ from pipeline import tables
 from pipeline.artifacts import read_rows, write_json, write_rows
 from pipeline.comparison import QUANTITIES, compare_arms
 from pipeline.evaluation import weight_histograms
+from pipeline.preprocessing import DatasetCard
 from pipeline.statistics import Comparison
 
 ACCURACIES = [90.126, 97.0, 95.5, 91.25]
@@ -47,14 +47,18 @@ def test_metrics_are_json(tmp_path, arm):
     results = {"reference": reference, "arm": result}
     evaluations = {name: evaluated(each) for name, each in results.items()}
     comparisons = compare_arms(result, evaluations["arm"], reference, evaluations["reference"])
-    write_json(
-        tmp_path / "metrics.json",
-        [
-            tables.arm_metrics(evaluations["arm"], result, comparisons["test_accuracy"]),
-            tables.arm_rows(results, evaluations),
-            tables.comparison_rows({"arm": comparisons}),
-        ],
-    )
+    write_json(tmp_path / "arm.json", tables.arm_metrics(evaluations["arm"], result, comparisons["test_accuracy"]))
+    study = tables.study_metrics("digits", results, evaluations, {"arm": comparisons})
+    write_json(tmp_path / "study.json", study)
+    assert list(study) == ["reference", "arm"]
+    values = [value for arm in study.values() for each in arm.values() for value in scalars(each)]
+    assert all(isinstance(value, (int, float, str)) for value in values)  # dvc metrics shows no lists and no nulls
+    write_rows(tmp_path / "differences.csv", tables.difference_rows({"arm": comparisons}))
+    assert not {"nan", "inf"} & {cell for row in read_rows(tmp_path / "differences.csv") for cell in row.values()}
+
+
+def scalars(value):
+    return value.values() if isinstance(value, dict) else [value]
 
 
 def test_arms_are_described_over_their_seeds():
@@ -64,46 +68,50 @@ def test_arms_are_described_over_their_seeds():
     costs = result.validation_costs
     costs[:, 1] = math.log(2)
     costs[1:, [0, 2, 3, 4]] = costs[1:, [0, 2, 3, 4]] / 10
-    assert tables.arm_rows({"a": result}, {"a": evaluation}) == [
-        {
-            "arm": "a",
+    study = tables.study_metrics("mnist", {"a": result, "b": result}, {"a": evaluation, "b": evaluation}, {"b": {}})
+    assert (
+        study["a"]
+        == study["b"]
+        == {
+            "dataset": "mnist",
             "networks": 5,
             "mean": round(float(np.mean([*ACCURACIES, 80])), 2),
             "sd": round(float(np.std([*ACCURACIES, 80], ddof=1)), 2),
             "median": 91.25,
             "lowest": 80.0,
             "highest": 97.0,
-            "steps": 310.0,
-            "collapsed": 1,
-            "diverged": 1,
-            "never_left_plateau": 1,
-            "dead_units": 3,
+            "mean_steps": 310.0,
+            "diverged_networks": 1,
+            "collapsed_networks": 1,
+            "stuck_networks": 1,
+            "all_dead_units": 3,
         }
-    ]
+    )
 
 
-def test_a_comparison_is_told_in_four_digits_and_null_where_nothing_is_known():
+def test_a_comparison_is_told_in_its_decimals_and_what_is_not_known_is_left_out():
     known = Comparison(difference=-0.0123456, low=-12345.6, high=1.0, above=3, below=12, pairs=16)
     unknown = Comparison(difference=math.nan, low=-math.inf, high=math.inf, above=0, below=0, pairs=0)
-    first, second = tables.comparison_rows({"l2": {"steps": known, "test_accuracy": unknown}})
+    compared = {"l2": {"equal_steps_cost": known, "test_accuracy": unknown}}
+    results = {"l2": recorded([100])}
+    study = tables.study_metrics("mnist", results, {"l2": measured([90.0])}, compared)["l2"]
+    assert study["equal_steps_cost"] == {"difference": -0.0123, "low": -12345.6, "high": 1.0, "above": 3, "below": 12}
+    assert study["test_accuracy"] == {"above": 0, "below": 0}
+    first, second = tables.difference_rows(compared)
     assert first == {
-        **{"arm": "l2", "quantity": QUANTITIES["steps"].title, "unit": "steps"},
+        **{"arm": "l2", "quantity": QUANTITIES["equal_steps_cost"].title, "unit": "nats"},
         **{"difference": -0.01235, "low": -12350.0, "high": 1.0, "above": 3, "below": 12, "pairs": 16},
     }
-    assert json.loads(json.dumps(second, allow_nan=False)) == {
+    assert second == {
         **{"arm": "l2", "quantity": "test accuracy", "unit": "points"},
-        **{"difference": None, "low": None, "high": None, "above": 0, "below": 0, "pairs": 0},
+        **{"difference": "", "low": "", "high": "", "above": 0, "below": 0, "pairs": 0},
     }
 
 
-def test_the_table_for_the_terminal_has_a_line_an_arm_in_columns():
-    results = {"a": recorded([1300, 100]), "b": recorded([50, 100])}
-    evaluations = {"a": measured([91.234, 92]), "b": measured([9.0, 10.0], headline=1)}
-    lines = tables.results_table(results, evaluations, {"a": "First", "b": "The other"}).splitlines()
-    assert lines[0].split() == ["headline", "mean", "sd", "lowest", "highest", "steps"]
-    assert lines[1].split() == ["First", "91.23", "91.62", "0.54", "91.23", "92.00", "1,300"]
-    assert lines[2].split() == ["The", "other", "10.00", "9.50", "0.71", "9.00", "10.00", "100"]
-    assert len({len(line) for line in lines}) == 1
+def test_the_data_set_is_named_with_what_it_stands_in_for():
+    card = DatasetCard("digits", [], 0.0, 1.0, {})
+    assert tables.data_name(card, "digits") == "digits"
+    assert tables.data_name(card, "mnist") == "digits (fallback for mnist)"
 
 
 def test_curves_are_median_and_quartiles_in_which_who_has_stopped_keeps_its_last_value():

@@ -30,10 +30,8 @@ COLOURS = 256  # in a screenshot: small, and no hue lost
 
 def table(seeds: list[dict[str, str]], study: dict[str, Any]) -> str:
     """Return the table of all arms as Markdown."""
-    gains = {row["arm"]: row for row in study["comparisons"] if row["quantity"] == "test accuracy"}
     rows = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)]]
-    for over in study["arms"]:
-        arm = over["arm"]
+    for arm, over in study.items():
         headline = next(row for row in seeds if row["arm"] == arm and row["headline"] == "1")
         rows.append(
             [
@@ -42,7 +40,7 @@ def table(seeds: list[dict[str, str]], study: dict[str, Any]) -> str:
                 f"{int(headline['steps']):,}",
                 f"{float(headline['epochs']):.1f}",
                 f"{over['mean']:.2f} ± {over['sd']:.2f}",
-                _difference(gains.get(arm)),
+                _difference(over.get("test_accuracy")),
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -51,7 +49,7 @@ def table(seeds: list[dict[str, str]], study: dict[str, Any]) -> str:
 def _difference(gain: dict[str, Any] | None) -> str:
     if gain is None:
         return ""
-    ends = f" [{gain['low']:.2f}, {gain['high']:.2f}]" if gain["low"] is not None else ""
+    ends = f" [{gain['low']:.2f}, {gain['high']:.2f}]" if "low" in gain else ""
     return f"{gain['difference']:+.2f}{ends}"
 
 

@@ -56,7 +56,8 @@ def dangers_in(source, *, processes=False):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_ships_reads_no_pickle_and_runs_no_command(path):
-    assert list(dangers_in(path.read_text(encoding="utf-8"))) == []
+    allowed = ["subprocess"] if path.name == "launch.py" else []  # which starts ranks, from a list of words
+    assert list(dangers_in(path.read_text(encoding="utf-8"))) == allowed
 
 
 @pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.relative_to(ROOT).as_posix())
