@@ -20,12 +20,17 @@ MODULES = sorted(
     path.relative_to(ROOT).as_posix() for package in ("pipeline", "stages") for path in (ROOT / package).glob("*.py")
 )
 CLOCKS = {
+    "pipeline/devices.py",
     "pipeline/precision.py",
     "pipeline/timing.py",
     "stages/progress.py",
     "stages/lifetime.py",
 }  # what is measured, shown and waited for
-RANKS = {"pipeline/distributed.py", "stages/launch.py"}  # find each other, wait for each other, say where they are
+RANKS = {
+    "pipeline/devices.py",
+    "pipeline/distributed.py",
+    "stages/launch.py",
+}  # find each other, wait for each other, say where they are
 SURROUNDINGS = {"stages/download.py", "stages/lifetime.py"}  # DATA_MIRROR, and whether dvc runs the stage
 REPORTED = {"stages/report.py"}  # the versions of what made the results
 

@@ -18,7 +18,7 @@ FORBIDDEN = "|".join(
         r"(pickle|cPickle|dill|joblib|cloudpickle|shelve|marshal|multiprocessing|tarfile|ctypes)(\..*)?",
         r"eval|exec|compile|__import__|importlib\.import_module",
         r"(torch|np|numpy)\.(load|save|savez\w*|fromfile)|.*\.(extractall|\w*_object(_list)?)",  # some pickle
-        r"yaml\.(?!load|parse|SafeLoader|nodes|constructor|error)(\w*load\w*|\w*Loader)",
+        r"yaml\.(?!(load|safe_load)$)\w*load\w*|yaml\.(?!SafeLoader$)\w*Loader",
     ]
 )
 
@@ -56,8 +56,8 @@ def dangers_in(source, *, processes=False):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_ships_reads_no_pickle_and_runs_no_command(path):
-    allowed = ["subprocess"] if path.name == "launch.py" else []  # which starts ranks, from a list of words
-    assert list(dangers_in(path.read_text(encoding="utf-8"))) == allowed
+    starts_ranks = path.name == "launch.py"
+    assert list(dangers_in(path.read_text(encoding="utf-8"), processes=starts_ranks)) == []
 
 
 @pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -90,6 +90,7 @@ def test_a_tool_reads_no_pickle_and_runs_commands_as_lists_of_words(path):
         "dist.broadcast_object_list(results)",
         "import multiprocessing.pool",
         "yaml.unsafe_load(text)",
+        "yaml.load_all(text, yaml.FullLoader)",
         "subprocess.run(f'rm {name}', shell=True)",
     ],
 )
