@@ -26,11 +26,8 @@ CLOCKS = {
     "stages/progress.py",
     "stages/lifetime.py",
 }  # what is measured, shown and waited for
-RANKS = {
-    "pipeline/devices.py",
-    "pipeline/distributed.py",
-    "stages/launch.py",
-}  # find each other, wait for each other, say where they are
+# Find each other, wait for each other, say where they are.
+RANKS = {"pipeline/devices.py", "pipeline/distributed.py", "stages/launch.py"}
 SURROUNDINGS = {"stages/download.py", "stages/lifetime.py"}  # DATA_MIRROR, and whether dvc runs the stage
 REPORTED = {"stages/report.py"}  # the versions of what made the results
 
