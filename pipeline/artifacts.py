@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
@@ -32,7 +33,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        for left in filter(_is_left, path.parent.glob(f".{glob.escape(path.name)}.*.tmp")):
             left.unlink(missing_ok=True)
         temporary.write_bytes(content)
         temporary.replace(path)
@@ -41,6 +42,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _is_left(temporary: Path) -> bool:
+    """Tell whether the process whose number a temporary file bears is gone."""
+    writer = Path(temporary.stem).suffix[1:]
+    return writer.isdecimal() and not psutil.pid_exists(int(writer))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -22,6 +22,8 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Lambda = Annotated[float, Field(ge=0)]
 SHOWN = 120  # characters of a wrong value that an error shows
+LARGEST = 2**16  # characters of a file; the shipped one has 2,000
+DEEPEST = 10  # maps and lists within one another; the shipped file has 3
 
 
 def _not_the_study(name: str) -> str:
@@ -152,17 +154,33 @@ def load_params(path: Path) -> Params:
         If it cannot be read, is no YAML or holds a value that is not allowed.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        values = _read(path)
     except OSError as error:
         raise ParamsError(f"{path.name} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # PyYAML lets "2020-13-45" fall through as a bare ValueError
-        raise ParamsError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
+        raise ParamsError(f"{path.name} is not YAML as it should be: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ParamsError(f"{path.name} must be a map of sections, got {type(values).__name__}")
     try:
         return Params.model_validate(values)
     except ValidationError as error:
         raise ParamsError(_explain(path.name, error)) from error
+
+
+def _read(path: Path) -> Any:
+    """Read YAML of bounded size and depth and without aliases, of which a few lines can make billions of items."""
+    with path.open(encoding="utf-8") as file:
+        text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise ValueError(f"it holds more than {LARGEST:,} characters")
+    depth = 0
+    for event in yaml.parse(text):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"it holds more than {DEEPEST} maps and lists within one another")
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"*{event.anchor} is an alias, which this file may not have")
+    return yaml.load(text, _Loader)
 
 
 def _explain(file: str, error: ValidationError) -> str:

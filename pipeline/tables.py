@@ -49,17 +49,21 @@ def arm_metrics(evaluation: Evaluation, result: TrainingResult, difference: Comp
     return metrics
 
 
-def study_metrics(
+def study(
     dataset: str, results: Results, evaluations: Evaluations, comparisons: Mapping[str, Mapping[str, Comparison]]
-) -> dict[str, dict[str, Any]]:
-    """Describe each arm over its seeds, and how it compares with the reference, in values that `dvc metrics` shows."""
+) -> dict[str, Any]:
+    """Describe each arm over its seeds, and how it compares with the reference.
+
+    ``arms`` holds what `dvc metrics diff` shows, ``plot`` the rows that `dvc plots` draws.
+    """
     return {
-        arm: {
-            "dataset": dataset,
-            **_over_seeds(result, evaluations[arm]),
-            **{name: _in_scalars(each, QUANTITIES[name]) for name, each in comparisons.get(arm, {}).items()},
-        }
-        for arm, result in results.items()
+        "dataset": dataset,
+        "arms": {
+            arm: _over_seeds(result, evaluations[arm])
+            | {name: _in_scalars(each, QUANTITIES[name]) for name, each in comparisons.get(arm, {}).items()}
+            for arm, result in results.items()
+        },
+        "plot": [{"dataset": dataset, **row} for row in _difference_rows(comparisons)],
     }
 
 
@@ -84,7 +88,7 @@ def _in_scalars(comparison: Comparison, quantity: Quantity) -> dict[str, float]:
     return {**known, "above": comparison.above, "below": comparison.below}
 
 
-def difference_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Rows:
+def _difference_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Rows:
     """Tabulate the comparisons of each arm with the reference; empty where there is no interval."""
     return [
         {

@@ -29,10 +29,9 @@ def main(params: Params) -> None:
     for arm, result in results.items():
         metrics = tables.arm_metrics(evaluations[arm], result, comparisons.get(arm, {}).get("test_accuracy"))
         artifacts.write_json(METRICS / "arms" / f"{arm}.json", metrics)
-    artifacts.write_json(METRICS / "study.json", tables.study_metrics(card.name, results, evaluations, comparisons))
+    artifacts.write_json(METRICS / "study.json", tables.study(card.name, results, evaluations, comparisons))
     path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")
     for name, rows in {
-        "differences": tables.difference_rows(comparisons),
         "curves": tables.curve_rows(results),
         "accuracy": tables.accuracy_rows(results),
         "seeds": tables.seed_rows(results, evaluations),

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
+import re
 import sys
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 
 import psutil
 
 LOOK_EVERY = 0.1  # seconds
 INTERRUPTED = 130  # the exit status of what Ctrl-C ended
+RWLOCK = Path(".dvc/tmp/rwlock")  # where dvc notes which process runs a stage
 
 
 def end_with_dvc() -> None:
@@ -30,7 +34,7 @@ def end_with_dvc() -> None:
             stage = psutil.Process()
             below_dvc = list(itertools.takewhile(_belongs_to_a_stage, [stage, *stage.parents()]))
             parents = [process.ppid() for process in below_dvc]
-            started_by_dvc = os.getsid(parents[-1]) == os.getsid(0)  # else dvc has gone, and who adopts orphans is left
+            started_by_dvc = _is_dvc_among(parents)
             while started_by_dvc and [process.ppid() for process in below_dvc] == parents:
                 time.sleep(LOOK_EVERY)
         with contextlib.suppress(OSError):
@@ -38,6 +42,19 @@ def end_with_dvc() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_dvc_among(parents: list[int]) -> bool:
+    """Tell dvc from who adopts the orphans of a dvc that is gone already.
+
+    Where dvc has noted nobody, who adopts is told by a session of its own.
+    """
+    with contextlib.suppress(OSError, ValueError):  # ValueError: a dvc is just writing
+        notes = RWLOCK.read_text(encoding="utf-8")
+        json.loads(notes)
+        if noted := re.findall(r'"pid": (\d+)', notes):
+            return not set(noted).isdisjoint(map(str, parents))
+    return os.getsid(parents[-1]) == os.getsid(0)
 
 
 def _belongs_to_a_stage(process: psutil.Process) -> bool:

@@ -1,6 +1,7 @@
 """The shipped parameters load; a wrong file is refused in words that help."""
 
 import copy
+import itertools
 import re
 from pathlib import Path
 
@@ -301,6 +302,29 @@ def test_further_mistakes_are_counted(tmp_path):
 )
 def test_what_is_no_map_of_sections_is_refused(tmp_path, text, said):
     assert said in complaint(tmp_path, text)
+
+
+BOMB = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in itertools.pairwise("abcdefghij"))
+
+
+COSTLY = {
+    "aliases that multiply": (BOMB, "*a is an alias"),
+    "an alias within itself": ("a: &a {b: *a}\n", "*a is an alias"),
+    "a merge": ("<<: *x\n", "*x is an alias"),
+    "deep lists": ("[" * 60_000, "more than 10 maps and lists within one another"),
+    "deep maps": ("{" * 60_000, "more than 10 maps and lists within one another"),
+    "deep dashes": ("- " * 30_000, "more than 10 maps and lists within one another"),
+    "many characters": ("x" * 2**20, "more than 65,536 characters"),
+    "many digits": (f"data: {'1' * 5000}\n", "Exceeds the limit"),
+    "an object": ("data: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), COSTLY.values(), ids=COSTLY)
+def test_a_file_that_would_take_long_or_much_to_read_or_run_code_is_refused(tmp_path, text, said):
+    message = complaint(tmp_path, text)
+    assert said in message
+    assert len(message) < 400
 
 
 def test_a_file_in_another_encoding_is_refused(tmp_path):

@@ -98,7 +98,7 @@ def _sample_tables(shift):
             }
             for l2 in (0.0, 1e-3, 2.5e-2)
         ],
-        "differences": [
+        "study": [
             {
                 **{"arm": arm, "quantity": quantity, "unit": "x", "difference": 1.5 + shift},
                 **{"low": low, "high": high, "above": 2, "below": 1, "pairs": 3},
@@ -111,8 +111,12 @@ def _sample_tables(shift):
 
 
 def _write_tables(repository, shift):
-    (repository / "plots").mkdir(exist_ok=True)
-    for name, rows in _sample_tables(shift).items():
+    for folder in ("plots", "metrics"):
+        (repository / folder).mkdir(exist_ok=True)
+    tables = _sample_tables(shift)
+    study = {"dataset": "mnist", "arms": {arm: {"mean": 1.0} for arm in ARMS}, "plot": tables.pop("study")}
+    (repository / "metrics" / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    for name, rows in tables.items():
         with (repository / "plots" / f"{name}.csv").open("w", newline="") as file:
             table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             table.writeheader()
@@ -120,9 +124,10 @@ def _write_tables(repository, shift):
 
 
 def _datapoints(name, revisions):
-    """Make what DVC makes of a CSV file, all values as text; and the revision."""
+    """Make what DVC makes of a CSV file, all values as text, or of JSON; and the revision."""
+    as_text = str if name != "study" else lambda value: value
     return [
-        {**{column: str(value) for column, value in row.items()}, "rev": revision}
+        {**{column: as_text(value) for column, value in row.items()}, "rev": revision}
         for shift, revision in enumerate(revisions)
         for row in _sample_tables(shift)[name]
     ]
@@ -143,7 +148,8 @@ def test_template_compiles(name, version):
 def test_samples_have_the_columns_of_the_real_tables(name):
     """Of the committed ones: the plots of the last run."""
     real = (ROOT / NAMES[name]).read_text(encoding="utf-8")
-    assert next(csv.reader(real.splitlines())) == list(_sample_tables(0)[name][0])
+    columns = list(json.loads(real)["plot"][0]) if name == "study" else next(csv.reader(real.splitlines()))
+    assert columns == list(_sample_tables(0)[name][0])
 
 
 def test_arms_have_one_colour_in_the_report_and_on_the_page():

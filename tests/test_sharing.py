@@ -18,6 +18,7 @@ from clones import DVC, PARAMS, ROOT, ran, small_params
 from pages import Page
 
 ANOTHER_LAMBDA = small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})
+NO_S3 = "S3 is tested by `make test-remotes`, which installs what it needs"
 S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -60,7 +61,9 @@ def pull_and_compare(page, here, push, folder):
     elsewhere.shell(page.take("make plots"))
     shown = (elsewhere.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
     assert all(plot["title"] in shown for each in DVC["stages"]["evaluate"]["plots"] for plot in each.values())
+    assert docx.Document(str(elsewhere.folder / "report.docx")).tables
     assert elsewhere.dvc("status") == "Data and pipelines are up to date.\n"
+    assert ran(elsewhere.dvc("repro", "--dry")) == []
     assert ran(elsewhere.shell(page.take("dvc repro"))) == []
     with elsewhere.edited("params.yaml", ANOTHER_LAMBDA):
         assert "train@l2" not in ran(elsewhere.shell(page.take("dvc repro --pull") + " train@l2"))

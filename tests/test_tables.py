@@ -48,13 +48,12 @@ def test_metrics_are_json(tmp_path, arm):
     evaluations = {name: evaluated(each) for name, each in results.items()}
     comparisons = compare_arms(result, evaluations["arm"], reference, evaluations["reference"])
     write_json(tmp_path / "arm.json", tables.arm_metrics(evaluations["arm"], result, comparisons["test_accuracy"]))
-    study = tables.study_metrics("digits", results, evaluations, {"arm": comparisons})
+    study = tables.study("digits", results, evaluations, {"arm": comparisons})
     write_json(tmp_path / "study.json", study)
-    assert list(study) == ["reference", "arm"]
-    values = [value for arm in study.values() for each in arm.values() for value in scalars(each)]
+    assert list(study["arms"]) == ["reference", "arm"]
+    values = [value for arm in study["arms"].values() for each in arm.values() for value in scalars(each)]
     assert all(isinstance(value, (int, float, str)) for value in values)  # dvc metrics shows no lists and no nulls
-    write_rows(tmp_path / "differences.csv", tables.difference_rows({"arm": comparisons}))
-    assert not {"nan", "inf"} & {cell for row in read_rows(tmp_path / "differences.csv") for cell in row.values()}
+    assert [row["arm"] for row in study["plot"]] == ["arm"] * len(comparisons)
 
 
 def scalars(value):
@@ -68,12 +67,12 @@ def test_arms_are_described_over_their_seeds():
     costs = result.validation_costs
     costs[:, 1] = math.log(2)
     costs[1:, [0, 2, 3, 4]] = costs[1:, [0, 2, 3, 4]] / 10
-    study = tables.study_metrics("mnist", {"a": result, "b": result}, {"a": evaluation, "b": evaluation}, {"b": {}})
+    study = tables.study("mnist", {"a": result, "b": result}, {"a": evaluation, "b": evaluation}, {"b": {}})
+    assert study["dataset"] == "mnist"
     assert (
-        study["a"]
-        == study["b"]
+        study["arms"]["a"]
+        == study["arms"]["b"]
         == {
-            "dataset": "mnist",
             "networks": 5,
             "mean": round(float(np.mean([*ACCURACIES, 80])), 2),
             "sd": round(float(np.std([*ACCURACIES, 80], ddof=1)), 2),
@@ -94,16 +93,17 @@ def test_a_comparison_is_told_in_its_decimals_and_what_is_not_known_is_left_out(
     unknown = Comparison(difference=math.nan, low=-math.inf, high=math.inf, above=0, below=0, pairs=0)
     compared = {"l2": {"equal_steps_cost": known, "test_accuracy": unknown}}
     results = {"l2": recorded([100])}
-    study = tables.study_metrics("mnist", results, {"l2": measured([90.0])}, compared)["l2"]
+    whole = tables.study("mnist", results, {"l2": measured([90.0])}, compared)
+    study = whole["arms"]["l2"]
     assert study["equal_steps_cost"] == {"difference": -0.0123, "low": -12345.6, "high": 1.0, "above": 3, "below": 12}
     assert study["test_accuracy"] == {"above": 0, "below": 0}
-    first, second = tables.difference_rows(compared)
+    first, second = whole["plot"]
     assert first == {
-        **{"arm": "l2", "quantity": QUANTITIES["equal_steps_cost"].title, "unit": "nats"},
+        **{"dataset": "mnist", "arm": "l2", "quantity": QUANTITIES["equal_steps_cost"].title, "unit": "nats"},
         **{"difference": -0.01235, "low": -12350.0, "high": 1.0, "above": 3, "below": 12, "pairs": 16},
     }
     assert second == {
-        **{"arm": "l2", "quantity": "test accuracy", "unit": "points"},
+        **{"dataset": "mnist", "arm": "l2", "quantity": "test accuracy", "unit": "points"},
         **{"difference": "", "low": "", "high": "", "above": 0, "below": 0, "pairs": 0},
     }
 

@@ -95,7 +95,7 @@ def _smaller(picture: Path) -> bytes:
 def main() -> None:
     """Put the table between its two marks and the pictures beside the docs."""
     seeds = artifacts.read_rows(Path("plots/seeds.csv"))
-    study = artifacts.read_json(Path("metrics/study.json"))
+    study = artifacts.read_json(Path("metrics/study.json"))["arms"]
     text = README.read_text(encoding="utf-8")
     marked = re.sub(
         r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(seeds, study) + mark[2], text

@@ -1,7 +1,9 @@
 """A `dvc repro` to do harm to, and stages to run in a process of their own that starts at once."""
 
+import atexit
 import contextlib
 import copy
+import functools
 import importlib
 import os
 import shutil
@@ -14,18 +16,36 @@ import traceback
 from pathlib import Path
 
 import psutil
+import yaml
 
 import stages
 
 PATIENCE = 30  # seconds until something that must happen counts as never happening
 ENVIRONMENTS = [  # nothing in them may change a byte
-    {"SHELL": "/bin/sh", "PYTHONHASHSEED": "1", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-    {"SHELL": "/bin/bash", "PYTHONHASHSEED": "2", "LC_ALL": "C.UTF-8", "TZ": "Asia/Kathmandu"},
-    {"SHELL": "/bin/sh", "PYTHONHASHSEED": "3", "LC_ALL": "tr_TR.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
-    {"SHELL": "/bin/bash", "PYTHONHASHSEED": "random", "LANG": "POSIX", "TZ": "America/St_Johns"},
+    {"PYTHONHASHSEED": "1", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "OMP_NUM_THREADS": "2"},
+    {"PYTHONHASHSEED": "2", "LC_ALL": "C.UTF-8", "TZ": "Asia/Kathmandu", "OMP_NUM_THREADS": "3"},
+    {"PYTHONHASHSEED": "3", "LC_ALL": "tr_TR.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
+    {"PYTHONHASHSEED": "random", "LANG": "POSIX", "TZ": "America/St_Johns", "OMP_NUM_THREADS": "4"},
 ]
+SHELLS = ["/bin/sh", "/bin/bash"]
 UMASKS = [0o022, 0o077, 0o007, 0o002]
 WORKING_DIRECTORIES = ["/", tempfile.gettempdir()]
+
+
+@functools.cache
+def turkish():
+    """Make the locale in which i and I are two letters; give the folder that holds it, if it can be made."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    command = ["localedef", "--no-archive", "-i", "tr_TR", "-f", "UTF-8", f"{folder}/tr_TR.UTF-8"]
+    made = shutil.which("localedef") and not subprocess.run(command, capture_output=True, check=False).returncode
+    return folder if made else ""
+
+
+def environment(k):
+    """Give the k-th environment."""
+    values = ENVIRONMENTS[k % len(ENVIRONMENTS)] | {"SHELL": SHELLS[k % len(SHELLS)]}
+    return values | {"LOCPATH": turkish()} if "tr_TR" in values.get("LC_ALL", "") else values
 
 
 def until(condition):
@@ -60,6 +80,42 @@ def git_clone_of(clone, folder):
     return twin
 
 
+def outs_of(folder, *names):
+    """List the outputs of some stages."""
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    return [out["path"] for name in names for out in lock[name]["outs"]]
+
+
+def remove(folder, outs):
+    """Remove outputs, as dvc does before it runs their stage."""
+    for out in outs:
+        path = folder / out
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def files_of(folder, outs):
+    """Read all files of some outputs, and every temporary file."""
+    paths = [path for out in outs for path in [folder / out, *(folder / out).rglob("*")] if path.is_file()]
+    paths += [path for path in folder.rglob(".*.tmp") if ".dvc" not in path.parts]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def copy_outputs(clone, twin, names):
+    """Give a clone the outputs that another has of some stages, in its folders and its cache."""
+    for path in outs_of(clone.folder, *names):
+        source, target = clone.folder / path, twin.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, target)
+    if names:
+        twin.dvc("commit", "--force", *names)
+
+
 class Repro:
     """A `dvc repro` that runs in a session of its own, in the k-th environment."""
 
@@ -71,7 +127,7 @@ class Repro:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dvc", "--cd", str(clone.folder), "repro", *arguments],
             cwd=WORKING_DIRECTORIES[k % len(WORKING_DIRECTORIES)],
-            env=clone.env | ENVIRONMENTS[k % len(ENVIRONMENTS)],
+            env=clone.env | environment(k),
             umask=UMASKS[k % len(UMASKS)],
             stdin=subprocess.DEVNULL,
             stdout=self.log,
@@ -107,19 +163,36 @@ class Repro:
                     return process
         return None
 
+    def runs(self, name):
+        """Tell whether a stage runs and has come so far as to watch dvc, which it does in a thread."""
+        stage = self.stage()
+        with contextlib.suppress(psutil.Error):
+            return bool(stage) and f"stages.{name.partition('@')[0]}" in stage.cmdline() and stage.num_threads() > 1
+
+    def wait(self, seconds):
+        """Let some time of the run pass; it may end before."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+
     def send(self, target, number):
-        """Send a signal to the stage (once there is one), to dvc, or to all as a terminal does."""
+        """Send a signal to the stage (once there is one), to dvc, or to all as a terminal does; tell whether it hit."""
+        stage = until(lambda: self.stage() or self.process.poll() is not None) if target == "stage" else None
+        if self.process.poll() is not None:
+            return False
         if target == "group":
             os.killpg(self.process.pid, number)
         elif target == "dvc":
             self.process.send_signal(number)
-        elif stage := until(lambda: self.stage() or self.process.poll() is not None):
-            with contextlib.suppress(psutil.Error, AttributeError):
+        else:
+            try:
                 stage.send_signal(number)
+            except psutil.NoSuchProcess:
+                return False
+        return True
 
     def output(self):
-        self.log.seek(0)
-        return self.log.read().decode()
+        """Read what has been said, without moving the run's own place in the file, which it shares with this one."""
+        return os.pread(self.log.fileno(), 2**24, 0).decode()
 
     def finish(self):
         """Wait for dvc, then for whatever it leaves; return dvc's exit status and what was said."""

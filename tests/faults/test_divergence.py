@@ -5,7 +5,7 @@ import re
 import docx
 import pytest
 import torch
-from clones import small_params
+from clones import PARAMS, small_params
 from runs import run_stage
 from test_pipeline import write_split
 
@@ -83,6 +83,13 @@ def test_a_huge_learning_rate_is_reported_by_arm_seed_and_step(tmp_path):
             assert (reason == "diverged") == bool(re.search(line, said[f"train@{arm}"], re.MULTILINE))
     assert set(results(tmp_path)["baseline"].stop_reason) == {"diverged"}
     assert "a cost that was no longer finite" in report
+
+
+def test_all_networks_of_all_arms_diverge_and_the_report_says_so(tmp_path):
+    prepared(tmp_path, learning_rate=1e6, arms={arm: PARAMS["arms"][arm] | {"l2": 1e6} for arm in ARMS})
+    _, report = run_to_the_report(tmp_path)
+    assert all(set(result.stop_reason) == {"diverged"} for result in results(tmp_path).values())
+    assert report.count("The training of these seeds diverged: 0, 1, 2.") == len(ARMS)
 
 
 def test_one_class_of_constant_pixels_is_learnt_and_evaluated(tmp_path):

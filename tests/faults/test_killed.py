@@ -1,17 +1,20 @@
 """Whatever is killed and whenever: the next `dvc repro` ends in the bytes of a run that nobody disturbed."""
 
+import functools
+import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
-from runs import PATIENCE, Repro, git, git_clone_of, until
+from clones import RUNNING
+from runs import PATIENCE, Repro, copy_outputs, git, git_clone_of, until
 
 from pipeline import artifacts
 
@@ -23,6 +26,8 @@ KINDS = [
     ("stage", signal.SIGTERM),
     ("dvc", signal.SIGTERM),
 ]
+TARGET = "train@baseline"  # of the runs that each end another way
+MOMENTS = 20
 TIMED = {"timing", "report"}  # the stages whose outputs hold seconds
 
 
@@ -37,28 +42,18 @@ def temporary_files(clone):
     return [path for path in clone.folder.rglob(".*.tmp") if ".dvc" not in path.parts]
 
 
-def disturb(clone, k, target, number, delay, *arguments):
-    """Start a `dvc repro`, send a signal after a while and return the exit status and what was said."""
-    with Repro(clone, k, arguments=arguments) as repro:
-        time.sleep(delay)
-        repro.send(target, number)
-        return repro.finish()
-
-
-@pytest.fixture(
-    scope="module",
-    params=["train@baseline", pytest.param("report", marks=pytest.mark.long)],
-    ids=["to a trained arm", "to the report"],
-)
-def disturbed(clone, tmp_path_factory, request):
-    """A fresh clone without a cache whose first run was ended once in each way, and then went through."""
+@pytest.fixture(scope="module")
+def disturbed(clone, tmp_path_factory):
+    """A fresh clone without a cache whose first run was ended in each way, one stage after the other, then let go."""
     twin = git_clone_of(clone, tmp_path_factory.mktemp("disturbed"))
-    moments = random.Random(0)
-    ended = {
-        (target, number): disturb(twin, k, target, number, moments.uniform(1.2, 3.5), request.param)
-        for k, (target, number) in enumerate(KINDS)
-    }
-    with Repro(twin, len(KINDS), arguments=[request.param]) as repro:
+    first, *others = list(clone.begins)[: len(KINDS) - 1]
+    ended = {}
+    for k, ((target, number), stage) in enumerate(zip(KINDS, [first, first, *others], strict=True)):
+        with Repro(twin, k, arguments=[TARGET]) as repro:
+            assert until(functools.partial(repro.runs, stage)), repro.output()
+            assert repro.send(target, number), repro.output()
+            ended[target, number] = repro.finish()
+    with Repro(twin, len(KINDS), arguments=[TARGET]) as repro:
         status, said = repro.finish()
     assert status == 0, said
     return twin, ended
@@ -74,7 +69,6 @@ def test_after_all_that_the_outputs_are_those_of_an_undisturbed_run(clone, distu
     made, undisturbed = outputs_of(twin), outputs_of(clone)
     assert {"models/baseline/record.json", "models/baseline/parameters.safetensors"} <= set(made)
     assert {path for path in made if made[path] != undisturbed[path]} == set()
-    assert not (twin.folder / "report.docx").exists() or set(made) == set(undisturbed)
 
 
 def test_no_temporary_file_is_left(disturbed):
@@ -91,10 +85,13 @@ def test_ctrl_c_prints_one_line_and_no_traceback(disturbed):
     assert len([line for line in lines if line.startswith("ERROR: ")]) == 1  # and dvc's
 
 
-def test_a_fresh_clone_is_clean_after_its_run_but_for_the_timing(disturbed):
+def test_a_fresh_clone_is_clean_after_its_run(disturbed):
     twin, _ = disturbed
-    changed = git(twin, "status", "--porcelain").splitlines()
-    assert changed == ([" M dvc.lock"] if (twin.folder / "report.docx").exists() else [])
+    assert git(twin, "status", "--porcelain") == ""
+
+
+def assert_is_clean_but_for_the_timing(twin):
+    assert git(twin, "status", "--porcelain").splitlines() in ([" M dvc.lock"], [])  # [] if timing was done before
     committed = yaml.safe_load(git(twin, "show", "HEAD:dvc.lock"))["stages"]
     now = yaml.safe_load((twin.folder / "dvc.lock").read_text())["stages"]
     assert [name for name in committed if now[name] != committed[name] and name not in TIMED] == []
@@ -103,43 +100,77 @@ def test_a_fresh_clone_is_clean_after_its_run_but_for_the_timing(disturbed):
     assert now["timing"]["deps"] == committed["timing"]["deps"]
 
 
+def end_at(moment, clone, folder, k):
+    """End a run at a moment of an undisturbed one's time; return its clone, or None where the signal hit nothing.
+
+    Its clone is fresh and has the outputs of the stages that an undisturbed run has finished by then.
+    """
+    done = [name for name, begin in clone.begins.items() if begin <= moment]
+    stage = done.pop() if done else None
+    twin = git_clone_of(clone, folder)
+    copy_outputs(clone, twin, done)
+    with Repro(twin, k) as repro:
+        if stage:
+            assert until(lambda: f"Running stage '{stage}'" in repro.output()), repro.output()
+        repro.wait(moment - clone.begins.get(stage, 0))
+        hit = repro.send(*KINDS[k % len(KINDS)])
+        status, said = repro.finish()
+    assert not stage or re.findall(RUNNING, said)[0] == stage, said
+    print(f"{KINDS[k % len(KINDS)]} {moment:.2f} s into {clone.seconds:.2f} s, while {stage} ran: {hit=}, {status=}")
+    return twin if hit and status else None
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("moment", range(20))
-def test_at_a_random_moment(clone, tmp_path, moment):
-    """Each time from a fresh clone without a cache; the moments are spread over an undisturbed run's length."""
-    target, number = KINDS[moment % len(KINDS)]
-    length = float(os.environ.get("UNDISTURBED_SECONDS", "40"))
-    delay = length * (moment + random.Random(moment).random()) / 20
-    twin = git_clone_of(clone, tmp_path)
-    _, said = disturb(twin, moment, target, number, delay)
-    assert "Traceback" not in said or delay < 2, said  # dvc itself is still importing then
-    with Repro(twin, moment + 1) as repro:
+@pytest.mark.parametrize("k", range(MOMENTS))
+def test_at_a_random_moment(clone, tmp_path, k):
+    """One moment in each twentieth of an undisturbed run's time; drawn again where the signal came too late."""
+    chance = random.Random(k)
+    moments = [clone.seconds * (k + chance.random()) / MOMENTS for _ in range(5)]
+    twins = (end_at(moment, clone, tmp_path / str(draw), k) for draw, moment in enumerate(moments))
+    twin = next(filter(None, twins), None)
+    assert twin, "no signal hit a run"
+    with Repro(twin, k + 1) as repro:
         status, said = repro.finish()
     assert status == 0, said
     assert outputs_of(twin) == outputs_of(clone)
     assert temporary_files(twin) == []
+    assert_is_clean_but_for_the_timing(twin)
 
 
-# Who stands for dvc starts the stage as dvc does, through a shell or not, and waits for it; what stands for the stage
-# does what a stage does first, and then nothing.
-DVC = "import os, subprocess, sys; os.environ |= {}; subprocess.Popen(sys.argv[1:]).wait()"
+# Who stands for dvc notes itself, starts the stage as dvc does, through a shell or not, and waits for it; who stands
+# for the stage waits for a line, does what a stage does first, and then nothing.
+DVC = """
+import json, os, subprocess, sys
+from pathlib import Path
+Path(".dvc/tmp").mkdir(parents=True)
+Path(".dvc/tmp/rwlock").write_text(json.dumps({"write": {"out": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}))
+os.environ["DVC_STAGE"] = "x"
+subprocess.Popen(sys.argv[1:]).wait()
+"""
+BY_HAND = "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"
+ADOPTER = """
+import ctypes, os, subprocess, sys
+assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+subprocess.Popen(sys.argv[1:])
+os.wait(), os.wait()  # for its child, and for that child's, which it has adopted
+"""
 STAGE = (
-    "import runpy, sys, time; time.sleep(float(sys.argv[1]));"
-    f"runpy.run_path({str(ROOT / 'stages' / 'lifetime.py')!r});"
-    "print('up', flush=True); time.sleep(2 * 60)"
+    f"import runpy, sys; sys.stdin.readline(); runpy.run_path({str(ROOT / 'stages' / 'lifetime.py')!r});"
+    "print('up', flush=True); sys.stdin.read()"
 )
+IN_SHELL = ["/bin/sh", "-c", '"$0" "$@"; exit $?']  # as more is to follow, the shell stays
 
 
-def started(*, shell=False, given=None, wait=0.0):
-    stage = [sys.executable, "-c", STAGE, str(wait)]
-    in_shell = ["/bin/sh", "-c", '"$0" "$@"; exit $?', *stage]  # as more is to follow, the shell stays
-    return subprocess.Popen(
-        [sys.executable, "-c", DVC.format(given or {}), *(in_shell if shell else stage)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def started(folder, *commands):
+    """Start processes that each start the next, the last of them the stage."""
+    each = [[sys.executable, "-c", command] if isinstance(command, str) else command for command in commands]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([*itertools.chain(*each)], cwd=folder, start_new_session=True, **pipes)
+
+
+def let_look(first):
+    first.stdin.write("\n")
+    first.stdin.flush()
 
 
 def is_alive(process):
@@ -147,34 +178,53 @@ def is_alive(process):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
-@pytest.mark.parametrize("shell", [False, True], ids=["at once", "through a shell"])
-def test_a_stage_ends_by_itself_when_its_dvc_was_killed(shell, number):
-    with started(shell=shell, given={"DVC_STAGE": "x"}) as dvc:
+@pytest.mark.parametrize("shell", [[], [IN_SHELL]], ids=["at once", "through a shell"])
+def test_a_stage_ends_by_itself_when_its_dvc_was_killed(tmp_path, shell, number):
+    with started(tmp_path, DVC, *shell, STAGE) as dvc:
+        let_look(dvc)
         assert dvc.stdout.readline() == "up\n"
         below = psutil.Process(dvc.pid).children(recursive=True)
-        assert len(below) == 1 + shell
+        assert len(below) == 1 + len(shell)
         dvc.send_signal(number)
         assert until(lambda: not any(map(is_alive, below)))
         assert dvc.stdout.read() == "dvc has ended, and this stage with it\n"
 
 
-def test_a_stage_whose_dvc_was_gone_before_it_could_look_ends_too():
-    with started(given={"DVC_STAGE": "x"}, wait=0.5) as dvc:
+@pytest.mark.parametrize("noted", [True, False], ids=["noted", "not noted"])
+def test_a_stage_whose_dvc_was_gone_before_it_could_look_ends_too(tmp_path, noted):
+    with started(tmp_path, DVC, STAGE) as dvc:
         (stage,) = until(psutil.Process(dvc.pid).children)
         dvc.kill()
+        dvc.wait()
+        if not noted:
+            (tmp_path / ".dvc/tmp/rwlock").unlink()
+        let_look(dvc)
         assert until(lambda: not is_alive(stage))
 
 
-def test_a_stage_run_by_hand_outlives_who_started_it():
-    with started() as parent:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only on Linux may any process adopt orphans")
+def test_who_adopts_a_stage_in_its_own_session_is_not_taken_for_its_dvc(tmp_path):
+    with started(tmp_path, ADOPTER, DVC, STAGE) as adopter:
+        family = until(lambda: len(found := psutil.Process(adopter.pid).children(recursive=True)) == 2 and found)
+        dvc, stage = family
+        dvc.kill()
+        assert until(lambda: stage.ppid() == adopter.pid)
+        assert os.getsid(stage.pid) == adopter.pid
+        let_look(adopter)
+        assert until(lambda: not is_alive(stage))
+
+
+def test_a_stage_run_by_hand_outlives_who_started_it(tmp_path):
+    with started(tmp_path, BY_HAND, STAGE) as parent:
+        let_look(parent)
         assert parent.stdout.readline() == "up\n"
         (stage,) = psutil.Process(parent.pid).children()
         parent.kill()
-        parent.wait(PATIENCE)
         assert until(lambda: stage.ppid() != parent.pid)
-        time.sleep(0.5)  # five looks
+        assert stage.num_threads() == 1  # nobody in it watches
         assert is_alive(stage)
         stage.kill()
+        assert parent.stdout.read() == ""
 
 
 def killed_while(step, path):
