@@ -28,7 +28,9 @@ def main() -> None:
     titles = {arm: settings["title"] for arm, settings in params["arms"].items()}
     arms = {arm: json.loads((METRICS / "arms" / f"{arm}.json").read_text(encoding="utf-8")) for arm in titles}
     study = json.loads((METRICS / "study.json").read_text(encoding="utf-8"))
-    print(f"\nTest accuracy on {study['dataset']}, %: headline model, and over all seeds; steps of the headline model\n")
+    print(
+        f"\nTest accuracy on {study['dataset']}, %: headline model, and over all seeds; steps of the headline model\n"
+    )
     print(table(titles, arms, study["arms"]))
     print("\nreport  report.docx\nplots   make plots writes dvc_plots/index.html")
 
