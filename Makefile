@@ -54,7 +54,7 @@ test-remotes: .venv/remotes
 
 # Of the columns of `dvc exp show` (one for every metric, parameter and file) those whose values differ, without files.
 experiments: install
-	dvc exp show --only-changed --no-pager --drop '.*/[^:]*$$|params\.yaml$$|Created$$'
+	dvc exp show --only-changed --no-pager --drop '.*/[^:]*$$|params\.yaml$$|models$$|results$$|Created$$'
 
 plots: install
 	python -m tools.plots_template

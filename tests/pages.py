@@ -10,7 +10,8 @@ class Page:
 
     def __init__(self, name):
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
-        lines = "".join(re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)).splitlines()
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+        lines = "".join(block for language, block in blocks if not language).splitlines()
         self.left = [re.sub(r"(^|  +)#.*", "", line) for line in lines]
 
     def take(self, start, **replaced):
