@@ -78,7 +78,7 @@ def test_every_command_of_the_page_does_what_it_says_there(lab):
         time.sleep(1)
     assert said.count("Success") == 2, said
     assert lab.contents() == committed
-    rows = {row["arms.l2.l2"]: row for row in table(lab, show) if row["typ"] == "branch_commit"}
+    rows = {row["arms.l2.l2"]: row for row in table(lab, show) if row["typ"].startswith("branch_")}
     assert rows.keys() == {"0.02", "0.03", "0.05"}
     assert len({row["metrics/arms/l2.json:mean"] for row in rows.values()}) == 3
     name = rows["0.05"]["Experiment"]
