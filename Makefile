@@ -73,6 +73,6 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --quiet --constraints requirements.lock tests/remotes.in --output-file tests/remotes.lock
 
-# Everything that the pipeline can make again, except the environment and DVC's cache.
+# What the pipeline can make again; not the environment, DVC's cache, and what git holds: metrics/ and plots/.
 clean:
 	rm -rf data models results report.docx dvc_plots .mypy_cache .pytest_cache .ruff_cache
