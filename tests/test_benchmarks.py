@@ -85,6 +85,7 @@ def test_bytes_are_those_of_the_products(monkeypatch):
     assert peers.product_bytes(LAYERS, 3, 7) == sum(counted)
 
 
+@pytest.mark.long
 def test_the_table_of_a_gpu_has_every_peer_and_both_floors():
     text = floors.measure(torch.device("cpu"), 1, 1e-3, layers=LAYERS, networks=(2, 3), batch_size=16, copy=10**6)
     title, heading, *lines, rates = text.splitlines()

@@ -22,6 +22,7 @@ NO_S3 = "S3 is tested by `make test-remotes`, which installs what it needs"
 S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
+@pytest.mark.long
 def test_nothing_that_was_pushed_to_a_folder_is_computed_again_elsewhere(clone, tmp_path):
     page = Page("sharing.md")
     here = clone.copied(tmp_path / "here")
