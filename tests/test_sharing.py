@@ -18,7 +18,6 @@ from clones import DVC, PARAMS, ROOT, ran, small_params
 from pages import Page
 
 ANOTHER_LAMBDA = small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})
-NO_S3 = "S3 is tested by `make test-remotes`, which installs what it needs"
 S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
