@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import torch
 from torch import Tensor
 
@@ -60,7 +62,7 @@ def microseconds(
 def best_product_rate(rounds: int, device: torch.device = CPU) -> dict[str, float]:
     """Measure the float32 rate of a large product in GFLOP/s, by each library at hand.
 
-    torch's in both of its settings, where the second does not round to less; and on the CPU NumPy's.
+    torch's in both of its settings, where the second does not round to less; and on the CPU NumPy's and JAX's.
     """
     size = MATRIX[device.type]
     left, right = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
@@ -78,6 +80,8 @@ def best_product_rate(rounds: int, device: torch.device = CPU) -> dict[str, floa
     if device.type == "cpu":
         np_left, np_right = left.numpy(), right.numpy()
         turns["NumPy"] = lambda: np_left @ np_right
+        jax_left, jax_right = jnp.asarray(np_left), jnp.asarray(np_right)
+        turns["JAX"] = lambda: jax.block_until_ready(jax_left @ jax_right)
     if (by_torch("medium")[:8] - exact).abs().max() < 2 * (by_torch("highest")[:8] - exact).abs().max():
         turns["torch, medium"] = lambda: by_torch("medium")
     return {name: 2 * size**3 / seconds / 1e9 for name, seconds in in_turns(turns, rounds, device).items()}

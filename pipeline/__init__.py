@@ -1,4 +1,8 @@
-"""A neural network from scratch: the brief's functions by the brief's names."""
+"""A neural network from scratch: the functions of an assignment, by its names.
+
+The assignment is the exercise "Deep Learning - Basics". Docstrings cite its sections: 1 forward propagation,
+2 backward propagation, 3 training and prediction, 4 the experiment on MNIST, 5 the same with batch norm, 6 with L2.
+"""
 
 from pipeline.backward import (
     L_model_backward,

@@ -1,4 +1,4 @@
-"""Backward propagation: section 2 of the brief, each function the mirror of its forward twin.
+"""Backward propagation: section 2 of the assignment, each function the mirror of its forward twin.
 
 Gradients with respect to activations (``dA``, ``dZ``) are those of the *sum* of the examples' losses,
 so that the output layer's ``dZ`` is ``p - y``; ``dW`` and ``db`` are divided by ``m`` and are gradients
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def linear_backward(
     dZ: Array, cache: Cache | tuple[Array, Array, Array], *, input_gradient: bool = True
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Pass the gradient through ``Z = W A_prev + b`` (brief, section 2a).
+    """Pass the gradient through ``Z = W A_prev + b`` (assignment, section 2a).
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def linear_backward(
 def linear_activation_backward(
     dA: Array, cache: Cache, activation: str, *, input_gradient: bool = True
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Pass the gradient through one layer, LINEAR -> ACTIVATION (brief, section 2b).
+    """Pass the gradient through one layer, LINEAR -> ACTIVATION (assignment, section 2b).
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def linear_activation_backward(
 
 
 def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
-    """Let the gradient through where the unit was active (brief, section 2c).
+    """Let the gradient through where the unit was active (assignment, section 2c).
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
 
 
 def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
-    """Multiply by the Jacobian of softmax, ``p * (dA - <p, dA>)`` (brief, section 2d).
+    """Multiply by the Jacobian of softmax, ``p * (dA - <p, dA>)`` (assignment, section 2d).
 
     With the gradient of the cross-entropy, ``dA = -y / p``, this is ``p - y``; also where a probability
     underflows, since :func:`pipeline.forward.softmax` keeps ``p`` and ``1 / p`` finite.
@@ -145,7 +145,7 @@ ACTIVATIONS_BACKWARD = {"relu": relu_backward, "softmax": softmax_backward}
 
 
 def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Tensor = 0.0) -> dict[str, Tensor]:
-    """Pass the cost's gradient through the whole network (brief, section 2e).
+    """Pass the cost's gradient through the whole network (assignment, section 2e).
 
     Parameters
     ----------
@@ -166,7 +166,8 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     Raises
     ------
     ValueError
-        If the shapes of ``AL`` and ``Y`` differ in classes or examples.
+        If the shapes of ``AL`` and ``Y`` differ in classes or examples, or the caches are those of
+        inference with batchnorm.
     """
     AL = as_tensor(AL)
     Y = as_tensor(Y).to(AL.dtype)
@@ -197,7 +198,7 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
 
 
 def update_parameters(parameters: Parameters, grads: dict[str, Tensor], learning_rate: float) -> Parameters:
-    """Take one step of gradient descent, in place (brief, section 2f).
+    """Take one step of gradient descent, in place (assignment, section 2f).
 
     Parameters
     ----------
@@ -230,7 +231,7 @@ def require_learning_rate(learning_rate: float) -> None:
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
 
 
-def batchnorm_backward(dNA: Array, cache: Cache) -> Tensor:
+def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     """Pass the gradient through :func:`pipeline.forward.batchnorm_forward`, statistics included.
 
     The mean and the variance depend on every example, so the Jacobian is full:
@@ -246,10 +247,17 @@ def batchnorm_backward(dNA: Array, cache: Cache) -> Tensor:
     -------
     dA : (..., units, m)
 
+    Raises
+    ------
+    ValueError
+        If the cache is None, as at inference.
+
     References
     ----------
     S. Ioffe, C. Szegedy, "Batch normalization", 2015, section 3.
     """
+    if cache is None:
+        raise ValueError("batchnorm_backward wants the cache of a training pass, got None, which inference leaves")
     dNA, NA, inverse_std = as_tensor(dNA), as_tensor(cache["NA"]), as_tensor(cache["inverse_std"])
     projection = torch.linalg.vecdot(dNA, NA).unsqueeze(-1) / NA.shape[-1]
     centred = dNA - dNA.mean(dim=-1, keepdim=True)

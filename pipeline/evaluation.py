@@ -121,7 +121,7 @@ def unit_activity(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def weight_statistics(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Describe the weights layer by layer (brief, section 6).
+    """Describe the weights layer by layer (assignment, section 6).
 
     Parameters
     ----------

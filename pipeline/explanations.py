@@ -1,4 +1,4 @@
-"""What each function of the brief does, with its formula, for the report."""
+"""What each function of the assignment does, with its formula, for the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ L2_GRADIENT = row("d", _W, " = ", over("1", "m"), _DZ, sup(_A_PREV, "T"), " + λ
 
 @dataclass(frozen=True)
 class Explanation:
-    """A function of the brief, its formula in OMML, and what there is to say of it."""
+    """A function of the assignment, its formula in OMML, and what there is to say of it."""
 
     name: str
     formula: str
@@ -179,7 +179,7 @@ TRAINING = (
 
 
 def write(document: Document) -> None:
-    """Write the explanations, a heading for each section of the brief."""
+    """Write the explanations, a heading for each section of the assignment."""
     document.paragraph(
         "In the formulas l counts layers and m the examples of a batch; dX stands for the gradient at X."
     )

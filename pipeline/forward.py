@@ -1,4 +1,4 @@
-"""Forward propagation: section 1 of the brief, its functions in its order.
+"""Forward propagation: section 1 of the assignment, its functions in its order.
 
 An example is a column: activations are ``(..., units, m)``, weights ``(..., n_l, n_{l-1})`` and
 biases ``(..., n_l, 1)``. ``...`` stands for any number of replica axes, which broadcast as PyTorch
@@ -32,7 +32,7 @@ BATCHNORM_MOMENTUM = 0.1
 def initialize_parameters(
     layer_dims: Sequence[int], *, seed: int | torch.Generator = 0, dtype: torch.dtype = torch.float32
 ) -> Parameters:
-    """Draw He-initialised weights and zero biases (brief, section 1a).
+    """Draw He-initialised weights and zero biases (assignment, section 1a).
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def initialize_parameters(
 
 
 def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
-    """Compute ``Z = W A + b`` (brief, section 1b).
+    """Compute ``Z = W A + b`` (assignment, section 1b).
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
 
 
 def softmax(Z: Array) -> tuple[Tensor, Tensor]:
-    """Turn logits into probabilities, column by column (brief, section 1c).
+    """Turn logits into probabilities, column by column (assignment, section 1c).
 
     The logits are shifted by their maximum, and no probability is below the smallest normal number:
     whatever the logits, ``log(A)`` and ``1 / A`` stay finite.
@@ -132,7 +132,7 @@ def softmax(Z: Array) -> tuple[Tensor, Tensor]:
 
 
 def relu(Z: Array) -> tuple[Tensor, Tensor]:
-    """Replace what is negative by zero (brief, section 1d).
+    """Replace what is negative by zero (assignment, section 1d).
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def relu(Z: Array) -> tuple[Tensor, Tensor]:
 
 
 def linear_activation_forward(A_prev: Array, W: Array, B: Array, activation: str) -> tuple[Tensor, Cache]:
-    """Run one layer, LINEAR -> ACTIVATION (brief, section 1e).
+    """Run one layer, LINEAR -> ACTIVATION (assignment, section 1e).
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ ACTIVATIONS = {"relu": relu, "softmax": softmax}
 def L_model_forward(
     X: Array, parameters: Mapping[str, Array], use_batchnorm: bool, *, inference: bool = False
 ) -> tuple[Tensor, list[Cache]]:
-    """Run [LINEAR -> RELU -> (BATCHNORM)] * (L-1) -> LINEAR -> SOFTMAX (brief, section 1f).
+    """Run [LINEAR -> RELU -> (BATCHNORM)] * (L-1) -> LINEAR -> SOFTMAX (assignment, section 1f).
 
     Parameters
     ----------
@@ -202,8 +202,8 @@ def L_model_forward(
     AL : (..., n_L, m)
         Probabilities of the classes.
     caches : list of dict
-        Layer by layer ``linear_cache``, ``activation_cache`` and, in training with batchnorm,
-        ``batchnorm_cache``.
+        Layer by layer ``linear_cache``, ``activation_cache`` and, with batchnorm, ``batchnorm_cache``:
+        None at inference, where there is no backward pass.
 
     Raises
     ------
@@ -222,6 +222,7 @@ def L_model_forward(
             if f"mean{layer}" not in parameters:
                 raise ValueError(f"parameters hold no running statistics mean{layer}: train with batchnorm first")
             A = apply_batchnorm(A, mean=parameters[f"mean{layer}"], var=parameters[f"var{layer}"])
+            cache["batchnorm_cache"] = None  # these statistics are none of A's
         elif use_batchnorm:
             A, cache["batchnorm_cache"] = batchnorm_forward(A)
             _update_running_statistics(parameters, layer, cache["batchnorm_cache"])
@@ -233,7 +234,7 @@ def L_model_forward(
 def compute_cost(
     AL: Array, Y: Array, *, parameters: Mapping[str, Array] | None = None, l2: float | Tensor = 0.0
 ) -> Tensor:
-    """Average the categorical cross-entropy over the examples (brief, section 1g).
+    """Average the categorical cross-entropy over the examples (assignment, section 1g).
 
     Parameters
     ----------
@@ -270,7 +271,7 @@ def compute_cost(
 
 
 def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
-    """Compute ``l2 / 2 * sum ||W||^2`` over the weights, never the biases (brief, section 6).
+    """Compute ``l2 / 2 * sum ||W||^2`` over the weights, never the biases (assignment, section 6).
 
     Parameters
     ----------
@@ -289,9 +290,9 @@ def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
 
 
 def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = None) -> Tensor:
-    """Normalise each unit over the examples, ``(A - mean) / sqrt(var + eps)`` (brief, section 1h).
+    """Normalise each unit over the examples, ``(A - mean) / sqrt(var + eps)`` (assignment, section 1h).
 
-    No scale and no shift are learnt (brief, section 5). A constant unit gives zeros.
+    No scale and no shift are learnt (assignment, section 5). A constant unit gives zeros.
 
     Parameters
     ----------

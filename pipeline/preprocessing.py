@@ -69,7 +69,7 @@ class DatasetCard:
 
 
 def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict[str, Examples], DatasetCard]:
-    """Divide a data set into ``train``, ``validation`` and ``test`` (brief, section 4a).
+    """Divide a data set into ``train``, ``validation`` and ``test`` (assignment, section 4a).
 
     Parameters
     ----------

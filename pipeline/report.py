@@ -152,7 +152,7 @@ def _experiment(document: Document, study: Study) -> None:
     )
     document.paragraph(
         f"The data are {source}. {100 * study.params.data.validation_fraction:g} % of the training set, drawn at "
-        "random and not stratified, as the brief has it, are the validation set: "
+        "random and not stratified, as the assignment has it, are the validation set: "
         f"{card.sizes['train']:,} examples to train on, "
         f"{card.sizes['validation']:,} to validate, {card.sizes['test']:,} to test. An image is flattened to "
         f"{pixels} pixels and standardised by the mean ({card.mean:.2f}) and the standard deviation "

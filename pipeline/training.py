@@ -1,4 +1,4 @@
-"""Training and prediction: section 3 of the brief.
+"""Training and prediction: section 3 of the assignment.
 
 :func:`train` trains one network a seed, all of them as one stack; :func:`L_layer_model` is its face for
 a single network. There is no other implementation of a step.
@@ -30,7 +30,7 @@ from pipeline.precision import fastest_products
 if TYPE_CHECKING:
     from pipeline.forward import Array, Parameters
 
-COST_EVERY = 100  # training steps between two recorded costs (brief, section 3a)
+COST_EVERY = 100  # training steps between two recorded costs (assignment, section 3a)
 EVALUATION_BLOCK = 1000  # examples evaluated at once, few enough that their activations stay in cache
 
 
@@ -265,7 +265,7 @@ def L_layer_model(
     min_delta: float = 0.0,
     progress: bool | Callable[[Snapshot], None] = True,
 ) -> tuple[Parameters, list[float]]:
-    """Train one network (brief, section 3a); print its cost every 100 steps.
+    """Train one network (assignment, section 3a); print its cost every 100 steps.
 
     Parameters
     ----------
@@ -330,7 +330,7 @@ def L_layer_model(
 
 
 def predict(X: Array, Y: Array, parameters: Mapping[str, Array]) -> float | Tensor:
-    """Measure how many examples' true class has the highest probability (brief, section 3b).
+    """Measure how many examples' true class has the highest probability (assignment, section 3b).
 
     It must be higher than every other: a tie counts as a miss.
 

@@ -1,4 +1,4 @@
-"""What the engine is compared with: autograd, and the brief's network in torch.nn and torch.optim."""
+"""What the engine is compared with: autograd, and the assignment's network in torch.nn and torch.optim."""
 
 import copy
 import itertools
@@ -137,7 +137,7 @@ def network_gradients(X, Y, parameters, use_batchnorm, l2):
 
 
 class TorchTwin:
-    """One network of the brief in torch.nn, trained by torch.optim.SGD from the engine's start."""
+    """One network of the assignment in torch.nn, trained by torch.optim.SGD from the engine's start."""
 
     def __init__(self, dims, seed, use_batchnorm, l2, learning_rate):
         start = initialize_parameters(dims, seed=seed, dtype=torch.float64)

@@ -201,6 +201,14 @@ def test_batchnorm_backward_of_a_constant_unit_equals_autograd_and_is_finite():
     assert_close(dA, *autograd(batchnorm, [A], dNA))
 
 
+def test_inference_with_batchnorm_has_no_backward_pass():
+    X, Y, parameters = normal(6, 9), one_hot(4, 9), random_parameters(DIMS)
+    L_model_forward(X, parameters, True)
+    AL, caches = L_model_forward(X, parameters, True, inference=True)
+    with pytest.raises(ValueError, match="training pass, got None"):
+        L_model_backward(AL, Y, caches)
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e3], ids=["as drawn", "weights so large that eps vanishes"])
 def test_scaling_a_units_weights_changes_nothing_but_what_eps_lets_through(scale):
     # Scaling a unit's W and b scales its ReLU, and batchnorm takes the scale out again up to eps:

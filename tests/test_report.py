@@ -1,4 +1,4 @@
-"""The report holds what the brief asks for, says what the numbers say, and is a sound Word file."""
+"""The report holds what the assignment asks for, says what the numbers say, and is a sound Word file."""
 
 import base64
 import dataclasses

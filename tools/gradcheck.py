@@ -32,7 +32,7 @@ from pipeline import (
 )
 from pipeline.forward import BATCHNORM_EPSILON, batchnorm_forward, number_of_layers
 
-DIMS = [12, 20, 7, 5, 10]  # the brief's network; 12 inputs instead of 784, so that every number can be checked
+DIMS = [12, 20, 7, 5, 10]  # the assignment's network; 12 inputs instead of 784, so that every number can be checked
 EXAMPLES = 16
 L2 = 0.05
 KINK = 1e-3
@@ -241,7 +241,7 @@ def _smooth_point(generator: torch.Generator, use_batchnorm: bool) -> tuple[Tens
 
 
 def _logits(X: Tensor, parameters: Tensors, use_batchnorm: bool) -> Tensor:
-    """Run the brief's network by torch's own functions."""
+    """Run the assignment's network by torch's own functions."""
     A, L = X.mT, number_of_layers(parameters)  # torch has an example a row
     for layer in range(1, L + 1):
         A = functional.linear(A, parameters[f"W{layer}"], parameters[f"b{layer}"].squeeze(-1))
