@@ -18,6 +18,7 @@ from pipeline.backward import (
 from pipeline.forward import (
     L_model_forward,
     apply_batchnorm,
+    batchnorm_forward,
     compute_cost,
     initialize_parameters,
     l2_penalty,
@@ -38,6 +39,7 @@ __all__ = [
     "Update_parameters",
     "apply_batchnorm",
     "batchnorm_backward",
+    "batchnorm_forward",
     "compute_cost",
     "initialize_parameters",
     "l2_penalty",

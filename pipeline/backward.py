@@ -103,7 +103,7 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
     Returns
     -------
     dZ : (..., units, m)
-        ``dA`` where ``Z > 0``, else zero.
+        ``dA``, which is finite, where ``Z > 0``; else zero.
 
     Raises
     ------

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipeline.forward import Cache, L_model_forward, Parameters, initialize_parameters, number_of_layers
-from pipeline.training import EVALUATION_BLOCK, TrainingResult, evaluate
+from pipeline.forward import L_model_forward, Parameters, initialize_parameters, number_of_layers
+from pipeline.training import TrainingResult, evaluate, forward_in_blocks, hits
 
 NEAR_ZERO = 0.01  # a weight this small counts as near zero
 HISTOGRAM_BINS = 60
@@ -112,7 +112,7 @@ def unit_activity(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tens
     """
     counts = [
         [(cache["activation_cache"] > 0).sum(dim=-1) for cache in caches[:-1]]
-        for _, caches in _forward_in_blocks(X, parameters)
+        for _, caches in forward_in_blocks(X, parameters)
     ]
     return {
         f"A{layer}": torch.stack(blocks).sum(dim=0).double() / X.shape[1]
@@ -176,11 +176,10 @@ def weight_histograms(arms: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dic
 
 def _predictions(X: Tensor, Y: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return each network's predicted class, and the probability it gave to it, ``(replicas, examples)`` both."""
-    AL = torch.cat([AL for AL, _ in _forward_in_blocks(X, parameters)], dim=-1)
-    of_truth = (AL * Y).sum(dim=-2)
+    AL = torch.cat([AL for AL, _ in forward_in_blocks(X, parameters)], dim=-1)
     of_rival, rival = (AL - Y).max(dim=-2)  # the true class is never its own rival
-    is_hit = of_truth > of_rival
-    return of_truth.where(is_hit, of_rival), Y.argmax(dim=0).where(is_hit, rival)
+    is_hit = hits(AL, Y)
+    return (AL * Y).sum(dim=-2).where(is_hit, of_rival), Y.argmax(dim=0).where(is_hit, rival)
 
 
 def _confusion(true: Tensor, predicted: Tensor, classes: int) -> Tensor:
@@ -215,8 +214,3 @@ def _on_cpu(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _on_cpu(each) for name, each in value.items()}
     return value.cpu() if isinstance(value, Tensor) else value
-
-
-def _forward_in_blocks(X: Tensor, parameters: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, list[Cache]]]:
-    for X_block in torch.split(X, EVALUATION_BLOCK, dim=1):
-        yield L_model_forward(X_block, parameters, "mean1" in parameters, inference=True)

@@ -4,7 +4,7 @@ An example is a column: activations are ``(..., units, m)``, weights ``(..., n_l
 biases ``(..., n_l, 1)``. ``...`` stands for any number of replica axes, which broadcast as PyTorch
 broadcasts; so sixteen networks of shape ``(16, n_l, n_{l-1})`` run as one.
 
-NumPy arrays and tensors are both taken, tensors are returned, and dtype and device follow the input.
+NumPy arrays and tensors of float32 or float64 are taken, tensors are returned, and dtype and device follow the input.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,7 +52,8 @@ def initialize_parameters(
     Raises
     ------
     ValueError
-        If there are fewer than two layers or one of them has no unit.
+        If there are fewer than two layers, one of them has no unit, the seed is not whole, or the dtype not
+        floating.
 
     References
     ----------
@@ -59,6 +61,10 @@ def initialize_parameters(
     """
     if len(layer_dims) < 2 or any(units < 1 for units in layer_dims):
         raise ValueError(f"layer_dims must be two or more sizes of at least 1, got {list(layer_dims)}")
+    if not isinstance(seed, Integral | torch.Generator):
+        raise ValueError(f"seed must be a whole number or a torch.Generator, got {seed!r}")
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating type, got {dtype}")
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(int(seed))
     parameters: Parameters = {}
     for layer, (inputs, units) in enumerate(itertools.pairwise(layer_dims), start=1):

@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 
@@ -135,6 +136,16 @@ class Params(_Section):
     arms: dict[ArmName, Arm] = Field(min_length=1)
     l2_path: L2Path
     timing: Timing
+
+    @model_validator(mode="after")
+    def _batches_to_normalise(self) -> Params:
+        for name, arm in self.arms.items():
+            if arm.use_batchnorm and self.training.batch_size < 2:
+                raise ValueError(
+                    f"training.batch_size is {self.training.batch_size}: should be at least 2, "
+                    f"as arms.{name} normalises over a batch"
+                )
+        return self
 
 
 def load_params(path: Path) -> Params:

@@ -33,15 +33,19 @@ def fastest_products(left: Tensor, right: Tensor) -> Iterator[None]:
     try:
         if left.dtype == torch.float32:
             is_cpu = left.device.type == "cpu"  # a GPU in any other setting than the highest multiplies in TF32
-            torch.set_float32_matmul_precision(fastest_precision(left.shape, right.shape) if is_cpu else "highest")
+            torch.set_float32_matmul_precision(
+                fastest_precision(left.shape, right.shape, torch.get_num_threads()) if is_cpu else "highest"
+            )
         yield
     finally:
         torch.set_float32_matmul_precision(found)
 
 
 @lru_cache
-def fastest_precision(left_shape: tuple[int, ...], right_shape: tuple[int, ...]) -> str:
+def fastest_precision(left_shape: tuple[int, ...], right_shape: tuple[int, ...], threads: int) -> str:
     """Measure the speed and the error of a product of two shapes in both settings; one of them stays set.
+
+    The answer is kept, and is that for as many threads as torch uses now.
 
     Returns
     -------

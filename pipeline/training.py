@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ from pipeline.forward import (
 from pipeline.precision import fastest_products
 
 if TYPE_CHECKING:
-    from pipeline.forward import Array, Parameters
+    from pipeline.forward import Array, Cache, Parameters
 
 COST_EVERY = 100  # training steps between two recorded costs (assignment, section 3a)
 EVALUATION_BLOCK = 1000  # examples evaluated at once, few enough that their activations stay in cache
@@ -145,7 +145,7 @@ def train(
     evaluate_every : int
         Training steps between two evaluations of the validation set.
     patience : int
-        Training steps without improvement after which a network stops.
+        Training steps without improvement after which a network stops, at the next evaluation.
     min_delta : float
         What the validation cost must fall by to count as improved, in nats.
     shuffle_seed : int
@@ -167,13 +167,14 @@ def train(
     X, Y = _checked_examples("X", X, "Y", Y, layers_dims)
     if validation is not None:
         validation = _checked_examples("validation[0]", validation[0], "validation[1]", validation[1], layers_dims)
-    lambdas = [float(each) for each in l2] if isinstance(l2, Sequence) else [float(l2)] * len(seeds)
+    lambdas = [float(each) for each in l2] if isinstance(l2, Iterable) else [float(l2)] * len(seeds)
     _check_settings(
         X.shape[1],
         seeds,
         lambdas,
         learning_rate=learning_rate,
         min_delta=min_delta,
+        use_batchnorm=use_batchnorm,
         max_steps=max_steps,
         batch_size=batch_size,
         evaluate_every=evaluate_every,
@@ -213,7 +214,7 @@ def train(
         stack.stop(torch.ones_like(stack.live, dtype=torch.bool), "cap reached")
     except KeyboardInterrupt:
         stack.stop(torch.ones_like(stack.live, dtype=torch.bool), "interrupted")
-    return stack.result(list(seeds), lambdas, epochs_per_step=batch_size / len(examples))
+    return stack.result([int(seed) for seed in seeds], lambdas, epochs_per_step=batch_size / len(examples))
 
 
 def training_step(
@@ -377,16 +378,23 @@ def evaluate(X: Tensor, Y: Tensor, parameters: Mapping[str, Array]) -> tuple[Ten
     accuracy : (...) tensor
         In percent.
     """
-    costs, hits = [], []
-    for X_block, Y_block in zip(
-        torch.split(X, EVALUATION_BLOCK, dim=1), torch.split(Y, EVALUATION_BLOCK, dim=1), strict=True
-    ):
-        AL, _ = L_model_forward(X_block, parameters, "mean1" in parameters, inference=True)
+    costs, counts = [], []
+    for (AL, _), Y_block in zip(forward_in_blocks(X, parameters), torch.split(Y, EVALUATION_BLOCK, dim=1), strict=True):
         costs.append(compute_cost(AL, Y_block).double() * Y_block.shape[1])
-        of_truth, of_rivals = (AL * Y_block).sum(dim=-2), (AL - Y_block).amax(dim=-2)
-        hits.append((of_truth > of_rivals).sum(dim=-1))
+        counts.append(hits(AL, Y_block).sum(dim=-1))
     examples = X.shape[1]
-    return torch.stack(costs).sum(dim=0) / examples, torch.stack(hits).sum(dim=0).double() * 100 / examples
+    return torch.stack(costs).sum(dim=0) / examples, torch.stack(counts).sum(dim=0).double() * 100 / examples
+
+
+def forward_in_blocks(X: Tensor, parameters: Mapping[str, Array]) -> Iterator[tuple[Tensor, list[Cache]]]:
+    """Run a trained stack block by block, each as :func:`pipeline.forward.L_model_forward` at inference."""
+    for X_block in torch.split(X, EVALUATION_BLOCK, dim=1):
+        yield L_model_forward(X_block, parameters, "mean1" in parameters, inference=True)
+
+
+def hits(AL: Tensor, Y: Tensor) -> Tensor:
+    """Mark the examples whose true class has a higher probability than every other, ``(..., examples)``."""
+    return (AL * Y).sum(dim=-2) > (AL - Y).amax(dim=-2)
 
 
 Predict = predict
@@ -410,48 +418,46 @@ class _Stack:
         self.best_step = torch.zeros(count, dtype=torch.int64, device=device)
         self.steps = torch.zeros(count, dtype=torch.int64, device=device)
         self.stop_reason = [""] * count
-        self.cost_steps: list[int] = []
-        self.costs: list[Tensor] = []
-        self.penalties: list[Tensor] = []
-        self.evaluation_steps: list[int] = []
-        self.validation_costs: list[Tensor] = []
-        self.validation_accuracies: list[Tensor] = []
+        self.recorded: list[tuple[int, Tensor, Tensor]] = []  # step, costs, penalties
+        self.evaluated: list[tuple[int, Tensor, Tensor]] = []  # step, validation costs, accuracies
 
     def record_costs(self, costs: Tensor, penalties: Tensor) -> None:
-        self.cost_steps.append(self.step)
-        self.costs.append(self._of_all(costs))
-        self.penalties.append(self._of_all(penalties))
+        self.recorded.append((self.step, self._of_all(costs), self._of_all(penalties)))
 
     def keep_best(self, costs: Tensor, accuracies: Tensor, min_delta: float) -> None:
         """Record an evaluation; keep copies of what has improved and drop what has diverged."""
-        self.evaluation_steps.append(self.step)
-        self.validation_costs.append(self._of_all(costs))
-        self.validation_accuracies.append(self._of_all(accuracies))
-        self._keep(costs, costs < self.best_cost[self.live] - min_delta)
+        record = (self.step, self._of_all(costs), self._of_all(accuracies))
+        self._keep(costs, costs < self.best_cost[self.live] - min_delta, [record])
 
     def keep_finite(self, costs: Tensor) -> None:
         """Keep copies of every network whose cost is finite, and drop the others."""
-        self._keep(costs, torch.ones_like(costs, dtype=torch.bool))
+        self._keep(costs, torch.ones_like(costs, dtype=torch.bool), [])
 
     def stop(self, which: Tensor, reason: str) -> None:
         """Let the networks of the mask ``which`` leave the stack."""
         if not which.any():
             return
-        for replica in self.live[which].tolist():
-            self.stop_reason[replica] = reason
-        self.steps[self.live[which]] = self.step
-        self.parameters = {name: stacked[~which] for name, stacked in self.parameters.items()}
-        if isinstance(self.l2, Tensor):
-            self.l2 = self.l2[~which]
-        self.live = self.live[~which]
+        leaving = self.live[which]
+        reasons = list(self.stop_reason)
+        for replica in leaving.tolist():
+            reasons[replica] = reason
+        # At once, as in _keep.
+        self.steps, self.stop_reason, self.parameters, self.l2, self.live = (
+            self.steps.index_fill(0, leaving, self.step),
+            reasons,
+            {name: stacked[~which] for name, stacked in self.parameters.items()},
+            self.l2[~which] if isinstance(self.l2, Tensor) else self.l2,
+            self.live[~which],
+        )
 
     def snapshot(self) -> Snapshot:
         best = self.best_cost.min().item()
+        _, costs, penalties = self.recorded[-1]
         return Snapshot(
             step=self.step,
-            costs=self.costs[-1] + self.penalties[-1],
+            costs=costs + penalties,
             training=len(self.live),
-            best_validation_cost=best if self.validation_costs and math.isfinite(best) else math.nan,
+            best_validation_cost=best if self.evaluated and math.isfinite(best) else math.nan,
         )
 
     def result(self, seeds: list[int], lambdas: list[float], epochs_per_step: float) -> TrainingResult:
@@ -460,26 +466,27 @@ class _Stack:
             parameters={name: stacked.cpu().clone() for name, stacked in self.best.items()},
             seeds=seeds,
             l2=lambdas,
-            cost_steps=self.cost_steps,
-            costs=self._rows(self.costs),
-            penalties=self._rows(self.penalties),
-            evaluation_steps=self.evaluation_steps,
-            validation_costs=self._rows(self.validation_costs),
-            validation_accuracies=self._rows(self.validation_accuracies),
+            cost_steps=[step for step, _, _ in self.recorded],
+            costs=self._rows([costs for _, costs, _ in self.recorded]),
+            penalties=self._rows([penalties for _, _, penalties in self.recorded]),
+            evaluation_steps=[step for step, _, _ in self.evaluated],
+            validation_costs=self._rows([costs for _, costs, _ in self.evaluated]),
+            validation_accuracies=self._rows([accuracies for _, _, accuracies in self.evaluated]),
             steps=steps,
             best_step=self.best_step.tolist(),
             epochs=[count * epochs_per_step for count in steps],
             stop_reason=self.stop_reason,
         )
 
-    def _keep(self, costs: Tensor, improved: Tensor) -> None:
+    def _keep(self, costs: Tensor, improved: Tensor, records: list[tuple[int, Tensor, Tensor]]) -> None:
         finite = costs.isfinite()
         for stacked in self.parameters.values():
             finite &= stacked.isfinite().flatten(start_dim=1).all(dim=1)
         improved = improved & finite
         rows = self.live[improved]
         # Out of place, and swapped at once: an interruption finds the old copies or the new ones.
-        self.best, self.best_cost, self.best_step = (
+        self.evaluated, self.best, self.best_cost, self.best_step = (
+            [*self.evaluated, *records],
             {name: self.best[name].index_copy(0, rows, stacked[improved]) for name, stacked in self.parameters.items()},
             self.best_cost.index_copy(0, rows, costs[improved].double()),
             self.best_step.index_fill(0, rows, self.step),
@@ -546,6 +553,7 @@ def _check_settings(
     *,
     learning_rate: float,
     min_delta: float,
+    use_batchnorm: bool,
     **counts: int,
 ) -> None:
     require_learning_rate(learning_rate)
@@ -554,10 +562,14 @@ def _check_settings(
             raise ValueError(f"{name} must be whole and at least 1, got {value}")
     if counts["batch_size"] > examples:
         raise ValueError(f"batch_size must be at most the {examples} examples, got {counts['batch_size']}")
+    if use_batchnorm and counts["batch_size"] < 2:
+        raise ValueError("batch_size must be at least 2 for batch norm, as one example is normalised to zero, got 1")
     if not (min_delta >= 0 and math.isfinite(min_delta)):
         raise ValueError(f"min_delta must be at least 0 and finite, got {min_delta}")
     if not len(seeds):
         raise ValueError("seeds must name at least one seed, got none")
+    if not all(isinstance(seed, Integral) for seed in seeds):
+        raise ValueError(f"seeds must be whole numbers, got {list(seeds)}")
     if len(lambdas) != len(seeds):
         raise ValueError(f"l2 must be one number or one for each of the {len(seeds)} seeds, got {len(lambdas)}")
     if not all(0 <= each < math.inf for each in lambdas):

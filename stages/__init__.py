@@ -27,12 +27,14 @@ CPU = torch.device("cpu")
 
 
 def run(stage: Callable[[Params], None], name: str) -> None:
-    """Run a stage on the parameters; say in one line what stopped it."""
+    """Run a stage on the parameters; say in one line what stopped it, or ``python -X dev`` where."""
     try:
         stage(load_params(PARAMS))
     except ParamsError as error:
         sys.exit(f"{error}")
     except (ValueError, RuntimeError, OSError) as error:
+        if sys.flags.dev_mode:
+            raise
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")

@@ -31,7 +31,6 @@ each_result = pytest.mark.parametrize("make", RESULTS.values(), ids=RESULTS.keys
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Let every set take several blocks, the last of them short."""
-    monkeypatch.setattr(evaluation, "EVALUATION_BLOCK", 40)
     monkeypatch.setattr(training, "EVALUATION_BLOCK", 40)
 
 

@@ -120,6 +120,18 @@ def test_start_depends_on_the_seed_alone():
         assert not torch.equal(once[name], other[name])
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 0.2}, "seed must be a whole number .*got 0.2"),
+        ({"dtype": torch.int64}, "dtype must be a floating type"),
+    ],
+)
+def test_start_refuses_what_would_be_cut_to_whole_numbers(options, message):
+    with pytest.raises(ValueError, match=message):
+        initialize_parameters(DIMS, **options)
+
+
 def test_start_leaves_the_global_generator_alone():
     state = torch.get_rng_state()
     initialize_parameters(DIMS)

@@ -279,6 +279,13 @@ def test_other_text_in_place_of_an_integer_is_not_explained_so(tmp_path):
     assert "1.0e-3" not in complaint(tmp_path, with_value(("training", "batch_size"), "512"))
 
 
+def test_batch_norm_wants_more_than_one_example(tmp_path):
+    said = complaint(tmp_path, with_value(("training", "batch_size"), 1))
+    assert (
+        said == "params.yaml: training.batch_size is 1: should be at least 2, as arms.batchnorm normalises over a batch"
+    )
+
+
 def test_further_mistakes_are_counted(tmp_path):
     values = copy.deepcopy(VALUES)
     values["training"] |= {"batch_size": 0, "patience": 0, "threads": 0}

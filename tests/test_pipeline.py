@@ -201,6 +201,15 @@ def test_a_stage_says_in_one_line_what_stopped_it(monkeypatch, error, said):
     assert caught.value.code == said
 
 
+def test_a_stage_in_development_mode_says_where_it_stopped():
+    code = "import stages\ndef stage(params):\n    raise ValueError('no such arm')\nstages.run(stage, 'train@x')"
+    command = [sys.executable, "-X", "dev", "-c", code]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said.returncode == 1
+    assert "Traceback" in said.stderr
+    assert said.stderr.endswith("ValueError: no such arm\n")
+
+
 def test_an_interrupted_stage_fails(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit) as caught:

@@ -40,6 +40,17 @@ def test_the_faster_library_is_taken_where_it_is_as_exact(monkeypatch, found, se
     precision.fastest_precision.cache_clear()
 
 
+def test_the_probe_asks_again_for_another_number_of_threads(monkeypatch):
+    probed = []
+    monkeypatch.setattr(precision, "_timed_product", lambda left, right: probed.append(1) or (1.0, left @ right))
+    precision.fastest_precision.cache_clear()
+    for threads, probes in ((1, 1), (1, 1), (3, 2)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        with precision.fastest_products(torch.ones(4, 2, 3), torch.ones(3, 1)):
+            assert len(probed) == probes * 2 * precision.ROUNDS
+    precision.fastest_precision.cache_clear()
+
+
 def test_the_setting_is_put_back_after_an_error(found):
     with pytest.raises(RuntimeError, match="stopped"), precision.fastest_products(torch.ones(2, 3), torch.ones(3, 4)):
         raise RuntimeError("stopped")

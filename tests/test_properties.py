@@ -267,12 +267,13 @@ def test_the_whole_network(data, dtype, m, use_batchnorm, l2):
 
 
 @slow
-@given(st.data(), dtypes, st.booleans(), st.sampled_from(LAMBDAS), st.integers(1, 3), st.integers(1, 12))
+@given(st.data(), dtypes, st.booleans(), st.sampled_from(LAMBDAS), st.integers(1, 3), st.integers(2, 12))
 def test_training(data, dtype, use_batchnorm, l2, stack, examples):
     dims = data.draw(st.lists(sizes, min_size=2, max_size=4))
     X = data.draw(tensors((dims[0], examples), dtype, largest=1e6))
     Y = data.draw(labels(dims[-1], examples, dtype))
-    batch_size, before = data.draw(st.integers(1, examples)), (X.clone(), Y.clone())
+    batch_size = data.draw(st.integers(1 + use_batchnorm, examples))
+    before = (X.clone(), Y.clone())
     options = {"batch_size": batch_size, "use_batchnorm": use_batchnorm, "l2": l2, "validation": (X, Y)}
     result = train(X, Y, dims, learning_rate=0.01, max_steps=120, seeds=list(range(stack)), **options)
     assert isinstance(result, TrainingResult)

@@ -248,6 +248,42 @@ def test_an_interruption_during_an_evaluation_leaves_the_best_before_it(monkeypa
     assert_best_is_returned(result)
 
 
+@pytest.mark.parametrize("l2", [0.0, [0.0, 0.1, HUGE]], ids=["one lambda", "a lambda each"])
+def test_an_interruption_at_any_line_of_the_records_leaves_them_whole(monkeypatch, l2):
+    monkeypatch.setattr(training, "COST_EVERY", 4)
+    records = {"record_costs", "keep_best", "stop", "_keep", "_of_all"}
+
+    def run_interrupted_at(line):
+        lines = itertools.count()
+
+        def trace(frame, event, argument):
+            inside = frame.f_code.co_filename == training.__file__ and frame.f_code.co_name in records
+            if inside and event == "line" and next(lines) == line:
+                raise KeyboardInterrupt
+            return trace
+
+        found = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            result = run(max_steps=12, patience=4, evaluate_every=2, seeds=[0, 1, 2], l2=l2, learning_rate=1.0)
+        finally:
+            sys.settrace(found)
+        return result, next(lines) > line
+
+    for line in itertools.count():
+        result, interrupted = run_interrupted_at(line)
+        assert all(result.stop_reason)
+        assert result.costs.shape == result.penalties.shape == (len(result.cost_steps), 3)
+        assert result.validation_costs.shape == result.validation_accuracies.shape == (len(result.evaluation_steps), 3)
+        lowest = result.validation_costs.nan_to_num(math.inf)
+        for k, step in enumerate(result.best_step):
+            assert step == (result.evaluation_steps[lowest[:, k].argmin()] if lowest[:, k].isfinite().any() else 0)
+        if not interrupted:
+            break
+    assert line > 50
+    assert "diverged" not in result.stop_reason if l2 == 0.0 else result.stop_reason[2] == "diverged"
+
+
 def test_an_interruption_spares_the_reasons_of_replicas_that_had_stopped():
     result = run(l2=[0, 0, HUGE, 0], patience=1000, progress=interrupt_at(100))
     assert result.stop_reason == ["interrupted", "interrupted", "diverged", "interrupted"]
@@ -475,6 +511,11 @@ BAD_SETTINGS = {
     "validation Y": ({"validation": (X, Y.T)}, r"validation\[1\] must have shape .*got \(40, 4\)"),
     "layers_dims": ({"layers_dims": [6, 0, 4]}, r"layers_dims must .*got \[6, 0, 4\]"),
     "layers_dims of one layer": ({"layers_dims": [6]}, r"layers_dims must .*got \[6\]"),
+    "seeds of which two would be one": ({"seeds": [0.2, 0.7]}, r"seeds must be whole numbers, got \[0.2, 0.7\]"),
+    "a batch of one with batch norm": (
+        {"batch_size": 1, "use_batchnorm": True},
+        "batch_size must be at least 2 .*got 1",
+    ),
     "no seeds": ({"seeds": []}, "seeds must .*got none"),
     "batch_size above the examples": ({"batch_size": 41}, "batch_size must be at most the 40 .*got 41"),
     "min_delta": ({"min_delta": -0.1}, "min_delta must .*got -0.1"),
