@@ -41,7 +41,7 @@ bench: .venv/bench
 
 # What `make test` leaves out for its length: a run killed at 20 random moments and brought to its end each time.
 faults: install
-	pytest tests/faults -m "long or not long" --numprocesses 2 --maxschedchunk 1
+	pytest tests/faults -m "long or not long" --numprocesses 2 --dist loadgroup
 
 # What `make test` leaves out for its size or length: sharing over a folder and over S3, against a server started here;
 # experiments and their queue; torchrun and other data through DVC; the table of a GPU.

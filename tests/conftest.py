@@ -4,7 +4,7 @@ import signal
 
 import pytest
 import torch
-from clones import finished_clone
+from clones import finished_clone, shared_clone
 from pretended_gpu import NEEDS_A_GPU, pretended_gpu
 from samples import trained_folder
 
@@ -18,9 +18,12 @@ def _same_random_numbers_in_every_run():
 
 
 @pytest.fixture(scope="session")
-def clone(tmp_path_factory):
+def clone(tmp_path_factory, worker_id):
     """A clone in which the whole pipeline has run once; who changes it changes it back."""
-    return finished_clone(tmp_path_factory.mktemp("pipeline"))
+    folder = tmp_path_factory.mktemp("pipeline")
+    if worker_id == "master":  # the only process
+        return finished_clone(folder)
+    return shared_clone(folder, tmp_path_factory.getbasetemp().parent / "pipeline")
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ KINDS = [
 ]
 TARGET = "train@baseline"  # of the runs that each end another way
 MOMENTS = 20
+WHOLE = {0, 5, 6, 7, 8, 9}  # of the moments those behind which every stage runs: the first, and one of each kind
 TIMED = {"timing", "report"}  # the stages whose outputs hold seconds, another run's others
 
 
@@ -48,6 +49,9 @@ def origin(clone, tmp_path_factory):
     return committed(clone, tmp_path_factory.mktemp("origin"))
 
 
+with_disturbed = pytest.mark.xdist_group("disturbed")  # which one process makes for all tests of it
+
+
 @pytest.fixture(scope="module")
 def disturbed(clone, origin, tmp_path_factory):
     """A fresh clone without a cache whose first run was ended in each way, one stage after the other, then let go."""
@@ -65,11 +69,13 @@ def disturbed(clone, origin, tmp_path_factory):
     return twin, ended
 
 
+@with_disturbed
 def test_each_signal_ends_the_run_and_all_that_belongs_to_it(disturbed):
     _, ended = disturbed
     assert all(status != 0 for status, _ in ended.values()), ended
 
 
+@with_disturbed
 def test_after_all_that_the_outputs_are_those_of_an_undisturbed_run(clone, disturbed):
     twin, _ = disturbed
     made, undisturbed = outputs_of(twin), outputs_of(clone)
@@ -77,11 +83,13 @@ def test_after_all_that_the_outputs_are_those_of_an_undisturbed_run(clone, distu
     assert {path for path in made if made[path] != undisturbed[path]} == set()
 
 
+@with_disturbed
 def test_no_temporary_file_is_left(disturbed):
     twin, _ = disturbed
     assert temporary_files(twin) == []
 
 
+@with_disturbed
 def test_ctrl_c_prints_one_line_and_no_traceback(disturbed):
     _, ended = disturbed
     _, said = ended["group", signal.SIGINT]
@@ -91,6 +99,7 @@ def test_ctrl_c_prints_one_line_and_no_traceback(disturbed):
     assert len([line for line in lines if line.startswith("ERROR: ")]) == 1  # and dvc's
 
 
+@with_disturbed
 def test_a_fresh_clone_is_clean_after_its_run(disturbed):
     twin, _ = disturbed
     assert git(twin, "status", "--porcelain") == ""
@@ -110,9 +119,8 @@ def assert_is_clean(twin, *, but_for):
 def end_at(moment, clone, origin, folder, k):
     """End a run at a moment of an undisturbed one's time.
 
-    Its clone is fresh but for the outputs of what an undisturbed run has finished by then. If that is anything, and the
-    run is not just measuring them, the seconds are there too, and the report that shows them: dvc takes them as they
-    are if all that they depend on has come out the same.
+    Its clone is fresh, but has outputs already: of the stages that an undisturbed run has finished by then, and of some
+    that come after the stage of that moment. dvc lets those be if all that they depend on comes out the same.
 
     Returns
     -------
@@ -121,11 +129,13 @@ def end_at(moment, clone, origin, folder, k):
     again : set of str
         The stages whose outputs hold other seconds than those of the undisturbed run.
     """
-    done = [name for name, begin in clone.begins.items() if begin <= moment]
-    stage = done.pop() if done else None
-    again = TIMED if stage == "timing" or not done else set()
+    begun = [name for name, begin in clone.begins.items() if begin <= moment]
+    stage = begun.pop() if begun else None
+    later = {*clone.begins} - {*begun, stage}
+    again = TIMED if k == 0 or stage == "timing" else set()
+    missing = {stage} | again | (later - TIMED if k in WHOLE else set())
     twin = git_clone_of(origin, folder)
-    give_outputs(clone, twin, {*done, *TIMED} - again)
+    give_outputs(clone, twin, {*clone.begins} - missing)
     with Repro(twin, k) as repro:
         if stage:
             assert until(lambda: f"Running stage '{stage}'" in repro.output()), repro.output()

@@ -8,6 +8,8 @@ import pytest
 from clones import DVC, RUNNING
 from runs import Repro, committed, until
 
+pytestmark = pytest.mark.xdist_group("two at once")  # one process makes the fixture for all
+
 
 @pytest.fixture(scope="module")
 def looked(clone, tmp_path_factory):

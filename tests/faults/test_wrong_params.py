@@ -39,6 +39,7 @@ def test_that_is_more_than_forty_files():
     assert len({text for text, _ in WRONG_FILES.values()}) == len(WRONG_FILES) > 100
 
 
+@pytest.mark.xdist_group("wrong files")  # each of them short
 @pytest.mark.parametrize(("text", "said"), WRONG_FILES.values(), ids=WRONG_FILES)
 def test_the_check_fails_in_one_or_two_lines_and_touches_nothing(tmp_path, text, said):
     (tmp_path / "params.yaml").write_text(text)
