@@ -404,6 +404,10 @@ def test_each_of_the_four_files_has_a_checksum_and_the_first_mirror_is_safe(name
     assert len(set(origin.classes)) == 10
 
 
+def test_as_many_digits_are_for_training_as_the_table_of_origins_says(digits):
+    assert len(digits.train_labels) == origins.DIGITS.train_examples
+
+
 def test_no_two_files_have_one_checksum():
     sha256 = [each for origin in origins.ORIGINS.values() for each in origin.sha256.values()]
     assert len(set(sha256)) == 12
@@ -523,7 +527,7 @@ def mirror_with_real_mnist():
 def test_real_mnist_is_decoded(monkeypatch):
     monkeypatch.setitem(origins.ORIGINS, "mnist", dataclasses.replace(origins.ORIGINS["mnist"], mirrors=[]))
     mnist = load("mnist", mirror=mirror_with_real_mnist())
-    assert mnist.train_images.shape == (60_000, 784)
+    assert mnist.train_images.shape == (origins.ORIGINS["mnist"].train_examples, 784) == (60_000, 784)
     assert mnist.test_images.shape == (10_000, 784)
     assert mnist.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert mnist.test_labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]

@@ -27,6 +27,9 @@ def wrong_files():
         yield name, text, f"params.yaml {said}" if name in NO_MAPS else "params.yaml is not YAML as it should be: "
     layers, data = ("network", "layers"), ("data", "dataset")
     yield "nine classes", with_value(layers, [20, 9]), "check: network.layers is [20, 9]: it must end in the 10 classes"
+    batch, share = ("training", "batch_size"), ("data", "validation_fraction")
+    yield "large batch", with_value(batch, 48_001), "check: training.batch_size is 48001: it must be at most the 48,000"
+    yield "all are set aside", with_value(share, 0.999999), "check: a share of 0.999999 of 60000 examples leaves one"
     yield "no such data", with_value(data, "cifar"), "check: "
     if not torch.cuda.is_available():
         yield "no such device", with_value(("training", "device"), "cuda"), "check: the device asked for is cuda"
@@ -39,7 +42,6 @@ def test_that_is_more_than_forty_files():
     assert len({text for text, _ in WRONG_FILES.values()}) == len(WRONG_FILES) > 100
 
 
-@pytest.mark.xdist_group("wrong files")  # each of them short
 @pytest.mark.parametrize(("text", "said"), WRONG_FILES.values(), ids=WRONG_FILES)
 def test_the_check_fails_in_one_or_two_lines_and_touches_nothing(tmp_path, text, said):
     (tmp_path / "params.yaml").write_text(text)
