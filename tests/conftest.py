@@ -12,6 +12,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 torch.set_num_threads(1)  # the tensors are tiny: waiting for a second thread on a busy machine costs tenfold
 
 
+@pytest.hookimpl(trylast=True)  # when what is not to run is out
+def pytest_collection_modifyitems(items):
+    """Begin with a test of the clone: one process makes it while the others test what needs none."""
+    items.sort(key=lambda item: "clone" in item.fixturenames)
+    items[:] = items[-1:] + items[:-1]
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers_in_every_run():
     torch.manual_seed(20240229)

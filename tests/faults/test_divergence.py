@@ -12,7 +12,6 @@ from test_pipeline import write_split
 from pipeline import artifacts, preprocessing
 from pipeline.training import TrainingResult
 
-pytestmark = pytest.mark.xdist_group("divergence")  # while another process makes the clone
 ARMS = ["baseline", "batchnorm", "l2"]
 
 

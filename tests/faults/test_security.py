@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-pytestmark = pytest.mark.xdist_group("security")  # short
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED, TOOLS = (
     sorted(path for package in packages for path in (ROOT / package).glob("*.py"))

@@ -4,17 +4,12 @@ import json
 import subprocess
 import sys
 
-import pytest
-from clones import DVC, RUNNING
+from clones import DVC, ran
 from runs import Repro, committed, until
 
-pytestmark = pytest.mark.xdist_group("two at once")  # one process makes the fixture for all
 
-
-@pytest.fixture(scope="module")
-def looked(clone, tmp_path_factory):
-    """What others said while a run was held up, and how it all ended."""
-    twin = committed(clone, tmp_path_factory.mktemp("two"))
+def test_a_second_run_is_refused_and_looking_is_not(clone, tmp_path):
+    twin = committed(clone, tmp_path)
     before = twin.contents()
 
     def dvc(*arguments):
@@ -40,37 +35,24 @@ def looked(clone, tmp_path_factory):
         stage.resume()
         status, log = first.finish()
     assert status == 0, log
-    return twin, {name: (process.returncode, said[name]) for name, process in others.items()}, first.process.pid, before
+    assert twin.contents() == before
+    for name in ("second", "same stage"):
+        assert_is_refused(others[name].returncode, said[name], by=first.process.pid)
+    assert others["metrics"].returncode == others["plots"].returncode == 0, said
+    assert json.loads(said["metrics"].splitlines()[-1]) == {}  # nothing in them has changed
+    assert_is_whole(twin.folder / "dvc_plots/index.html", said["plots"])
 
 
-@pytest.mark.parametrize("name", ["second", "same stage"])
-def test_a_second_run_is_refused_and_told_who_runs(looked, name):
-    _, others, first, _ = looked
-    status, said = others[name]
+def assert_is_refused(status, said, *, by):
     assert status != 0
     assert "is busy, it is being blocked by:" in said
-    assert f"(PID {first})" in said
+    assert f"(PID {by})" in said
     assert "Traceback" not in said
-    assert RUNNING.partition("(")[0] not in said
+    assert ran(said) == []
 
 
-def test_the_first_run_is_unharmed(looked):
-    twin, _, _, before = looked
-    assert twin.contents() == before
-
-
-def test_metrics_can_be_compared_meanwhile(looked):
-    _, others, _, _ = looked
-    status, said = others["metrics"]
-    assert status == 0, said
-    assert json.loads(said.splitlines()[-1]) == {}  # nothing in them has changed
-
-
-def test_the_page_of_plots_can_be_made_meanwhile_and_is_whole(looked):
-    twin, others, _, _ = looked
-    status, said = others["plots"]
-    assert status == 0, said
-    page = twin.folder / "dvc_plots/index.html"
+def assert_is_whole(page, said):
+    """The page of plots is where dvc says, complete, and has every plot."""
     assert page.as_uri() in said
     text = page.read_text(encoding="utf-8")
     assert text.rstrip().endswith("</html>")
