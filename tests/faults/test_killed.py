@@ -124,11 +124,15 @@ def end_at(moment, clone, origin, folder, k):
 @pytest.mark.long
 @pytest.mark.parametrize("k", range(MOMENTS))
 def test_at_a_random_moment(clone, origin, tmp_path, k):
-    """One moment in each twentieth of an undisturbed run's time; drawn again where the signal came too late."""
+    """One moment in each twentieth of an undisturbed run's time; where it comes too late, one of its stage before it."""
     chance = random.Random(k)
-    moments = [clone.seconds * (k + chance.random()) / MOMENTS for _ in range(5)]
-    ended = (end_at(moment, clone, origin, tmp_path / str(draw), k) for draw, moment in enumerate(moments))
-    twin, again = next((each for each in ended if each[0]), (None, set()))
+    earliest, moment = (clone.seconds * each / MOMENTS for each in (k, k + 1))
+    for draw in range(5):
+        moment = chance.uniform(earliest, moment)
+        twin, again = end_at(moment, clone, origin, tmp_path / str(draw), k)
+        if twin:
+            break
+        earliest = max((begin for begin in clone.begins.values() if begin <= moment), default=0)
     assert twin, "no signal hit a run"
     with Repro(twin, k + 1) as repro:
         status, said = repro.finish()
