@@ -124,7 +124,7 @@ def end_at(moment, clone, origin, folder, k):
 @pytest.mark.long
 @pytest.mark.parametrize("k", range(MOMENTS))
 def test_at_a_random_moment(clone, origin, tmp_path, k):
-    """One moment in each twentieth of an undisturbed run's time; where it comes too late, one of its stage before it."""
+    """One moment in each twentieth of an undisturbed run's time; if it comes too late, one of its stage before it."""
     chance = random.Random(k)
     earliest, moment = (clone.seconds * each / MOMENTS for each in (k, k + 1))
     for draw in range(5):
