@@ -39,7 +39,8 @@ bench: .venv/bench
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
 	@touch $@
 
-# What `make test` leaves out for its length: a run killed at 20 random moments and brought to its end each time.
+# What `make test` leaves out for its length: a run killed at 20 random moments and brought to its end each time, and
+# more of the same kinds.
 faults: install
 	pytest tests/faults -m "long or not long" --numprocesses 2 --maxschedchunk 1
 

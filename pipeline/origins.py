@@ -24,12 +24,15 @@ class Origin:
         Checksum of each file.
     classes : list of str
         What label ``k`` is called.
+    train_examples : int
+        In the training set, before a part of it is set aside.
     """
 
     title: str
     mirrors: Sequence[str]
     sha256: Mapping[str, str]
     classes: Sequence[str]
+    train_examples: int = 60_000
 
 
 ORIGINS = {
@@ -76,7 +79,13 @@ ORIGINS = {
         classes=["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"],
     ),
 }
-DIGITS = Origin(title="the bundled 8x8 digits", mirrors=[], sha256={}, classes=[str(digit) for digit in range(10)])
+DIGITS = Origin(
+    title="the bundled 8x8 digits",
+    mirrors=[],
+    sha256={},
+    classes=[str(digit) for digit in range(10)],
+    train_examples=1438,
+)
 
 
 def origin_of(name: str) -> Origin:

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -44,15 +46,19 @@ class Clone:
     """A copy of the working tree's sources in which the pipeline is run on small parameters."""
 
     def __init__(self, folder):
-        self.folder = folder / "clone"
+        self.folder = folder / "clone"  # one that is there already is taken as it is
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         self.env = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site")}
+        if not self.folder.exists():
+            self.make()
+
+    def make(self):
         shutil.copytree(ROOT, self.folder, ignore=LEFT_OUT)
         if (ROOT / ".dvc" / "plots").exists():
             shutil.copytree(ROOT / ".dvc" / "plots", self.folder / ".dvc" / "plots")
         (self.folder / "params.yaml").write_text(small_params())
         subprocess.run(["git", "init", "-q"], cwd=self.folder, check=True)
-        self.gitignores = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob(".gitignore")}
+        self.gitignores = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob(".gitignore")]
 
     def dvc(self, *arguments):
         return self.run([sys.executable, "-m", "dvc", *arguments])
@@ -136,4 +142,18 @@ def finished_clone(folder):
     clone.printed_first = clone.printed
     arms = [f"train@{arm}" for arm in PARAMS["arms"]]
     assert sorted(clone.begins) == sorted({*STAGES} - {"train"} | {*arms})
+    return clone
+
+
+def shared_clone(folder, shared):
+    """Run the whole pipeline once for all processes of the tests, and give each a copy of that clone."""
+    facts = shared / "facts.json"
+    with FileLock(f"{shared}.lock"):
+        if not facts.exists():
+            clone = finished_clone(shared)
+            names = ("begins", "seconds", "printed_first", "gitignores")
+            facts.write_text(json.dumps({name: getattr(clone, name) for name in names}))
+    shutil.copytree(shared / "clone", folder / "clone", symlinks=True)
+    clone = Clone(folder)
+    vars(clone).update(json.loads(facts.read_text()))
     return clone

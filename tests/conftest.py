@@ -4,12 +4,19 @@ import signal
 
 import pytest
 import torch
-from clones import finished_clone
+from clones import finished_clone, shared_clone
 from pretended_gpu import NEEDS_A_GPU, pretended_gpu
 from samples import trained_folder
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, and so its children
 torch.set_num_threads(1)  # the tensors are tiny: waiting for a second thread on a busy machine costs tenfold
+
+
+@pytest.hookimpl(trylast=True)  # when what is not to run is out
+def pytest_collection_modifyitems(items):
+    """Begin with a test of the clone: one process makes it while the others test what needs none."""
+    items.sort(key=lambda item: "clone" in item.fixturenames)
+    items[:] = items[-1:] + items[:-1]
 
 
 @pytest.fixture(autouse=True)
@@ -18,9 +25,12 @@ def _same_random_numbers_in_every_run():
 
 
 @pytest.fixture(scope="session")
-def clone(tmp_path_factory):
+def clone(tmp_path_factory, worker_id):
     """A clone in which the whole pipeline has run once; who changes it changes it back."""
-    return finished_clone(tmp_path_factory.mktemp("pipeline"))
+    folder = tmp_path_factory.mktemp("pipeline")
+    if worker_id == "master":  # the only process
+        return finished_clone(folder)
+    return shared_clone(folder, tmp_path_factory.getbasetemp().parent / "pipeline")
 
 
 @pytest.fixture(scope="session")

@@ -65,36 +65,43 @@ def two_hosts():
             subprocess.run(["ip", "netns", "delete", host.namespace], check=False, capture_output=True)
 
 
+def run_and_exit(function, descriptor):
+    """Be, in a fork, a process that does nothing else and says all into a descriptor; end as Python would."""
+    status = 70
+    try:
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+        function()
+        status = 0
+    except SystemExit as end:
+        status = end.code
+        if not isinstance(status, int):
+            status = 1
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 class Fork:
     """A fork of this process that runs a function; what it says is kept in a file."""
 
     def __init__(self, function, log, environment=None, host=None):
-        self.log = log
-        self.pid = os.fork()
-        if self.pid:
-            return
-        status = 70
-        try:
-            with log.open("w") as said:
-                os.dup2(said.fileno(), 1)
-                os.dup2(said.fileno(), 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        def on_host():
             os.environ.update(environment or {})
             if host:
                 host.enter()
             function()
-            status = 0
-        except SystemExit as end:
-            status = end.code
-            if not isinstance(status, int):  # what Python does with it
-                status = 1
-                print(end.code, file=sys.stderr)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+
+        self.log = log
+        with log.open("w") as said:
+            self.pid = os.fork()
+            if not self.pid:
+                run_and_exit(on_host, said.fileno())
 
     def wait(self):
         """Return the exit status, negative for the signal that ended it."""

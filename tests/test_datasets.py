@@ -1,9 +1,11 @@
 """Data are taken from the first source that gives the right bytes, and from none that gives others."""
 
 import dataclasses
+import functools
 import gzip
 import hashlib
 import http.server
+import math
 import os
 import struct
 import tempfile
@@ -269,14 +271,15 @@ def test_a_bad_file_is_refused_and_the_next_source_asked_for_it(offer, server, f
     assert server.asked.count("good") == len(FILES)
 
 
+@each_file
 @each_fault
-def test_if_no_source_is_left_the_error_lists_each_with_its_reason(offer, server, fault):
-    offer(fault, "http://127.0.0.1:9/nobody-listens/")
+def test_if_no_source_is_left_the_error_lists_each_with_its_reason(offer, server, fault, file):
+    offer(f"{fault}@{file}", "http://127.0.0.1:9/nobody-listens/")
     with pytest.raises(DataUnavailableError) as caught:
         load("mnist")
     first, ours, nobody, advice = str(caught.value).splitlines()
-    assert first == f"{FIRST} could not be had from any source:"
-    assert ours.startswith(f"  {server.url}/{fault}/: ")
+    assert first == f"{file} could not be had from any source:"
+    assert ours.startswith(f"  {server.url}/{fault}@{file}/: ")
     assert REASONS[fault] in ours
     assert nobody == "  http://127.0.0.1:9/nobody-listens/: Connection refused"
     assert "DATA_MIRROR" in advice
@@ -289,44 +292,65 @@ def test_what_is_too_large_is_not_read_to_its_end(offer, server):
     assert not server.taken.is_set()
 
 
-def small(part="train", kind="images"):
-    return (IMAGES if kind == "images" else LABELS)[part]
+ARRAYS = {f"{part}-images-idx3-ubyte.gz": images for part, images in IMAGES.items()}
+ARRAYS |= {f"{part}-labels-idx1-ubyte.gz": labels for part, labels in LABELS.items()}
+BOMB = 2**25  # bytes
 
 
-BOMB = gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 2**16, 28, 28) + bytes(2**16 * 784), mtime=0)
+@functools.cache
+def bomb(file):
+    """Pack a well-formed file of nothing but zeros, which has too many of them."""
+    sides = ARRAYS[file].shape[1:]
+    return idx(np.zeros((BOMB // math.prod(sides), *sides), np.uint8))
+
+
+def promising(change):
+    """Lie about the number of items, and give what is then said."""
+
+    def lie(file):
+        array = ARRAYS[file]
+        promised = [change(len(array)), *array.shape[1:]]
+        return idx(array, promised=promised), f"holds {array.size:,} values where its header promises {promised}"
+
+    return lie
+
+
+def head(file, kind=8):
+    """What a file begins with: 0, 0, the type of its items and how many axes they are laid out in."""
+    return bytes([0, 0, kind, ARRAYS[file].ndim])
+
+
+def wrong_head(found, file):
+    return f"starts with {found.hex(' ')}, not with {head(file).hex(' ')}"
+
+
 LIES = {
-    "not gzip": (FIRST, b"<html>Please log in</html>", "Not a gzipped file"),
-    "an empty file": (FIRST, b"", "starts with , not with 00 00 08 03"),
-    "a packed nothing": (FIRST, gzip.compress(b""), "starts with , not with 00 00 08 03"),
-    "cut off": (FIRST, FILES[FIRST][:-9], "Compressed file ended before the end-of-stream marker"),
-    "a flipped bit": (FIRST, flipped(FILES[FIRST]), "CRC check failed"),
-    "a broken stream": (FIRST, FILES[FIRST][:10] + b"\xff" * 40, "Error -3 while decompressing data"),
-    "something behind it": (FIRST, FILES[FIRST] + b"x", "Not a gzipped file"),
-    "labels for images": (FIRST, FILES[swapped(FIRST)], "starts with 00 00 08 01, not with 00 00 08 03"),
-    "images for labels": (swapped(FIRST), FILES[FIRST], "starts with 00 00 08 03, not with 00 00 08 01"),
-    "another type": (FIRST, idx(small(), magic=9), "starts with 00 00 09 03"),
-    "no lengths": (FIRST, gzip.compress(bytes([0, 0, 8, 3])), "holds 0 values where its header promises []"),
-    "half a length": (FIRST, gzip.compress(bytes([0, 0, 8, 3, 0, 0])), "holds 0 values where its header promises [0]"),
-    "more promised": (
-        FIRST,
-        idx(small(), promised=(13, 28, 28)),
-        "9,408 values where its header promises [13, 28, 28]",
+    "not gzip": lambda file: (b"<html>Please log in</html>", "Not a gzipped file"),
+    "an empty file": lambda file: (b"", wrong_head(b"", file)),
+    "a packed nothing": lambda file: (gzip.compress(b""), wrong_head(b"", file)),
+    "cut off": lambda file: (FILES[file][:-9], "Compressed file ended before the end-of-stream marker"),
+    "a flipped bit": lambda file: (
+        FILES[file][:-8] + flipped(FILES[file][-8:-4]) + FILES[file][-4:],
+        "CRC check failed",
     ),
-    "fewer promised": (
-        FIRST,
-        idx(small(), promised=(11, 28, 28)),
-        "9,408 values where its header promises [11, 28, 28]",
-    ),
-    "billions promised": (FIRST, idx(small(), promised=(2**32 - 1,) * 3), "promises [4294967295, 4294967295"),
-    "other sides": (FIRST, idx(small(), promised=(12, 14, 56)), "promises [12, 14, 56]"),
-    "fewer labels": (swapped(FIRST), idx(small(kind="labels")[:-1]), "holds 11 labels for 12 images"),
-    "a bomb": (FIRST, BOMB, "unpacks to more than 65,536 bytes"),
+    "a broken stream": lambda file: (FILES[file][:10] + b"\xff" * 40, "Error -3 while decompressing data"),
+    "something behind it": lambda file: (FILES[file] + b"x", "Not a gzipped file"),
+    "swapped": lambda file: (FILES[swapped(file)], wrong_head(head(swapped(file)), file)),
+    "another type": lambda file: (idx(ARRAYS[file], magic=9), wrong_head(head(file, kind=9), file)),
+    "no lengths": lambda file: (gzip.compress(head(file)), "holds 0 values where its header promises []"),
+    "half a length": lambda file: (gzip.compress(head(file) + bytes(2)), "holds 0 "),
+    "more promised": promising(lambda count: count + 1),
+    "fewer promised": promising(lambda count: count - 1),
+    "none promised": promising(lambda count: 0),
+    "billions promised": promising(lambda count: 2**32 - 1),
+    "a bomb": lambda file: (bomb(file), "unpacks to more than 65,536 bytes"),
 }
 
 
+@each_file
 @pytest.mark.parametrize("lie", LIES)
-def test_a_file_whose_checksum_is_right_and_whose_contents_are_wrong_is_refused(offer, lie):
-    file, content, said = LIES[lie]
+def test_a_file_whose_checksum_is_right_and_whose_contents_are_wrong_is_refused(offer, lie, file):
+    content, said = LIES[lie](file)
     offer("good", files=FILES | {file: content})
     with pytest.raises(DataUnavailableError) as caught:
         load("mnist")
@@ -334,9 +358,25 @@ def test_a_file_whose_checksum_is_right_and_whose_contents_are_wrong_is_refused(
     assert file in str(caught.value)
 
 
+@pytest.mark.parametrize("part", IMAGES)
+def test_images_of_other_sides_are_refused(offer, part):
+    file = f"{part}-images-idx3-ubyte.gz"
+    offer("good", files=FILES | {file: idx(ARRAYS[file], promised=(len(ARRAYS[file]), 14, 56))})
+    with pytest.raises(DataUnavailableError, match=rf"promises \[{len(ARRAYS[file])}, 14, 56\]"):
+        load("mnist")
+
+
+@pytest.mark.parametrize("part", LABELS)
+def test_fewer_labels_than_images_are_refused(offer, part):
+    file, count = f"{part}-labels-idx1-ubyte.gz", len(LABELS[part])
+    offer("good", files=FILES | {file: idx(LABELS[part][:-1])})
+    with pytest.raises(DataUnavailableError, match=f"{file} holds {count - 1} labels for {count} images"):
+        load("mnist")
+
+
 def test_a_bomb_is_not_unpacked_beyond_the_limit(offer):
-    assert len(BOMB) < datasets.SIZE_LIMIT < 2**25 < 2**16 * 784
-    offer("good", files=FILES | {FIRST: BOMB})
+    assert len(bomb(FIRST)) < datasets.SIZE_LIMIT < 2**21 < BOMB
+    offer("good", files=FILES | {FIRST: bomb(FIRST)})
     tracemalloc.start()
     try:
         with pytest.raises(DataUnavailableError):
@@ -362,6 +402,10 @@ def test_each_of_the_four_files_has_a_checksum_and_the_first_mirror_is_safe(name
     assert safe == sorted(safe, reverse=True)
     assert safe[0]
     assert len(set(origin.classes)) == 10
+
+
+def test_as_many_digits_are_for_training_as_the_table_of_origins_says(digits):
+    assert len(digits.train_labels) == origins.DIGITS.train_examples
 
 
 def test_no_two_files_have_one_checksum():
@@ -392,12 +436,18 @@ def test_one_folder_may_hold_several_sets(offer, tmp_path):
     assert_is_the_small_set(load("kmnist", mirror=str(tmp_path)), "kmnist")
 
 
-@pytest.mark.parametrize("change", [flipped, lambda content: b""], ids=["flipped", "empty"])
-def test_a_corrupt_folder_is_passed_over(offer, server, tmp_path, change):
+DAMAGES = {"flipped": flipped, "empty": lambda content: b"", "truncated": lambda content: content[:-9]}
+
+
+@each_file
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_of_a_folder_with_a_corrupt_file_the_others_are_taken(offer, server, tmp_path, damage, file):
     offer("good")
-    fill(tmp_path / "mirror", change)
+    path = fill(tmp_path / "mirror") / file
+    path.write_bytes(DAMAGES[damage](FILES[file]))
     assert_is_the_small_set(load("mnist", mirror=str(tmp_path / "mirror")))
-    assert server.asked == ["good"] * len(FILES)
+    assert server.asked == ["good"]
+    assert path.read_bytes() == DAMAGES[damage](FILES[file])  # what is another's is not touched
 
 
 def test_a_folder_that_lacks_the_files_is_listed_among_what_was_tried(offer, tmp_path):
@@ -477,7 +527,7 @@ def mirror_with_real_mnist():
 def test_real_mnist_is_decoded(monkeypatch):
     monkeypatch.setitem(origins.ORIGINS, "mnist", dataclasses.replace(origins.ORIGINS["mnist"], mirrors=[]))
     mnist = load("mnist", mirror=mirror_with_real_mnist())
-    assert mnist.train_images.shape == (60_000, 784)
+    assert mnist.train_images.shape == (origins.ORIGINS["mnist"].train_examples, 784) == (60_000, 784)
     assert mnist.test_images.shape == (10_000, 784)
     assert mnist.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert mnist.test_labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]

@@ -37,6 +37,10 @@ def without(path):
     return edited(path, lambda section, name: section.pop(name))
 
 
+def misspelt(path):
+    return edited(path, lambda section, name: section.__setitem__(f"{name}x", section.pop(name)))
+
+
 def with_value(path, value):
     return edited(path, lambda section, name: section.__setitem__(name, value))
 
@@ -97,10 +101,7 @@ def test_a_missing_key_is_named(tmp_path, path):
 
 @pytest.mark.parametrize("path", NEEDED, ids=dotted)
 def test_a_misspelt_key_is_refused_and_the_right_one_named(tmp_path, path):
-    def misspell(section, name):
-        section[name + "x"] = section.pop(name)
-
-    said = complaint(tmp_path, edited(path, misspell))
+    said = complaint(tmp_path, misspelt(path))
     assert said == f"params.yaml: {dotted(path)}x is not a key that this file may have, and {dotted(path)} is missing"
 
 
@@ -292,21 +293,20 @@ def test_further_mistakes_are_counted(tmp_path):
     assert complaint(tmp_path, yaml.safe_dump(values)).endswith("(and 2 more)")
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    {
-        "does not parse": ("data: [", "is not YAML"),
-        "a tab": ("data:\n\tdataset: mnist\n", "is not YAML"),
-        "a control character": ("data: \x00\n", "is not YAML"),
-        "an impossible date": ("data: 2020-13-45\n", "is not YAML"),
-        "two documents": ("a: 1\n---\nb: 2\n", "is not YAML"),
-        "empty": ("", "must be a map of sections, got NoneType"),
-        "only a comment": ("# nothing\n", "must be a map of sections, got NoneType"),
-        "a list": ("- data\n- network\n", "must be a map of sections, got list"),
-        "a word": ("data\n", "must be a map of sections, got str"),
-    }.values(),
-    ids=lambda value: value[:20],
-)
+NO_MAPS = {
+    "does not parse": ("data: [", "is not YAML"),
+    "a tab": ("data:\n\tdataset: mnist\n", "is not YAML"),
+    "a control character": ("data: \x00\n", "is not YAML"),
+    "an impossible date": ("data: 2020-13-45\n", "is not YAML"),
+    "two documents": ("a: 1\n---\nb: 2\n", "is not YAML"),
+    "empty": ("", "must be a map of sections, got NoneType"),
+    "only a comment": ("# nothing\n", "must be a map of sections, got NoneType"),
+    "a list": ("- data\n- network\n", "must be a map of sections, got list"),
+    "a word": ("data\n", "must be a map of sections, got str"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), NO_MAPS.values(), ids=NO_MAPS)
 def test_what_is_no_map_of_sections_is_refused(tmp_path, text, said):
     assert said in complaint(tmp_path, text)
 

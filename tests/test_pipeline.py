@@ -330,7 +330,7 @@ def test_the_first_run_makes_every_output_and_dvc_writes_no_gitignore(clone):
             for path in with_key(entry):
                 assert (clone.folder / path).exists(), path
     written = {path.relative_to(clone.folder).as_posix() for path in clone.folder.rglob(".gitignore")}
-    assert written - {".dvc/tmp/.gitignore"} == clone.gitignores
+    assert written - {".dvc/tmp/.gitignore"} == {*clone.gitignores}
 
 
 def test_metrics_and_plots_carry_the_data_sets_name_and_metrics_every_arm(clone):

@@ -5,6 +5,7 @@ import contextlib
 import copy
 import functools
 import importlib
+import json
 import os
 import shutil
 import signal
@@ -12,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 import psutil
 import yaml
+from ranks import run_and_exit
 
 import stages
 
@@ -69,12 +70,17 @@ def git(clone, *arguments):
     return subprocess.run(command, cwd=clone.folder, check=True, capture_output=True, text=True).stdout
 
 
-def git_clone_of(clone, folder):
-    """Commit a copy of a clone and clone that, which leaves its outputs and its cache behind."""
-    origin = copy_of(clone, folder / "origin")
+def committed(clone, folder):
+    """Copy a clone and commit the copy: what is cloned from it has its dvc.lock and neither outputs nor cache."""
+    origin = copy_of(clone, folder)
     git(origin, "add", "--all")
     git(origin, "commit", "--quiet", "--message", "A run")
-    twin = copy.copy(clone)
+    return origin
+
+
+def git_clone_of(origin, folder):
+    """Clone what is committed."""
+    twin = copy.copy(origin)
     twin.folder = folder / "clone"
     git(origin, "clone", "--quiet", str(origin.folder), str(twin.folder))
     return twin
@@ -103,17 +109,20 @@ def files_of(folder, outs):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def copy_outputs(clone, twin, names):
-    """Give a clone the outputs that another has of some stages, in its folders and its cache."""
-    for path in outs_of(clone.folder, *names):
+def give_outputs(clone, twin, names):
+    """Give a clone the outputs that another has of some stages, and what it keeps of them in its cache."""
+    cache = Path(".dvc/cache/files/md5")
+    lock = yaml.safe_load((clone.folder / "dvc.lock").read_text())["stages"]
+    hashes = [out["md5"] for name in names for out in lock[name]["outs"]]
+    folders = [cache / each[:2] / each[2:] for each in hashes if each.endswith(".dir")]
+    hashes += [file["md5"] for folder in folders for file in json.loads((clone.folder / folder).read_text())]
+    for path in [*outs_of(clone.folder, *names), *(cache / each[:2] / each[2:] for each in hashes)]:
         source, target = clone.folder / path, twin.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, dirs_exist_ok=True)
         else:
             shutil.copyfile(source, target)
-    if names:
-        twin.dvc("commit", "--force", *names)
 
 
 class Repro:
@@ -208,28 +217,17 @@ def run_stage(folder, name, *, before=lambda: None):
     """
     module, *arguments = name.split("@")
     main = importlib.import_module(f"stages.{module}").main
-    reader, writer = os.pipe()
+
+    def stage():
+        os.chdir(folder)
+        before()
+        stages.run(lambda params: main(params, *arguments), name)
+
+    reader, writer = os.pipe()  # no file, whose size a test may limit
     sys.stdout.flush()
     child = os.fork()
     if not child:
-        status = 70
-        try:
-            os.chdir(folder)
-            os.dup2(writer, 1)
-            os.dup2(writer, 2)
-            sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
-            before()
-            stages.run(lambda params: main(params, *arguments), name)
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-            print(end.code, file=sys.stderr)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+        run_and_exit(stage, writer)
     os.close(writer)
     with os.fdopen(reader) as said:
         output = said.read()

@@ -24,7 +24,7 @@ def split(count, *, seed, classes=10, constant=False):
     return torch.zeros_like(X) if constant else X, preprocessing.one_hot(labels, 10)
 
 
-def prepared(folder, *, classes=10, constant=False, arms=None, **training):
+def prepared(folder, *, classes=10, constant=False, arms=None, l2_path=None, **training):
     """Write a split and parameters for a training of a few steps."""
     sets = {
         name: split(count, seed=seed, classes=classes, constant=constant)
@@ -36,7 +36,7 @@ def prepared(folder, *, classes=10, constant=False, arms=None, **training):
     if constant:
         assert len(artifacts.read_record(preprocessing.Examples, folder / "data/split/train").images.unique()) == 1
     settings = {"batch_size": 20, "max_steps": 200, "evaluate_every": 20, "patience": 1000} | training
-    (folder / "params.yaml").write_text(small_params(training=settings, arms=arms or {}))
+    (folder / "params.yaml").write_text(small_params(training=settings, arms=arms or {}, l2_path=l2_path or {}))
 
 
 def run_to_the_evaluation(folder):
@@ -64,14 +64,19 @@ def results(folder):
 
 
 def test_all_of_an_arm_diverge_and_the_others_go_on(tmp_path):
-    prepared(tmp_path, arms={"l2": {"title": "L2", "use_batchnorm": False, "l2": 1e6}})
+    huge = {"title": "L2", "use_batchnorm": False, "l2": 1e6}
+    prepared(tmp_path, arms={"l2": huge}, l2_path={"values": [0.0, 1e6, 0.01]})
     said, report = run_to_the_report(tmp_path)
     named = re.findall(r"^train@l2: seed (\d) diverged: .* not finite at step \d+$", said["train@l2"], re.MULTILINE)
     assert named == ["0", "1", "2"]
     assert "diverged" not in said["train@baseline"] + said["train@batchnorm"]
     reasons = {arm: set(result.stop_reason) for arm, result in results(tmp_path).items()}
     assert reasons == {"baseline": {"cap reached"}, "batchnorm": {"cap reached"}, "l2": {"diverged"}}
+    path = artifacts.read_record(TrainingResult, tmp_path / "results/l2_path")
+    assert path.stop_reason == ["cap reached", "diverged", "cap reached"]  # one network of a stack
+    assert len(re.findall(r"^l2_path: seed 0 diverged: .* not finite at step \d+$", said["l2_path"], re.MULTILINE)) == 1
     assert "a cost that was no longer finite" in report
+    assert report.count("The training of these seeds diverged: 0, 1, 2.") == 1
 
 
 def test_a_huge_learning_rate_is_reported_by_arm_seed_and_step(tmp_path):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 from clones import RUNNING
-from runs import PATIENCE, Repro, copy_outputs, git, git_clone_of, until
+from runs import PATIENCE, Repro, committed, git, git_clone_of, give_outputs, until
 
 from pipeline import artifacts
 
@@ -28,14 +28,16 @@ KINDS = [
 ]
 TARGET = "train@baseline"  # of the runs that each end another way
 MOMENTS = 20
-TIMED = {"timing", "report"}  # the stages whose outputs hold seconds
+WHOLE = {0, *range(7, 12)}  # of the moments those behind which every stage runs: the first, and one of each kind
+TIMED = {"timing", "report"}  # the stages whose outputs hold seconds, another run's others
 
 
-def outputs_of(clone):
-    """Read every output but the timing, and the report that shows it, by their paths in the clone."""
-    contents = {path.relative_to(clone.folder).as_posix(): content for path, content in clone.contents().items()}
-    contents.pop("results/timing.json", None)
-    return contents
+def outputs_of(clone, *, timed=False):
+    """Read every output by its path in the clone, those that hold seconds only if told to."""
+    paths = [*clone.contents(), clone.folder / "report.docx"]
+    contents = {path.relative_to(clone.folder).as_posix(): path.read_bytes() for path in paths if path.exists()}
+    seconds = () if timed else ("results/timing.json", "report.docx")
+    return {name: content for name, content in contents.items() if name not in seconds}
 
 
 def temporary_files(clone):
@@ -43,72 +45,71 @@ def temporary_files(clone):
 
 
 @pytest.fixture(scope="module")
-def disturbed(clone, tmp_path_factory):
-    """A fresh clone without a cache whose first run was ended in each way, one stage after the other, then let go."""
-    twin = git_clone_of(clone, tmp_path_factory.mktemp("disturbed"))
+def origin(clone, tmp_path_factory):
+    return committed(clone, tmp_path_factory.mktemp("origin"))
+
+
+def test_a_first_run_ended_in_every_way_comes_to_the_bytes_of_an_undisturbed_one(clone, origin, tmp_path):
+    """A fresh clone without a cache, whose run is ended in each way, one stage after the other, then let go."""
+    twin = git_clone_of(origin, tmp_path)
     first, *others = list(clone.begins)[: len(KINDS) - 1]
-    ended = {}
     for k, ((target, number), stage) in enumerate(zip(KINDS, [first, first, *others], strict=True)):
         with Repro(twin, k, arguments=[TARGET]) as repro:
             assert until(functools.partial(repro.runs, stage)), repro.output()
             assert repro.send(target, number), repro.output()
-            ended[target, number] = repro.finish()
+            status, said = repro.finish()
+        assert status != 0, said
+        if target == "group":
+            assert_is_one_line_each(said)
     with Repro(twin, len(KINDS), arguments=[TARGET]) as repro:
         status, said = repro.finish()
     assert status == 0, said
-    return twin, ended
-
-
-def test_each_signal_ends_the_run_and_all_that_belongs_to_it(disturbed):
-    _, ended = disturbed
-    assert all(status != 0 for status, _ in ended.values()), ended
-
-
-def test_after_all_that_the_outputs_are_those_of_an_undisturbed_run(clone, disturbed):
-    twin, _ = disturbed
     made, undisturbed = outputs_of(twin), outputs_of(clone)
     assert {"models/baseline/record.json", "models/baseline/parameters.safetensors"} <= set(made)
     assert {path for path in made if made[path] != undisturbed[path]} == set()
-
-
-def test_no_temporary_file_is_left(disturbed):
-    twin, _ = disturbed
     assert temporary_files(twin) == []
-
-
-def test_ctrl_c_prints_one_line_and_no_traceback(disturbed):
-    _, ended = disturbed
-    _, said = ended["group", signal.SIGINT]
-    assert "Traceback" not in said
-    lines = said.splitlines()
-    assert len([line for line in lines if line == "interrupted" or line.endswith(": interrupted")]) <= 1  # the stage's
-    assert len([line for line in lines if line.startswith("ERROR: ")]) == 1  # and dvc's
-
-
-def test_a_fresh_clone_is_clean_after_its_run(disturbed):
-    twin, _ = disturbed
     assert git(twin, "status", "--porcelain") == ""
 
 
-def assert_is_clean_but_for_the_timing(twin):
-    assert git(twin, "status", "--porcelain").splitlines() in ([" M dvc.lock"], [])  # [] if timing was done before
-    committed = yaml.safe_load(git(twin, "show", "HEAD:dvc.lock"))["stages"]
+def assert_is_one_line_each(said):
+    """At Ctrl-C the stage has said one line, and dvc another."""
+    assert "Traceback" not in said
+    lines = said.splitlines()
+    assert len([line for line in lines if line == "interrupted" or line.endswith(": interrupted")]) == 1
+    assert len([line for line in lines if line.startswith("ERROR: ")]) == 1
+
+
+def assert_is_clean(twin, *, but_for):
+    """Nothing that git holds has changed, but of ``dvc.lock`` what it says of the outputs of some stages."""
+    assert git(twin, "status", "--porcelain").splitlines() == [" M dvc.lock"] * bool(but_for)
+    then = yaml.safe_load(git(twin, "show", "HEAD:dvc.lock"))["stages"]
     now = yaml.safe_load((twin.folder / "dvc.lock").read_text())["stages"]
-    assert [name for name in committed if now[name] != committed[name] and name not in TIMED] == []
-    for name in TIMED:
-        assert {**now[name], "outs": 0, "deps": 0} == {**committed[name], "outs": 0, "deps": 0}
-    assert now["timing"]["deps"] == committed["timing"]["deps"]
+    assert {name for name in then if now[name] != then[name]} == set(but_for)
+    for name in but_for:
+        assert {**now[name], "outs": 0, "deps": 0} == {**then[name], "outs": 0, "deps": 0}
+    assert now["timing"]["deps"] == then["timing"]["deps"]
 
 
-def end_at(moment, clone, folder, k):
-    """End a run at a moment of an undisturbed one's time; return its clone, or None where the signal hit nothing.
+def end_at(moment, clone, origin, folder, k):
+    """End a run at a moment of an undisturbed one's time.
 
-    Its clone is fresh and has the outputs of the stages that an undisturbed run has finished by then.
+    Its clone is fresh, but has outputs already: of the stages that an undisturbed run has finished by then, and of some
+    that come after the stage of that moment. dvc lets those be if all that they depend on comes out the same.
+
+    Returns
+    -------
+    twin : Clone or None
+        None where the signal hit nothing.
+    again : set of str
+        The stages whose outputs hold other seconds than those of the undisturbed run.
     """
-    done = [name for name, begin in clone.begins.items() if begin <= moment]
-    stage = done.pop() if done else None
-    twin = git_clone_of(clone, folder)
-    copy_outputs(clone, twin, done)
+    begun = [name for name, begin in clone.begins.items() if begin <= moment]
+    stage = begun.pop() if begun else None
+    later = {*clone.begins} - {*begun, stage}
+    again = TIMED if k == 0 or stage == "timing" else set()
+    missing = {stage} | again | (later - TIMED if k in WHOLE else set())
+    twin = git_clone_of(origin, folder)
+    give_outputs(clone, twin, {*clone.begins} - missing)
     with Repro(twin, k) as repro:
         if stage:
             assert until(lambda: f"Running stage '{stage}'" in repro.output()), repro.output()
@@ -117,24 +118,28 @@ def end_at(moment, clone, folder, k):
         status, said = repro.finish()
     assert not stage or re.findall(RUNNING, said)[0] == stage, said
     print(f"{KINDS[k % len(KINDS)]} {moment:.2f} s into {clone.seconds:.2f} s, while {stage} ran: {hit=}, {status=}")
-    return twin if hit and status else None
+    return twin if hit and status else None, again
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("k", range(MOMENTS))
-def test_at_a_random_moment(clone, tmp_path, k):
-    """One moment in each twentieth of an undisturbed run's time; drawn again where the signal came too late."""
+def test_at_a_random_moment(clone, origin, tmp_path, k):
+    """One moment in each twentieth of an undisturbed run's time; if it comes too late, one of its stage before it."""
     chance = random.Random(k)
-    moments = [clone.seconds * (k + chance.random()) / MOMENTS for _ in range(5)]
-    twins = (end_at(moment, clone, tmp_path / str(draw), k) for draw, moment in enumerate(moments))
-    twin = next(filter(None, twins), None)
+    earliest, moment = (clone.seconds * each / MOMENTS for each in (k, k + 1))
+    for draw in range(5):
+        moment = chance.uniform(earliest, moment)
+        twin, again = end_at(moment, clone, origin, tmp_path / str(draw), k)
+        if twin:
+            break
+        earliest = max((begin for begin in clone.begins.values() if begin <= moment), default=0)
     assert twin, "no signal hit a run"
     with Repro(twin, k + 1) as repro:
         status, said = repro.finish()
     assert status == 0, said
-    assert outputs_of(twin) == outputs_of(clone)
+    assert outputs_of(twin, timed=not again) == outputs_of(clone, timed=not again)
     assert temporary_files(twin) == []
-    assert_is_clean_but_for_the_timing(twin)
+    assert_is_clean(twin, but_for=again)
 
 
 # Who stands for dvc notes itself, starts the stage as dvc does, through a shell or not, and waits for it; who stands

@@ -119,14 +119,26 @@ def test_of_all_parameters_only_an_arms_name_is_put_into_a_command_and_only_afte
     assert "data/checked.json" in dvc["download"]["deps"]  # which all the others depend on
 
 
-def test_every_package_in_the_lock_has_hashes_and_no_address():
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    packages = re.split(r"\n(?=[A-Za-z0-9])", lock.replace("\\\n", " ").strip())
-    assert len(packages) > 20
+@pytest.mark.parametrize("name", ["requirements", "benchmarks/requirements", "tests/remotes"])
+def test_every_package_in_a_lock_has_hashes_and_no_address(name):
+    text = (ROOT / f"{name}.lock").read_text(encoding="utf-8")
+    packages = re.split(r"\n(?=[A-Za-z0-9])", text.replace("\\\n", " ").strip())
+    asked_for = re.findall(r"^[A-Za-z0-9._-]+", (ROOT / f"{name}.in").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert {*asked_for} <= {package.partition("==")[0] for package in packages}
     for package in packages:
         assert re.match(r"[A-Za-z0-9._-]+==\S+", package), package
         hashes = re.findall(r"--hash=(\S+)", package)
         assert hashes, package
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), package
-    assert "://" not in re.sub(r"#.*", "", lock)
-    assert "--require-hashes" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "://" not in re.sub(r"#.*", "", text)
+
+
+def test_what_is_installed_comes_from_a_lock_by_its_hashes():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    installs = re.findall(r"pip install .*", makefile)
+    assert len(installs) == 3
+    assert all(re.search(r"--require-hashes --requirement \S+\.lock$", line) for line in installs)
+
+
+def test_the_threats_name_the_check_for_known_holes():
+    assert "pip-audit --requirement requirements.lock" in (ROOT / "docs/security.md").read_text(encoding="utf-8")

@@ -4,15 +4,13 @@ import json
 import subprocess
 import sys
 
-from runs import Repro, copy_of, until
+from clones import DVC, ran
+from runs import Repro, committed, until
 
 
 def test_a_second_run_is_refused_and_looking_is_not(clone, tmp_path):
-    twin = copy_of(clone, tmp_path)
+    twin = committed(clone, tmp_path)
     before = twin.contents()
-    subprocess.run(["git", "add", "--all"], cwd=twin.folder, check=True)
-    commit = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message", "x"]
-    subprocess.run(commit, cwd=twin.folder, check=True)
 
     def dvc(*arguments):
         return subprocess.Popen(
@@ -27,18 +25,36 @@ def test_a_second_run_is_refused_and_looking_is_not(clone, tmp_path):
     with Repro(twin, arguments=["--force", "--single-item", "train@l2"]) as first:
         stage = until(first.stage)
         stage.suspend()  # until the others have looked
-        looking = {
+        others = {
             "metrics": dvc("metrics", "diff", "--json"),
-            "plots": dvc("plots", "show", "--json", "plots/curves.csv"),
-            "second": dvc("repro", "--force", "--single-item", "train@l2"),
+            "plots": dvc("plots", "show"),
+            "second": dvc("repro"),
+            "same stage": dvc("repro", "--force", "--single-item", "train@l2"),
         }
-        said = {name: process.communicate(timeout=120)[0] for name, process in looking.items()}
+        said = {name: process.communicate(timeout=120)[0] for name, process in others.items()}
         stage.resume()
         status, log = first.finish()
     assert status == 0, log
-    assert looking["second"].returncode != 0
-    assert "is busy, it is being blocked by:" in said["second"]
-    assert f"(PID {first.process.pid})" in said["second"]
-    assert looking["metrics"].returncode == looking["plots"].returncode == 0, said
-    assert json.loads(said["plots"])
     assert twin.contents() == before
+    for name in ("second", "same stage"):
+        assert_is_refused(others[name].returncode, said[name], by=first.process.pid)
+    assert others["metrics"].returncode == others["plots"].returncode == 0, said
+    assert json.loads(said["metrics"].splitlines()[-1]) == {}  # nothing in them has changed
+    assert_is_whole(twin.folder / "dvc_plots/index.html", said["plots"])
+
+
+def assert_is_refused(status, said, *, by):
+    assert status != 0
+    assert "is busy, it is being blocked by:" in said
+    assert f"(PID {by})" in said
+    assert "Traceback" not in said
+    assert ran(said) == []
+
+
+def assert_is_whole(page, said):
+    """The page of plots is where dvc says, complete, and has every plot."""
+    assert page.as_uri() in said
+    text = page.read_text(encoding="utf-8")
+    assert text.rstrip().endswith("</html>")
+    titles = [plot["title"] for each in DVC["stages"]["evaluate"]["plots"] for plot in each.values()]
+    assert [title for title in titles if title not in text] == []

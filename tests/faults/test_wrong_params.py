@@ -3,13 +3,57 @@
 import re
 
 import pytest
+import torch
 from clones import RUNNING
-from runs import copy_of
+from runs import copy_of, run_stage
+from test_params import COSTLY, NEEDED, NO_MAPS, WRONG, dotted, misspelt, with_value, without
 
 
 @pytest.fixture(scope="module")
 def finished(clone, tmp_path_factory):
     return copy_of(clone, tmp_path_factory.mktemp("wrong"))
+
+
+def wrong_files():
+    """Make files that are wrong in one thing each, with the beginning of what must be said of it."""
+    for key, value, _ in WRONG:
+        path = [int(part) if part.isdigit() else part for part in key.split(".")]
+        yield f"{key}={value!r}", with_value(path, value), f"params.yaml: {key} is {value!r}: "
+    for path in NEEDED:
+        name = dotted(path)
+        yield f"no {name}", without(path), f"params.yaml: {name} is missing"
+        yield f"{name}x", misspelt(path), f"params.yaml: {name}x is not a key that this file may have"
+    for name, (text, said) in (NO_MAPS | COSTLY).items():
+        yield name, text, f"params.yaml {said}" if name in NO_MAPS else "params.yaml is not YAML as it should be: "
+    layers, data = ("network", "layers"), ("data", "dataset")
+    yield "nine classes", with_value(layers, [20, 9]), "check: network.layers is [20, 9]: it must end in the 10 classes"
+    batch, share = ("training", "batch_size"), ("data", "validation_fraction")
+    yield "large batch", with_value(batch, 48_001), "check: training.batch_size is 48001: it must be at most the 48,000"
+    yield "all are set aside", with_value(share, 0.999999), "check: a share of 0.999999 of 60000 examples leaves one"
+    yield "no such data", with_value(data, "cifar"), "check: "
+    if not torch.cuda.is_available():
+        yield "no such device", with_value(("training", "device"), "cuda"), "check: the device asked for is cuda"
+
+
+WRONG_FILES = {name: (text, said) for name, text, said in wrong_files()}
+
+
+def test_that_is_more_than_forty_files():
+    assert len({text for text, _ in WRONG_FILES.values()}) == len(WRONG_FILES) > 100
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG_FILES.values(), ids=WRONG_FILES)
+def test_the_check_fails_in_one_or_two_lines_and_touches_nothing(tmp_path, text, said):
+    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/checked.json").write_text("as it was")
+    status, words = run_stage(tmp_path, "check")
+    assert status == 1
+    assert words.startswith(said)
+    assert 1 <= len(words.splitlines()) <= 2
+    assert "Traceback" not in words
+    assert {path.name for path in tmp_path.rglob("*")} == {"params.yaml", "data", "checked.json"}
+    assert (tmp_path / "data/checked.json").read_text() == "as it was"
 
 
 def outputs(clone):
