@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from clones import PARAMS, ROOT, ran, small_params
 from pages import Page
-from ranks import INTERFACE, Fork, forks, run_ranks, two_hosts
+from ranks import INTERFACE, PATIENCE, Fork, forks, run_ranks, two_hosts
 from reference import DIMS, blobs
 from samples import SETS, is_same, recorded
 from test_pipeline import write_split
@@ -45,6 +46,7 @@ SETTINGS = {
 }
 SEEDS = [0, 1, 2, 3, 4]
 SCALING_PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+TORCHRUN = Path(sys.executable).with_name("torchrun")
 CURVES = ("costs", "penalties", "validation_costs", "validation_accuracies")
 
 
@@ -194,22 +196,46 @@ def hosts():
         pytest.skip(f"two hosts need ip and the right to make network namespaces (root): {said}")
 
 
+def start_on(hosts, started, workspace, run_torchrun):
+    """Start on each host the torchrun that the page has for it, on the baseline."""
+    page = Page("scaling.md", "On several machines")
+    for rank, host in enumerate(hosts):
+        exported = dict(each.split("=") for each in page.take("export").split()[1:])
+        assert exported["GLOO_SOCKET_IFNAME"] == INTERFACE
+        command = page.take("torchrun --nnodes 2", l2="baseline").split()[1:]
+        assert command[3] == str(rank) and hosts[0].address in command
+        function = functools.partial(run_torchrun, command)
+        started.append(Fork(function, workspace / f"host{rank}.log", exported, host))
+
+
 def test_torchrun_trains_an_arm_on_two_hosts_as_one_process_does(hosts, workspace):
     train_stage.main(params_of_one_process(workspace), "baseline")
     alone = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
     shutil.rmtree(workspace / "models")
-    page = Page("scaling.md")
     with forks() as started:
-        for rank, host in enumerate(hosts):
-            exported = dict(each.split("=") for each in page.take("export").split()[1:])
-            assert exported["GLOO_SOCKET_IFNAME"] == INTERFACE
-            command = page.take("torchrun --nnodes 2", l2="baseline").split()[1:]
-            assert command[3] == str(rank) and hosts[0].address in command
-            started.append(Fork(functools.partial(torchrun, command), workspace / f"host{rank}.log", exported, host))
+        start_on(hosts, started, workspace, torchrun)
         assert [fork.wait() for fork in started] == [0, 0], [fork.said() for fork in started]
         assert started[0].said().splitlines()[-1] == "train@baseline: 100 steps on average; cap reached 3"
     together = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
     assert_same_training(together, alone, 1e-4)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dead", [0, 1])
+def test_torchrun_fails_on_both_hosts_and_names_the_rank_that_was_killed_on_one(hosts, workspace, dead):
+    (workspace / "params.yaml").write_text(small_params(training={"max_steps": 10**7, "patience": 10**7}))
+    with forks() as started:
+        start_on(hosts, started, workspace, lambda command: os.execv(TORCHRUN, [TORCHRUN, *command]))
+        wait_until(lambda: "train@baseline: step " in started[0].said(), started[0])  # both ranks train
+        ranks = [rank for fork in started for rank in children_of(fork, 1)]
+        ranks[dead].kill()
+        assert [fork.wait() for fork in started] == [1, 1]
+        said = [fork.said() for fork in started]
+    named = f"train@baseline: rank {1 - dead} on host-{1 - dead}: rank {dead} on host-{dead} died or cannot be reached"
+    assert any(each.startswith(named) for each in said[1 - dead].splitlines()), said
+    assert "SIGKILL" in said[dead] and "Traceback (most recent call last)" not in said[1 - dead].partition(named)[0]
+    assert not any(rank.is_running() for rank in ranks)
+    assert not (workspace / "models").exists()
 
 
 def test_a_rank_that_dies_on_another_host_is_named_with_its_host(hosts, tmp_path, endless):
@@ -243,9 +269,16 @@ def start_stage(workspace):
 
 def children_of(fork, count):
     """Wait until a fork has started its children."""
-    while len(children := psutil.Process(fork.pid).children()) < count:
+    wait_until(lambda: len(psutil.Process(fork.pid).children()) >= count, fork)
+    return psutil.Process(fork.pid).children()
+
+
+def wait_until(condition, fork):
+    """Wait for what a fork is to do."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, fork.said()
         time.sleep(0.01)
-    return children
 
 
 def test_training_processes_makes_the_stage_start_them(workspace):
