@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ import pytest
 import torch
 from clones import PARAMS, ROOT, ran, small_params
 from pages import Page
-from ranks import INTERFACE, PATIENCE, Fork, forks, run_ranks, two_hosts
+from ranks import INTERFACE, PATIENCE, Fork, forks, free_port, run_ranks, two_hosts
 from reference import DIMS, blobs
 from samples import SETS, is_same, recorded
 from test_pipeline import write_split
@@ -246,16 +247,40 @@ def test_a_rank_that_dies_on_another_host_is_named_with_its_host(hosts, tmp_path
 
 @pytest.mark.long
 def test_an_experiment_starts_ranks_and_dvc_takes_what_torchrun_made_as_the_result_of_a_stage(clone, tmp_path):
-    page, here = Page("scaling.md"), clone.copied(tmp_path / "here")
-    here.shell(page.take("dvc exp run", **{"0 999": "0 4"}) + " train@l2")
+    here = clone.copied(tmp_path / "here")
+    here.shell(Page("scaling.md", "A thousand seeds").take("dvc exp run", **{"0 999": "0 4"}) + " train@l2")
     assert len(artifacts.read_record(TrainingResult, here.folder / "models" / "l2").seeds) == 5
     here.shell("git checkout . && dvc checkout")
+    few = {"0 15": "0 1", "1.0e-4,1.0e-3,3.0e-3,1.0e-2,": ""}
+    here.shell(Page("scaling.md", "A grid of lambdas").take("dvc exp run", **few))
+    grid = artifacts.read_record(TrainingResult, here.folder / "results" / "l2_path")
+    assert (grid.l2, grid.seeds) == ([0.0, 0.0, 0.03, 0.03], [0, 1, 0, 1])
+    here.shell("git checkout . && dvc checkout")
     with here.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})):
-        here.shell(page.take("OMP_NUM_THREADS=1 torchrun"))
+        here.shell(Page("scaling.md", "On one machine").take("OMP_NUM_THREADS=1 torchrun"))
+        page = Page("scaling.md", "On several machines")
         here.shell(page.take("dvc commit"))
         assert ran(here.shell(page.take("dvc repro"))) == ["check", "evaluate", "report"]
-    # The others are those of two machines, above, and the one that DVC shows.
-    assert {command.split()[0] for command in page.left} == {"export", "torchrun"}
+    assert {command.split()[0] for command in page.left} == {"export", "torchrun"}  # above, on two hosts
+
+
+@pytest.mark.long
+def test_machines_train_all_arms_and_the_first_takes_the_results_and_goes_on(clone, tmp_path):
+    page, here = Page("scaling.md", "A thousand seeds"), clone.copied(tmp_path / "here")
+    assert "processes=2" in page.take("dvc exp run")  # on one machine: above
+    split = page.take("dvc exp run", **{"0 999": "0 5", "threads=16": "threads=2"})
+    assert ran(here.shell(split)) == ["check"]  # the split is there
+    export_machine, export_others = page.take("export"), page.take("export", eth0="lo")
+    on_loopback = {"--nnodes 4": "--nnodes 2", "--nproc-per-node 16": "--nproc-per-node 1", "192.0.2.1": "127.0.0.1"}
+    loop = [page.take("for arm"), page.take("    torchrun", **on_loopback, **{"29500": free_port()}), page.take("done")]
+    first, second = (
+        "\n".join([export_machine.replace("=0", f"={machine}"), export_others, *loop]) for machine in range(2)
+    )
+    printed = here.shell(f"({second}) & ({first}); wait $!")
+    assert re.findall(r"train@(\w+): 100 steps on average; cap reached 6", printed) == list(PARAMS["arms"])
+    here.shell(page.take("dvc commit"))
+    assert ran(here.shell(page.take("dvc repro"))) == ["evaluate", "l2_path", "report", "timing"]
+    assert page.left == []
 
 
 # the stage starts its ranks itself
