@@ -119,8 +119,8 @@ def as_text(results: Mapping[str, Any]) -> str:
     extrapolated = (
         f"With two ranks a core takes, for a step of one network, {measured}.\n"
         f"**Extrapolated from that, not run:** an arm of {SEEDS:,} networks of {SEED_STEPS:,} steps takes {here} "
-        f"minutes\non this machine's {results['cores']} cores, and {there} on {MACHINES} machines of {CORES} such cores: if "
-        f"{CORES} cores hinder\neach other no more than two do, and machines lose nothing to each other."
+        f"minutes\non this machine's {results['cores']} cores, and {there} on {MACHINES} machines of {CORES} such cores: "
+        f"if {CORES} cores hinder\neach other no more than two do, and machines lose nothing to each other."
     )
     return "\n".join([*lines, "", extrapolated])
 
