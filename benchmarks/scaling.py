@@ -116,11 +116,12 @@ def as_text(results: Mapping[str, Any]) -> str:
         " to ".join(f"{cost * SEEDS * SEED_STEPS / 6e4 / cores:.0f}" for cost in sorted(of_a_core.values()))
         for cores in (results["cores"], MACHINES * CORES)
     )
+    machines = f"{MACHINES} machines of {CORES} such cores"
     extrapolated = (
         f"With two ranks a core takes, for a step of one network, {measured}.\n"
         f"**Extrapolated from that, not run:** an arm of {SEEDS:,} networks of {SEED_STEPS:,} steps takes {here} "
-        f"minutes\non this machine's {results['cores']} cores, and {there} on {MACHINES} machines of {CORES} such cores: "
-        f"if {CORES} cores hinder\neach other no more than two do, and machines lose nothing to each other."
+        f"minutes\non this machine's {results['cores']} cores, and {there} on {machines}: if {CORES} cores hinder\n"
+        f"each other no more than two do, and machines lose nothing to each other."
     )
     return "\n".join([*lines, "", extrapolated])
 
