@@ -226,6 +226,9 @@ def test_every_tensor_that_a_step_makes_is_on_the_gpu(use_batchnorm, l2):
 
 
 @NEEDS_A_GPU
+@pytest.mark.filterwarnings(
+    "ignore:Synchronization debug mode is a prototype:UserWarning"
+)  # torch says so at its start
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
 def test_cuda_itself_finds_no_wait_in_a_step(use_batchnorm):
     X, Y, parameters = stack_and_batch("cuda", use_batchnorm)

@@ -1,5 +1,6 @@
 """Networks divided among processes are those of one process; a rank that dies is named, and nobody waits for it."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -344,6 +345,53 @@ def test_ranks_end_with_a_launcher_that_was_killed(workspace):
         ranks = children_of(started[0], 2)
         started[0].kill()
         assert psutil.wait_procs(ranks, timeout=60)[1] == []
+
+
+STOPPED_BY = {
+    "Ctrl-C": (lambda dvc, ranks: os.killpg(dvc.pid, signal.SIGINT), r"^train@l2: interrupted$"),
+    "a rank's death": (lambda dvc, ranks: ranks[1].kill(), r"^train@l2: rank 1 on \S+ was ended by SIGKILL$"),
+    "the launcher's death": (lambda dvc, ranks: ranks[0].parent().kill(), r"exited with -9$"),
+    "dvc's death": (lambda dvc, ranks: dvc.kill(), r"^dvc has ended, and this stage with it$"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("by", STOPPED_BY)
+def test_whatever_stops_ranks_under_dvc_one_line_says_it_and_nothing_is_left(clone, tmp_path, by):
+    stop, line = STOPPED_BY[by]
+    endless = {"processes": 2, "threads": 2, "max_steps": 10**7, "patience": 10**7}
+    here = clone.copied(tmp_path / "here")
+    (here.folder / "params.yaml").write_text(small_params(training=endless))
+    command, log = [sys.executable, "-m", "dvc", "repro", "train@l2"], tmp_path / "dvc.log"
+    with (
+        log.open("w") as said,
+        subprocess.Popen(
+            command, cwd=here.folder, env=here.env, stdout=said, stderr=said, start_new_session=True
+        ) as dvc,
+    ):
+        try:
+            ranks = ranks_that_train(psutil.Process(dvc.pid), log)
+            below = psutil.Process(dvc.pid).children(recursive=True)
+            stop(dvc, ranks)
+            assert dvc.wait(timeout=PATIENCE) != 0
+            assert psutil.wait_procs(below, timeout=PATIENCE)[1] == []
+        finally:
+            dvc.kill()
+    assert len(re.findall(line, log.read_text(), flags=re.MULTILINE)) == 1, log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not (here.folder / "models" / "l2").exists()
+
+
+def ranks_that_train(dvc, log):
+    """Wait until the two ranks below a process have been at work for seconds, rank 0 first."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psutil.Error):
+            ranks = [each for each in dvc.children(recursive=True) if "RANK" in each.environ()]
+            if len(ranks) == 2 and all(each.cpu_times().user > 4 for each in ranks):
+                return sorted(ranks, key=lambda each: each.environ()["RANK"])
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
 
 
 # ranks that die
