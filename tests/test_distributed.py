@@ -257,9 +257,10 @@ def test_an_experiment_starts_ranks_and_dvc_takes_what_torchrun_made_as_the_resu
     grid = artifacts.read_record(TrainingResult, here.folder / "results" / "l2_path")
     assert (grid.l2, grid.seeds) == ([0.0, 0.0, 0.03, 0.03], [0, 1, 0, 1])
     here.shell("git checkout . && dvc checkout")
+    page = Page("scaling.md", "On several machines")
+    assert ran(here.shell(page.take("dvc repro split"))) == []  # it is there
     with here.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})):
         here.shell(Page("scaling.md", "On one machine").take("OMP_NUM_THREADS=1 torchrun"))
-        page = Page("scaling.md", "On several machines")
         here.shell(page.take("dvc commit"))
         assert ran(here.shell(page.take("dvc repro"))) == ["check", "evaluate", "report"]
     assert {command.split()[0] for command in page.left} == {"export", "torchrun"}  # above, on two hosts
