@@ -52,9 +52,10 @@ test-remotes: .venv/bench .venv/remotes
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/remotes.lock
 	@touch $@
 
-# Of the columns of `dvc exp show` (one for every metric, parameter and file) those whose values differ, without files.
+# Of the columns of `dvc exp show` (one for every metric, parameter and file): the parameters whose values differ, and the
+# arms' mean test accuracy where it differs.
 experiments: install
-	dvc exp show --only-changed --no-pager --drop '.*/[^:]*$$|params\.yaml$$|models$$|results$$|Created$$'
+	dvc exp show --only-changed --drop '.*/[^:]*$$|.*:(gain|steps|test)$$|params\.yaml$$|models$$|results$$|Created$$'
 
 plots: install
 	python -m tools.plots_template

@@ -14,6 +14,7 @@ from samples import SETS
 from test_distributed import assert_same_training
 from test_pipeline import write_split
 
+import pipeline.timing
 import stages
 from pipeline import TrainingResult, artifacts, devices, initialize_parameters, train, training
 from pipeline.devices import device_of, take_device
@@ -353,7 +354,8 @@ def test_stages_compute_on_the_gpu_and_write_what_the_cpu_writes(folder, gpu, mo
         seen.add(X.device.type)
         return training_step(X, *arguments, **keywords)
 
-    monkeypatch.setattr(training, "training_step", watched_step)
+    for module in (training, pipeline.timing):
+        monkeypatch.setattr(module, "training_step", watched_step)
     ours, theirs = run_stages(folder, "cuda", seen), run_stages(folder, "cpu", seen)
     for arm, (result, evaluation) in ours.items():
         assert_same_training(result, theirs[arm][0], 1e-4)  # single precision

@@ -31,7 +31,7 @@ def test_nothing_that_was_pushed_to_a_folder_is_computed_again_elsewhere(clone, 
     here = clone.copied(tmp_path / "here")
     here.shell(page.take("dvc remote add", REMOTE=tmp_path / "remote"))
     here.shell(page.take("git commit"))
-    pull_and_compare(page, here, page.take("dvc push"), tmp_path / "elsewhere")
+    pull_and_compare(page, here, page.take("dvc push"), tmp_path / "elsewhere", tmp_path / "remote")
     assert page.left == []
 
 
@@ -56,17 +56,20 @@ def test_nothing_that_was_pushed_over_ssh_is_computed_again_elsewhere(clone, tmp
         here = clone.copied(tmp_path / "here", HOME=str(home))
         here.shell(page.take("dvc remote add", **{"user@host/srv/networks": f"{server}{tmp_path}/remote"}))
         here.commit()
-        pull_and_compare(Page("sharing.md", "In a folder"), here, page.take("dvc push"), tmp_path / "elsewhere")
+        of_a_folder, elsewhere = Page("sharing.md", "In a folder"), tmp_path / "elsewhere"
+        pull_and_compare(of_a_folder, here, page.take("dvc push"), elsewhere, tmp_path / "remote")
     assert page.left == []
 
 
-def pull_and_compare(page, here, push, folder):
+def pull_and_compare(page, here, push, folder, remote=None):
     """Push a run, and beside it one with another lambda; pull the first into a new clone, then try the other."""
+    here.shell(push)
+    pushed_first = runs_in(remote)
     with here.edited("params.yaml", ANOTHER_LAMBDA):
         assert "train@l2" in ran(here.shell(page.take("dvc repro") + " train@l2"))
         here.shell(page.take("dvc push"))
+    assert remote is None or set() < pushed_first < runs_in(remote)
     assert here.repro() == []
-    here.shell(push)
 
     here.git("clone", "--quiet", ".", str(folder))
     elsewhere = here.in_folder(folder)
@@ -86,6 +89,11 @@ def pull_and_compare(page, here, push, folder):
     with elsewhere.edited("params.yaml", ANOTHER_LAMBDA):
         assert "train@l2" not in ran(elsewhere.shell(page.take("dvc repro --pull") + " train@l2"))
         assert "is cached - skipping run" in elsewhere.printed
+
+
+def runs_in(remote):
+    """List what a remote that is a folder here knows of which parameters and code gave which results."""
+    return {path for runs in remote.rglob("runs") for path in runs.rglob("*") if path.is_file()} if remote else set()
 
 
 def relative_contents(clone):
