@@ -43,8 +43,8 @@ bench: .venv/bench
 faults: install
 	pytest tests/faults -m "long or not long" --numprocesses 2 --maxschedchunk 1
 
-# What `make test` leaves out for its size or length: sharing over a folder and over S3, against a server started here;
-# experiments and their queue; torchrun and other data through DVC; the table of a GPU.
+# What `make test` leaves out for its size or length: sharing over a folder, S3 and SSH, against servers started here;
+# experiments and their queue; torchrun on two hosts and through DVC; other data through DVC; the table of a GPU.
 test-remotes: .venv/bench .venv/remotes
 	pytest --numprocesses 2 --ignore tests/faults -m long
 
