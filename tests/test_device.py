@@ -354,8 +354,13 @@ def test_stages_compute_on_the_gpu_and_write_what_the_cpu_writes(folder, gpu, mo
         seen.add(X.device.type)
         return training_step(X, *arguments, **keywords)
 
+    def watched_arm(result, sets):
+        seen.update(X.device.type for X, _ in sets.values())
+        return evaluate_arm(result, sets)
+
     for module in (training, pipeline.timing):
         monkeypatch.setattr(module, "training_step", watched_step)
+    monkeypatch.setattr(evaluate.evaluation, "evaluate_arm", watched_arm)
     ours, theirs = run_stages(folder, "cuda", seen), run_stages(folder, "cpu", seen)
     for arm, (result, evaluation) in ours.items():
         assert_same_training(result, theirs[arm][0], 1e-4)  # single precision
