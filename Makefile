@@ -44,8 +44,8 @@ bench: .venv/bench
 faults: install
 	pytest tests/faults -m "long or not long" --numprocesses 2 --maxschedchunk 1
 
-# What `make test` leaves out for its size or length: sharing over a folder and over S3, against a server started here;
-# experiments and their queue; torchrun and other data through DVC; the table of a GPU.
+# What `make test` leaves out for its size or length: sharing over a folder, S3 and SSH, against servers started here;
+# experiments and their queue; torchrun on two hosts and through DVC; other data through DVC; the table of a GPU.
 test-remotes: .venv/bench .venv/remotes
 	pytest --numprocesses 2 --ignore tests/faults -m long
 
@@ -53,9 +53,10 @@ test-remotes: .venv/bench .venv/remotes
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/remotes.lock
 	@touch $@
 
-# Of the columns of `dvc exp show` (one for every metric, parameter and file) those whose values differ, without files.
+# Of the columns of `dvc exp show` (one for every metric, parameter and file): the parameters whose values differ, and the
+# arms' mean test accuracy where it differs.
 experiments: install
-	dvc exp show --only-changed --no-pager --drop '.*/[^:]*$$|params\.yaml$$|models$$|results$$|Created$$'
+	dvc exp show --only-changed --drop '.*/[^:]*$$|.*:(gain|steps|test)$$|params\.yaml$$|models$$|results$$|Created$$'
 
 plots: install
 	python -m tools.plots_template

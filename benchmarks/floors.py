@@ -6,6 +6,7 @@ their operands and results, each once through memory, at the rate of a large cop
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -44,6 +45,7 @@ def measure(
     copy: int = COPY,
 ) -> str:
     """Measure everything, and return the table."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX takes most of the GPU's memory at once
     operations, memory = max(best_product_rate(rounds, device).values()), copy_rate(copy, rounds, device)
     data = peers.Data.random(EXAMPLES, layers[0], device)
     table = {}

@@ -159,7 +159,8 @@ def jax_scan(data: Data, layers: list[int], networks: int, use_batchnorm: bool) 
 
     def steps(batches: Tensor) -> Any:
         nonlocal parameters
-        parameters = jax.block_until_ready(compiled(parameters, jnp.asarray(batches.cpu().numpy()), rows, labels))
+        with jax.default_matmul_precision("highest"):  # on a GPU it would multiply in TF32, and not do the same work
+            parameters = jax.block_until_ready(compiled(parameters, jnp.asarray(batches.cpu().numpy()), rows, labels))
         return parameters["W1"]
 
     return steps

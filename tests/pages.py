@@ -6,10 +6,12 @@ from clones import ROOT
 
 
 class Page:
-    """What is left to run of a page's commands."""
+    """What is left to run of the commands of a page, or of one of its sections."""
 
-    def __init__(self, name):
+    def __init__(self, name, section=None):
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        if section:
+            (text,) = (part for part in re.split("^## ", text, flags=re.MULTILINE) if part.startswith(f"{section}\n"))
         blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
         lines = "".join(block for language, block in blocks if not language).splitlines()
         self.left = [re.sub(r"(^|  +)#.*", "", line) for line in lines]

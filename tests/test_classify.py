@@ -202,6 +202,10 @@ def with_card(read_record, card):
     return lambda kind, path: card if kind is preprocessing.DatasetCard else read_record(kind, path)
 
 
+def thirty_two_bits():
+    return Image.fromarray(np.asarray(seven().convert("L")).astype(np.int32) * 2**20)
+
+
 def damaged(tmp_path, change):
     seven().save(tmp_path / "whole.png")
     (tmp_path / "x.png").write_bytes(change((tmp_path / "whole.png").read_bytes()))
@@ -214,6 +218,8 @@ REFUSED = {
     "empty": (lambda path: path.write_bytes(b""), "cannot be read as an image: it is none"),
     "truncated": (lambda path: damaged(path.parent, lambda whole: whole[:200]), "image file is truncated"),
     "blank": (lambda path: Image.new("L", (99, 99), 255).save(path), "is blank: nothing on it differs"),
+    "32 bits": (lambda path: thirty_two_bits().save(path, "TIFF"), "has 32 bits a pixel: save it with 8 or 16"),
+    "floating point": (lambda path: Image.new("F", (9, 9), 0.5).save(path, "TIFF"), "has 32 bits a pixel"),
     "too large": (lambda path: Image.new("1", (12000, 9000)).save(path), "more than 89,478,485 pixels: reduce it"),
 }
 

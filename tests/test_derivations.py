@@ -7,10 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference import assert_close, batchnorm, normal
+from reference import DIMS, assert_close, batchnorm, blobs, normal, random_parameters
 
 import pipeline
-from pipeline import batchnorm_backward, initialize_parameters, linear_forward, relu, softmax, softmax_backward
+from pipeline import (
+    L_model_backward,
+    L_model_forward,
+    batchnorm_backward,
+    initialize_parameters,
+    linear_forward,
+    relu,
+    softmax,
+    softmax_backward,
+    update_parameters,
+)
 from pipeline.forward import BATCHNORM_EPSILON, batchnorm_forward
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +89,43 @@ def test_a_he_start_keeps_the_mean_square_and_half_of_it_halves_it():
         assert A.square().mean().item() == pytest.approx(expected, rel=0.3)
 
 
+def test_from_a_start_of_zeros_nothing_but_the_last_bias_learns():
+    parameters = {name: 0 * each for name, each in initialize_parameters(DIMS, dtype=torch.float64).items()}
+    X, Y = blobs(30)
+    AL, caches = L_model_forward(X, parameters, False)
+    grads = L_model_backward(AL, Y, caches)
+    learns = {name for name in parameters if grads[f"d{name}"].abs().max() > 0}
+    assert learns == {f"b{len(DIMS) - 1}"}
+
+
+def test_a_step_changes_the_cost_as_the_second_order_says():
+    X, Y = blobs(30)
+    start = random_parameters(DIMS)  # at biases of zero, pre-activations stand on the kink of ReLU
+    sizes = [each.numel() for each in start.values()]
+
+    def stack(theta):
+        parts = theta.split(sizes)
+        return {name: part.view_as(start[name]) for name, part in zip(start, parts, strict=True)}
+
+    def cost(theta):
+        A, L = X, len(DIMS) - 1
+        for layer in range(1, L + 1):
+            A = stack(theta)[f"W{layer}"] @ A + stack(theta)[f"b{layer}"]
+            A = A.clamp(min=0) if layer < L else A
+        return -(Y * A.log_softmax(0)).sum(0).mean()
+
+    theta = torch.cat([each.flatten() for each in start.values()])
+    AL, caches = L_model_forward(X, start, False)
+    grads = L_model_backward(AL, Y, caches)
+    g = torch.cat([grads[f"d{name}"].flatten() for name in start])
+    h = g @ torch.autograd.functional.hessian(cost, theta) @ g / (g @ g)
+    for alpha in (1e-4, 1e-3):
+        after = update_parameters({name: each.clone() for name, each in start.items()}, grads, alpha)
+        change = cost(torch.cat([each.flatten() for each in after.values()])) - cost(theta)
+        assert_close(change / -(alpha * g @ g), 1 - alpha * h / 2, 100 * alpha**2)
+        assert abs(alpha * h / 2) > 100 * alpha**2  # the second order shows
+
+
 def test_its_python_prints_what_it_says(capsys):
     names, printed = {}, []
     for kind, body in BLOCKS:
@@ -119,13 +166,15 @@ def test_every_test_that_it_names_exists():
     assert set(named) <= defined, set(named) - defined
     for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[3:]:
         assert "**Proven by** `test_" in section, section.splitlines()[0]
+        if "How a gradient" not in section:
+            assert "**Numerically.**" in section or "whole network" in section, section.splitlines()[0]
+            assert "**Shapes.**" in section or "| `Z`, `A`, `dA`, `dZ` |" in section, section.splitlines()[0]
 
 
 def test_it_names_every_function_of_the_network():
-    aside = {"predict", "train"}  # no gradient passes through them
     functions = {name for name in pipeline.__all__ if name.islower() and inspect.isfunction(getattr(pipeline, name))}
-    functions |= {"L_model_forward", "L_model_backward"}
-    assert {name for name in functions - aside if f"`{name}`" not in PROSE} == set()
+    functions |= {"L_model_forward", "L_model_backward", "L_layer_model"}
+    assert {name for name in functions if f"`{name}`" not in PROSE} == set()
 
 
 def test_github_renders_its_formulas():

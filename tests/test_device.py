@@ -14,6 +14,7 @@ from samples import SETS
 from test_distributed import assert_same_training
 from test_pipeline import write_split
 
+import pipeline.timing
 import stages
 from pipeline import TrainingResult, artifacts, devices, initialize_parameters, train, training
 from pipeline.devices import device_of, take_device
@@ -226,6 +227,9 @@ def test_every_tensor_that_a_step_makes_is_on_the_gpu(use_batchnorm, l2):
 
 
 @NEEDS_A_GPU
+@pytest.mark.filterwarnings(
+    "ignore:Synchronization debug mode is a prototype:UserWarning"
+)  # torch says so at its start
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
 def test_cuda_itself_finds_no_wait_in_a_step(use_batchnorm):
     X, Y, parameters = stack_and_batch("cuda", use_batchnorm)
@@ -350,7 +354,13 @@ def test_stages_compute_on_the_gpu_and_write_what_the_cpu_writes(folder, gpu, mo
         seen.add(X.device.type)
         return training_step(X, *arguments, **keywords)
 
-    monkeypatch.setattr(training, "training_step", watched_step)
+    def watched_arm(result, sets):
+        seen.update(X.device.type for X, _ in sets.values())
+        return evaluate_arm(result, sets)
+
+    for module in (training, pipeline.timing):
+        monkeypatch.setattr(module, "training_step", watched_step)
+    monkeypatch.setattr(evaluate.evaluation, "evaluate_arm", watched_arm)
     ours, theirs = run_stages(folder, "cuda", seen), run_stages(folder, "cpu", seen)
     for arm, (result, evaluation) in ours.items():
         assert_same_training(result, theirs[arm][0], 1e-4)  # single precision

@@ -1,10 +1,12 @@
 """Networks divided among processes are those of one process; a rank that dies is named, and nobody waits for it."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,13 +14,14 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from clones import PARAMS, ROOT, ran, small_params
 from pages import Page
-from ranks import INTERFACE, Fork, forks, run_ranks, two_hosts
+from ranks import INTERFACE, PATIENCE, Fork, forks, free_port, run_ranks, two_hosts
 from reference import DIMS, blobs
 from samples import SETS, is_same, recorded
 from test_pipeline import write_split
@@ -45,6 +48,7 @@ SETTINGS = {
 }
 SEEDS = [0, 1, 2, 3, 4]
 SCALING_PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+TORCHRUN = Path(sys.executable).with_name("torchrun")
 CURVES = ("costs", "penalties", "validation_costs", "validation_accuracies")
 
 
@@ -194,22 +198,46 @@ def hosts():
         pytest.skip(f"two hosts need ip and the right to make network namespaces (root): {said}")
 
 
+def start_on(hosts, started, workspace, run_torchrun):
+    """Start on each host the torchrun that the page has for it, on the baseline."""
+    page = Page("scaling.md", "On several machines")
+    for rank, host in enumerate(hosts):
+        exported = dict(each.split("=") for each in page.take("export").split()[1:])
+        assert exported["GLOO_SOCKET_IFNAME"] == INTERFACE
+        command = page.take("torchrun --nnodes 2", l2="baseline").split()[1:]
+        assert command[3] == str(rank) and hosts[0].address in command
+        function = functools.partial(run_torchrun, command)
+        started.append(Fork(function, workspace / f"host{rank}.log", exported, host))
+
+
 def test_torchrun_trains_an_arm_on_two_hosts_as_one_process_does(hosts, workspace):
     train_stage.main(params_of_one_process(workspace), "baseline")
     alone = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
     shutil.rmtree(workspace / "models")
-    page = Page("scaling.md")
     with forks() as started:
-        for rank, host in enumerate(hosts):
-            exported = dict(each.split("=") for each in page.take("export").split()[1:])
-            assert exported["GLOO_SOCKET_IFNAME"] == INTERFACE
-            command = page.take("torchrun --nnodes 2", l2="baseline").split()[1:]
-            assert command[3] == str(rank) and hosts[0].address in command
-            started.append(Fork(functools.partial(torchrun, command), workspace / f"host{rank}.log", exported, host))
+        start_on(hosts, started, workspace, torchrun)
         assert [fork.wait() for fork in started] == [0, 0], [fork.said() for fork in started]
         assert started[0].said().splitlines()[-1] == "train@baseline: 100 steps on average; cap reached 3"
     together = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
     assert_same_training(together, alone, 1e-4)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dead", [0, 1])
+def test_torchrun_fails_on_both_hosts_and_names_the_rank_that_was_killed_on_one(hosts, workspace, dead):
+    (workspace / "params.yaml").write_text(small_params(training={"max_steps": 10**7, "patience": 10**7}))
+    with forks() as started:
+        start_on(hosts, started, workspace, lambda command: os.execv(TORCHRUN, [TORCHRUN, *command]))
+        wait_until(lambda: "train@baseline: step " in started[0].said(), started[0])  # both ranks train
+        ranks = [rank for fork in started for rank in children_of(fork, 1)]
+        ranks[dead].kill()
+        assert [fork.wait() for fork in started] == [1, 1]
+        said = [fork.said() for fork in started]
+    named = f"train@baseline: rank {1 - dead} on host-{1 - dead}: rank {dead} on host-{dead} died or cannot be reached"
+    assert any(each.startswith(named) for each in said[1 - dead].splitlines()), said
+    assert "SIGKILL" in said[dead] and "Traceback (most recent call last)" not in said[1 - dead].partition(named)[0]
+    assert not any(rank.is_running() for rank in ranks)
+    assert not (workspace / "models").exists()
 
 
 def test_a_rank_that_dies_on_another_host_is_named_with_its_host(hosts, tmp_path, endless):
@@ -220,16 +248,41 @@ def test_a_rank_that_dies_on_another_host_is_named_with_its_host(hosts, tmp_path
 
 @pytest.mark.long
 def test_an_experiment_starts_ranks_and_dvc_takes_what_torchrun_made_as_the_result_of_a_stage(clone, tmp_path):
-    page, here = Page("scaling.md"), clone.copied(tmp_path / "here")
-    here.shell(page.take("dvc exp run", **{"0 999": "0 4"}) + " train@l2")
+    here = clone.copied(tmp_path / "here")
+    here.shell(Page("scaling.md", "A thousand seeds").take("dvc exp run", **{"0 999": "0 4"}) + " train@l2")
     assert len(artifacts.read_record(TrainingResult, here.folder / "models" / "l2").seeds) == 5
     here.shell("git checkout . && dvc checkout")
+    few = {"0 15": "0 1", "1.0e-4,1.0e-3,3.0e-3,1.0e-2,": ""}
+    here.shell(Page("scaling.md", "A grid of lambdas").take("dvc exp run", **few))
+    grid = artifacts.read_record(TrainingResult, here.folder / "results" / "l2_path")
+    assert (grid.l2, grid.seeds) == ([0.0, 0.0, 0.03, 0.03], [0, 1, 0, 1])
+    here.shell("git checkout . && dvc checkout")
+    page = Page("scaling.md", "On several machines")
+    assert ran(here.shell(page.take("dvc repro split"))) == []  # it is there
     with here.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})):
-        here.shell(page.take("OMP_NUM_THREADS=1 torchrun"))
+        here.shell(Page("scaling.md", "On one machine").take("OMP_NUM_THREADS=1 torchrun"))
         here.shell(page.take("dvc commit"))
         assert ran(here.shell(page.take("dvc repro"))) == ["check", "evaluate", "report"]
-    # The others are those of two machines, above, and the one that DVC shows.
-    assert {command.split()[0] for command in page.left} == {"export", "torchrun"}
+    assert {command.split()[0] for command in page.left} == {"export", "torchrun"}  # above, on two hosts
+
+
+@pytest.mark.long
+def test_machines_train_all_arms_and_the_first_takes_the_results_and_goes_on(clone, tmp_path):
+    page, here = Page("scaling.md", "A thousand seeds"), clone.copied(tmp_path / "here")
+    assert "processes=2" in page.take("dvc exp run")  # on one machine: above
+    split = page.take("dvc exp run", **{"0 999": "0 5", "threads=16": "threads=2"})
+    assert ran(here.shell(split)) == ["check"]  # the split is there
+    export_machine, export_others = page.take("export"), page.take("export", eth0="lo")
+    on_loopback = {"--nnodes 4": "--nnodes 2", "--nproc-per-node 16": "--nproc-per-node 1", "192.0.2.1": "127.0.0.1"}
+    loop = [page.take("for arm"), page.take("    torchrun", **on_loopback, **{"29500": free_port()}), page.take("done")]
+    first, second = (
+        "\n".join([export_machine.replace("=0", f"={machine}"), export_others, *loop]) for machine in range(2)
+    )
+    printed = here.shell(f"({second}) & ({first}); wait $!")
+    assert re.findall(r"train@(\w+): 100 steps on average; cap reached 6", printed) == list(PARAMS["arms"])
+    here.shell(page.take("dvc commit"))
+    assert ran(here.shell(page.take("dvc repro"))) == ["evaluate", "l2_path", "report", "timing"]
+    assert page.left == []
 
 
 # the stage starts its ranks itself
@@ -243,9 +296,16 @@ def start_stage(workspace):
 
 def children_of(fork, count):
     """Wait until a fork has started its children."""
-    while len(children := psutil.Process(fork.pid).children()) < count:
+    wait_until(lambda: len(psutil.Process(fork.pid).children()) >= count, fork)
+    return psutil.Process(fork.pid).children()
+
+
+def wait_until(condition, fork):
+    """Wait for what a fork is to do."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, fork.said()
         time.sleep(0.01)
-    return children
 
 
 def test_training_processes_makes_the_stage_start_them(workspace):
@@ -286,6 +346,53 @@ def test_ranks_end_with_a_launcher_that_was_killed(workspace):
         ranks = children_of(started[0], 2)
         started[0].kill()
         assert psutil.wait_procs(ranks, timeout=60)[1] == []
+
+
+STOPPED_BY = {
+    "Ctrl-C": (lambda dvc, ranks: os.killpg(dvc.pid, signal.SIGINT), r"^train@l2: interrupted$"),
+    "a rank's death": (lambda dvc, ranks: ranks[1].kill(), r"^train@l2: rank 1 on \S+ was ended by SIGKILL$"),
+    "the launcher's death": (lambda dvc, ranks: ranks[0].parent().kill(), r"exited with -9$"),
+    "dvc's death": (lambda dvc, ranks: dvc.kill(), r"^dvc has ended, and this stage with it$"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("by", STOPPED_BY)
+def test_whatever_stops_ranks_under_dvc_one_line_says_it_and_nothing_is_left(clone, tmp_path, by):
+    stop, line = STOPPED_BY[by]
+    endless = {"processes": 2, "threads": 2, "max_steps": 10**7, "patience": 10**7}
+    here = clone.copied(tmp_path / "here")
+    (here.folder / "params.yaml").write_text(small_params(training=endless))
+    command, log = [sys.executable, "-m", "dvc", "repro", "train@l2"], tmp_path / "dvc.log"
+    with (
+        log.open("w") as said,
+        subprocess.Popen(
+            command, cwd=here.folder, env=here.env, stdout=said, stderr=said, start_new_session=True
+        ) as dvc,
+    ):
+        try:
+            ranks = ranks_that_train(psutil.Process(dvc.pid), log)
+            below = psutil.Process(dvc.pid).children(recursive=True)
+            stop(dvc, ranks)
+            assert dvc.wait(timeout=PATIENCE) != 0
+            assert psutil.wait_procs(below, timeout=PATIENCE)[1] == []
+        finally:
+            dvc.kill()
+    assert len(re.findall(line, log.read_text(), flags=re.MULTILINE)) == 1, log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not (here.folder / "models" / "l2").exists()
+
+
+def ranks_that_train(dvc, log):
+    """Wait until the two ranks below a process have been at work for seconds, rank 0 first."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psutil.Error):
+            ranks = [each for each in dvc.children(recursive=True) if "RANK" in each.environ()]
+            if len(ranks) == 2 and all(each.cpu_times().user > 4 for each in ranks):
+                return sorted(ranks, key=lambda each: each.environ()["RANK"])
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
 
 
 # ranks that die

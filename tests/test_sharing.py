@@ -4,18 +4,22 @@ Every command of docs/sharing.md runs here as it stands there.
 """
 
 import contextlib
+import getpass
 import importlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import docx
 import pytest
 from clones import DVC, PARAMS, ROOT, ran, small_params
 from pages import Page
+from ranks import free_port
 
 ANOTHER_LAMBDA = small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})
 S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -23,37 +27,54 @@ S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS
 
 @pytest.mark.long
 def test_nothing_that_was_pushed_to_a_folder_is_computed_again_elsewhere(clone, tmp_path):
-    page = Page("sharing.md")
+    page = Page("sharing.md", "In a folder")
     here = clone.copied(tmp_path / "here")
     here.shell(page.take("dvc remote add", REMOTE=tmp_path / "remote"))
     here.shell(page.take("git commit"))
-    pull_and_compare(page, here, page.take("dvc push"), tmp_path / "elsewhere")
+    pull_and_compare(page, here, page.take("dvc push"), tmp_path / "elsewhere", tmp_path / "remote")
+    assert page.left == []
 
 
 @pytest.mark.long
 def test_nothing_that_was_pushed_to_s3_is_computed_again_elsewhere(clone, tmp_path):
-    page = Page("sharing.md")
-    page.left = page.left[page.left.index("make .venv/remotes") :]
+    page = Page("sharing.md", "In S3")
     page.take("make .venv/remotes")  # `make test-remotes` has done it
     with an_s3_bucket(tmp_path) as url:
         here = clone.copied(tmp_path / "here", **S3_ACCOUNT)
         here.shell(page.take("dvc remote add"))
         here.shell(page.take("dvc remote modify", **{"https://s3.example.org": url}))
         here.commit()
-        pull_and_compare(Page("sharing.md"), here, page.take("dvc push"), tmp_path / "elsewhere")
+        pull_and_compare(Page("sharing.md", "In a folder"), here, page.take("dvc push"), tmp_path / "elsewhere")
     assert page.left == []
 
 
-def pull_and_compare(page, here, push, folder):
+@pytest.mark.long
+def test_nothing_that_was_pushed_over_ssh_is_computed_again_elsewhere(clone, tmp_path):
+    page = Page("sharing.md", "Over SSH")
+    page.take("make .venv/remotes")
+    with an_ssh_server(tmp_path) as (home, server):
+        here = clone.copied(tmp_path / "here", HOME=str(home))
+        here.shell(page.take("dvc remote add", **{"user@host/srv/networks": f"{server}{tmp_path}/remote"}))
+        here.commit()
+        of_a_folder, elsewhere = Page("sharing.md", "In a folder"), tmp_path / "elsewhere"
+        pull_and_compare(of_a_folder, here, page.take("dvc push"), elsewhere, tmp_path / "remote")
+    assert page.left == []
+
+
+def pull_and_compare(page, here, push, folder, remote=None):
     """Push a run, and beside it one with another lambda; pull the first into a new clone, then try the other."""
+    here.shell(push)
+    pushed_first = runs_in(remote)
     with here.edited("params.yaml", ANOTHER_LAMBDA):
         assert "train@l2" in ran(here.shell(page.take("dvc repro") + " train@l2"))
         here.shell(page.take("dvc push"))
+    assert remote is None or set() < pushed_first < runs_in(remote)
     assert here.repro() == []
-    here.shell(push)
 
     here.git("clone", "--quiet", ".", str(folder))
     elsewhere = here.in_folder(folder)
+    elsewhere.shell("dvc pull split")  # as docs/scaling.md has it
+    assert {path.name for path in (elsewhere.folder / "data").iterdir()} == {"split"}
     elsewhere.shell(page.take("dvc pull"))
     assert relative_contents(elsewhere) == relative_contents(here)
     assert (elsewhere.folder / "report.docx").read_bytes() == (here.folder / "report.docx").read_bytes()
@@ -68,6 +89,11 @@ def pull_and_compare(page, here, push, folder):
     with elsewhere.edited("params.yaml", ANOTHER_LAMBDA):
         assert "train@l2" not in ran(elsewhere.shell(page.take("dvc repro --pull") + " train@l2"))
         assert "is cached - skipping run" in elsewhere.printed
+
+
+def runs_in(remote):
+    """List what a remote that is a folder here knows of which parameters and code gave which results."""
+    return {path for runs in remote.rglob("runs") for path in runs.rglob("*") if path.is_file()} if remote else set()
 
 
 def relative_contents(clone):
@@ -112,3 +138,39 @@ def make_bucket(url, server):
             assert server.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def an_ssh_server(folder):
+    """Start a server of SSH that one key opens; give a home with that key, and no other, and user@host:port."""
+    sshd, port, home = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin"), free_port(), folder / "home"
+    if not sshd or not shutil.which("ssh-keygen"):
+        pytest.skip("needs a server of SSH: no sshd here (Debian's package is openssh-server)")
+    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    user_key, host_key, settings = home / ".ssh" / "id_ed25519", folder / "host_key", folder / "sshd_config"
+    for key in (user_key, host_key):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    settings.write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {host_key}\nAuthorizedKeysFile {user_key}.pub\n"
+        "PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        "UsePAM no\nStrictModes no\nPidFile none\nSubsystem sftp internal-sftp\n"
+    )
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # to which it confines the part of itself that has no rights
+    with (folder / "sshd.log").open("w") as log:
+        server = subprocess.Popen([sshd, "-D", "-e", "-f", settings], stdout=log, stderr=log)
+    try:
+        wait_for_a_server(port, server, folder / "sshd.log")
+        yield home, f"{getpass.getuser()}@127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def wait_for_a_server(port, server, log):
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)

@@ -63,6 +63,8 @@ def read_image(path: Path) -> Image.Image:
         not_known = isinstance(error, UnidentifiedImageError)
         reason = "it is none" if not_known else getattr(error, "strerror", None) or str(error)
         raise ClassifyError(f"{path} cannot be read as an image: {reason}") from error
+    if image.mode in ("I", "F"):  # whose white is any number
+        raise ClassifyError(f"{path} has 32 bits a pixel: save it with 8 or 16")
     if image.mode.startswith("I;16"):  # convert would clip its 16 bits at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image = image.convert("RGBA")
