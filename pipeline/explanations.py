@@ -161,7 +161,7 @@ TRAINING = (
         "L_layer_model",
         "",
         "Initialise; then, batch by batch, forward, cost, backward, update. Every 100 steps the cost is printed and "
-        "kept. Each epoch visits every example once, in a new order. It is a thin face on `train`, which trains one "
+        "kept. Each epoch visits every example once, in a new order. It is a thin wrapper of `train`, which trains one "
         "network for every seed at once, as a stack of matrices, each network as if it were alone.",
     ),
     Explanation(

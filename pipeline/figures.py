@@ -295,18 +295,19 @@ def l2_path(path: Rows, chosen: float) -> bytes:
 
 
 def step_times(rounds: Mapping[str, Mapping[int, NDArray[Any]]], titles: Titles) -> bytes:
-    """Draw the microseconds that one network's training step takes, alone and in a stack: median and quartiles."""
+    """Draw the microseconds that one network's training step takes, alone and in a stack: mean and range."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.9 + 0.45 * len(titles)))
         axis = figure.subplots()
         sizes = list(next(iter(rounds.values())))
         height = 0.8 / len(sizes)
         for place, size in enumerate(sizes):
-            low, median, high = np.quantile([rounds[arm][size] for arm in titles], [0.25, 0.5, 0.75], axis=1)
+            times = np.stack([rounds[arm][size] for arm in titles])
+            low, mean, high = times.min(axis=1), times.mean(axis=1), times.max(axis=1)
             bars = axis.barh(
                 np.arange(len(titles)) + (place - (len(sizes) - 1) / 2) * height,
-                median,
-                xerr=[median - low, high - median],
+                mean,
+                xerr=[mean - low, high - mean],
                 error_kw={"elinewidth": 1, "capsize": 2},
                 height=0.9 * height,
                 color=("#B8B8B8", NO_ARM)[place % 2],
@@ -314,7 +315,7 @@ def step_times(rounds: Mapping[str, Mapping[int, NDArray[Any]]], titles: Titles)
             )
             axis.bar_label(bars, fmt="{:,.0f}", fontsize=7.5, padding=2)
         axis.set_yticks(range(len(titles)), list(titles.values()))
-        axis.set(title="Time of a training step of one network, median and quartiles", xlabel="microseconds")
+        axis.set(title="Time of a training step of one network, mean and range", xlabel="microseconds")
         axis.margins(x=0.08)
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
