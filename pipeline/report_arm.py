@@ -93,8 +93,8 @@ def _outcome_table(document: Document, study: Study, arm: str) -> None:
     document.table(
         ["", *(f"{name.capitalize()} (%)" for name in study.card.sizes), "Validation cost", "Steps", "Epochs"],
         rows,
-        f"{study.titles[arm]}: accuracy on each set, validation cost in nats and length of training, of the headline "
-        f"model and over all {counted(len(result.seeds), 'seed')}.",
+        f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training; the headline model, and all "
+        f"{counted(len(result.seeds), 'seed')}.",
         name=f"outcome_{arm}",
         widths=[3.6, 1.8, 2.8, 1.8, 2.7, 1.6, 1.7],
     )
@@ -127,7 +127,7 @@ def _dead_sentence(study: Study, arm: str) -> str:
         return f"{of_all} none is dead: each is active for some training example."
     places = listed([f"{number_word(count)} in layer {layer[1:]}" for layer, count in dead.items() if count])
     return (
-        f"{of_all} {number_word(sum(dead.values()))} died, which means active for no training example: {places}. "
+        f"{of_all} {number_word(sum(dead.values()))} died (active for no training example): {places}. "
         "Section [[health]] names them."
     )
 
@@ -160,8 +160,8 @@ def _running_time(study: Study, arm: str) -> str:
     ours, theirs = (float(study.seconds_to_stop(each, alone).mean()) for each in (arm, study.reference))
     return (
         f"**Running time.** A training step of one network: {steps}. All of these are means of "
-        f"{counted(len(study.step_times(arm)[alone]), 'round')} in which the arms take turns, on {study.timed_on}; "
-        "intervals are of the differences round by round. The time to stop is a network's number of steps times the "
+        f"{counted(len(study.step_times(arm)[alone]), 'round')} in which the arms take turns, on {study.timed_on}, and "
+        "subtract to the difference but for rounding; its interval is of the differences round by round. The time to stop is a network's number of steps times the "
         f"mean time of a step of its arm: alone {ours:,.2f} s on average, {theirs:,.2f} s of {reference}, "
         f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds and takes the times of a "
         "step as measured."
@@ -170,7 +170,7 @@ def _running_time(study: Study, arm: str) -> str:
 
 def _places(study: Study, arm: str) -> dict[int, str]:
     """Say of each size of stack that was timed where a network is then."""
-    return {size: "alone" if size == 1 else f"as one of a stack of {size}" for size in study.step_times(arm)}
+    return {size: "alone" if size == 1 else f"in a stack of {size}" for size in study.step_times(arm)}
 
 
 def _step_time(study: Study, arm: str, size: int, place: str) -> str:
@@ -194,7 +194,8 @@ def _comparison_table(document: Document, study: Study, arm: str) -> None:
         "the difference is above zero, in how many below, and how many pairs have both values. A pair is a seed, for "
         "step times a round.",
         name=f"comparison_{arm}",
-        widths=[7.2, 1.9, 1.7, 1.6, 1.2, 1.2, 1.2],
+        size=8.5,
+        widths=[6.4, 2.1, 2.1, 2.1, 1.15, 1.15, 1.0],
     )
 
 
