@@ -121,7 +121,7 @@ def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequ
         figure = Figure(figsize=(WIDTH, 2.4))
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
         costs = (result.costs + result.penalties)[:, k].numpy()
-        penalised = ", L2 penalty included" if result.l2[k] else ""
+        penalised = " with penalty" if result.l2[k] else ""
         left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label=f"training batch{penalised}")
         left.plot(result.evaluation_steps, result.validation_costs[:, k].numpy(), color="black", label="validation set")
         left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")

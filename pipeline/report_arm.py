@@ -161,8 +161,9 @@ def _running_time(study: Study, arm: str) -> str:
     return (
         f"**Running time.** A training step of one network: {steps}. All of these are means of "
         f"{counted(len(study.step_times(arm)[alone]), 'round')} in which the arms take turns, on {study.timed_on}, and "
-        "subtract to the difference but for rounding; its interval is of the differences round by round. The time to stop is a network's number of steps times the "
-        f"mean time of a step of its arm: alone {ours:,.2f} s on average, {theirs:,.2f} s of {reference}, "
+        "subtract to the difference but for rounding; its interval is of the differences round by round. The time to "
+        "stop is a network's number of steps times the mean time of a step of its arm: alone "
+        f"{ours:,.2f} s on average, {theirs:,.2f} s of {reference}, "
         f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds and takes the times of a "
         "step as measured."
     )

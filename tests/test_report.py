@@ -27,7 +27,7 @@ from reference import blobs
 
 from pipeline import figures, train
 from pipeline.comparison import NORM, QUANTITIES, SECONDS, STEP_TIME
-from pipeline.document import Document
+from pipeline.document import DIGIT_WIDTH, Document
 from pipeline.evaluation import evaluate_arm
 from pipeline.origins import ORIGINS
 from pipeline.params import load_params
@@ -375,6 +375,17 @@ def test_columns_of_numbers_are_aligned_at_the_decimal_point():
             assert is_right == all(re.fullmatch(r"\d+ \+ \d+", cell.text) for cell in cells)
             is_numeric = all(re.fullmatch(r"[-+]?[\d,]+(\.\d+)?|", cell.text.strip()) for cell in cells)
             assert stops <= ({(WD_TAB_ALIGNMENT.DECIMAL,)} if is_numeric else {()})
+
+
+def test_columns_of_numbers_have_room_for_what_stands_before_the_point():
+    looked_at = 0
+    for cell in (cell for table in document().tables for row in table.rows[1:] for cell in row.cells):
+        if stops := list(cell.paragraphs[0].paragraph_format.tab_stops):
+            whole = cell.text.partition(".")[0]
+            width = sum(0.25 if character == "," else DIGIT_WIDTH for character in whole)
+            assert width * cell.paragraphs[0].runs[0].font.size.pt <= stops[0].position.pt, cell.text
+            looked_at += 1
+    assert looked_at > 100
 
 
 def test_the_page_is_a4_and_no_table_is_wider_than_its_text():
