@@ -115,6 +115,8 @@ class Document:
         paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
         paragraph.paragraph_format.keep_with_next = True
         paragraph.paragraph_format.space_after = Pt(0)
+        for side in ("distT", "distB", "distL", "distR"):  # without them LibreOffice adds 3 mm and moves the picture
+            picture._inline.set(side, "0")
         described = picture._inline.docPr
         described.set("descr", alternative)
         described.set("name", f"Figure {self._counts['Figure'] + 1}")
