@@ -15,7 +15,7 @@ from pipeline.wording import counted, listed, lower, number_word, signed, verdic
 WHY = {
     "no improvement": "the validation cost had not improved for {patience} training steps",
     "cap reached": "it had reached the cap of {max_steps:,} training steps",
-    "diverged": "its cost was no longer finite",
+    "diverged": "it came to a cost that was no longer finite",
 }
 SUMMARIES = {  # the lines of an outcome table, and the fields of a summary that they hold
     "Mean": "mean",

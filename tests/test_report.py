@@ -319,7 +319,7 @@ COMPARATIVE = (
 )
 ALLOWED = [  # what describes the method, or a single network
     r"has not improved by more than",
-    r"It stopped because its cost was no longer finite",
+    r"It stopped because it came to a cost that was no longer finite",
     r"each was more than 0\.1 nats below it",
     r"all but dead if it is active for fewer than 1",
     r"moves? the boundary between classes without making it steeper",
