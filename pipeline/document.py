@@ -32,6 +32,7 @@ LONG_TABLE = 30  # rows from which a table may be divided between pages
 CELL_MARGIN = 4.5  # points at the left and the right of a cell
 DIGIT_WIDTH = 0.507  # of Calibri, in parts of the font's size
 NUMERIC = re.compile(r"[-+]?[\d,]+(\.\d+)?|")
+FIGURES = re.compile(r"[-+\d,. ]*")  # numbers, and sums of them such as "4 + 7"
 REFERENCE = re.compile(r"(\[\[\w+\]\])")
 APPLICATION = (
     '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
@@ -114,6 +115,8 @@ class Document:
         paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
         paragraph.paragraph_format.keep_with_next = True
         paragraph.paragraph_format.space_after = Pt(0)
+        for side in ("distT", "distB", "distL", "distR"):  # without them LibreOffice adds 3 mm and moves the picture
+            picture._inline.set(side, "0")
         described = picture._inline.docPr
         described.set("descr", alternative)
         described.set("name", f"Figure {self._counts['Figure'] + 1}")
@@ -131,7 +134,8 @@ class Document:
     ) -> None:
         """Add a table with a numbered caption above; its header row is repeated on every page.
 
-        Columns of numbers are aligned at the decimal point. Widths are in cm; without them all columns are alike.
+        Columns of numbers are aligned at the decimal point, those of sums at the right. Widths are in cm; without
+        them all columns are alike.
         """
         self._caption("Table", caption, name)
         table = self._docx.add_table(rows=0, cols=len(header))
@@ -141,16 +145,20 @@ class Document:
         widths = widths or [TEXT_WIDTH / len(header)] * len(header)
         for column, width in zip(table.columns, widths, strict=True):
             column.width = Cm(width)
-        tabs = [_decimal_tab([row[index] for row in rows], width, size) for index, width in enumerate(widths)]
+        columns = [[row[index] for row in rows] for index in range(len(header))]
+        tabs = [_decimal_tab(column, width, size) for column, width in zip(columns, widths, strict=True)]
+        of_figures = [all(map(FIGURES.fullmatch, column)) for column in columns]
         for index, row in enumerate([header, *rows]):
-            for cell, text, width, tab in zip(table.add_row().cells, row, widths, tabs, strict=True):
+            for cell, text, width, tab, is_right in zip(
+                table.add_row().cells, row, widths, tabs, of_figures, strict=True
+            ):
                 cell.width = Cm(width)
                 paragraph = cell.paragraphs[0]
                 self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text or NOTHING)
                 _set_tightly(paragraph, size, keep_with_next=index < (len(rows) if len(rows) < LONG_TABLE else 3))
                 if tab and index and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
                     paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
-                elif tab:
+                elif is_right:
                     paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
             properties = table.rows[-1]._tr.get_or_add_trPr()
             properties.append(OxmlElement("w:cantSplit"))
@@ -159,9 +167,10 @@ class Document:
         gap = self._docx.add_paragraph().paragraph_format
         gap.space_after, gap.line_spacing = Pt(0), Pt(8)
 
-    def equation(self, omml: str) -> None:
+    def equation(self, omml: str, *, keep_with_next: bool = False) -> None:
         """Add a displayed equation; see :mod:`pipeline.equations`."""
         paragraph = self._docx.add_paragraph()
+        paragraph.paragraph_format.keep_with_next = keep_with_next or None
         paragraph._p.append(parse_xml(f"<m:oMathPara {nsdecls('m', 'w')}><m:oMath>{omml}</m:oMath></m:oMathPara>"))
 
     def to_bytes(self) -> bytes:

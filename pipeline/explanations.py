@@ -11,6 +11,7 @@ _W, _B, _Z, _A = sub("W", "l"), sub("b", "l"), sub("Z", "l"), sub("A", "l")
 _A_PREV = sub("A", "l-1")
 _DZ, _DA = row("d", _Z), row("d", _A)
 _MEAN, _VAR = "μ", sup("σ", "2")
+_COMMA = word(",\N{EM SPACE}")  # between formulas of one line; of ordinary spaces word processors drop some
 
 L2_COST = row("J = ", word("cost"), " + ", over("λ", "2"), total("l", row("‖", _W, sup("‖", "2"))))
 L2_GRADIENT = row("d", _W, " = ", over("1", "m"), _DZ, sup(_A_PREV, "T"), " + λ ", _W)
@@ -28,7 +29,7 @@ class Explanation:
 FORWARD = (
     Explanation(
         "initialize_parameters",
-        row(_W, " ∼ N", "(0, ", over("2", sub("n", "l-1")), "),   ", _B, " = 0"),
+        row(_W, " ∼ N", "(0, ", over("2", sub("n", "l-1")), ")", _COMMA, _B, " = 0"),
         "He's variance keeps the size of the activations from layer to layer under ReLU.",
     ),
     Explanation(
@@ -102,12 +103,14 @@ BACKWARD = (
             over("1", "m"),
             _DZ,
             sup(_A_PREV, "T"),
-            ",   d",
+            _COMMA,
+            "d",
             _B,
             " = ",
             over("1", "m"),
             total(word("examples"), _DZ),
-            ",   d",
+            _COMMA,
+            "d",
             _A_PREV,
             " = ",
             sup(_W, "T"),
@@ -147,12 +150,12 @@ BACKWARD = (
     ),
     Explanation(
         "L_model_backward",
-        row("d", sub("Z", "L"), " = ", sub("A", "L"), " - Y,   ", word("then"), " l = L-1, …, 1"),
+        row("d", sub("Z", "L"), " = ", sub("A", "L"), " - Y", _COMMA, word("then\N{EN SPACE}"), "l = L-1, …, 1"),
         "Softmax once, then batch norm (if on) and ReLU layer by layer; with L2, λ times the weights is added.",
     ),
     Explanation(
         "update_parameters",
-        row(_W, " ← ", _W, " - α d", _W, ",   ", _B, " ← ", _B, " - α d", _B),
+        row(_W, " ← ", _W, " - α d", _W, _COMMA, _B, " ← ", _B, " - α d", _B),
         "One step of gradient descent at the learning rate α.",
     ),
 )
@@ -161,7 +164,7 @@ TRAINING = (
         "L_layer_model",
         "",
         "Initialise; then, batch by batch, forward, cost, backward, update. Every 100 steps the cost is printed and "
-        "kept. Each epoch visits every example once, in a new order. It is a thin face on `train`, which trains one "
+        "kept. Each epoch visits every example once, in a new order. It is a thin wrapper of `train`, which trains one "
         "network for every seed at once, as a stack of matrices, each network as if it were alone.",
     ),
     Explanation(

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -40,6 +40,7 @@ UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer; of more than four arms
 WIDTH = 6.3  # inches between the report's margins
 DPI = 200
 STEP_TICKS = 5  # at most, on an axis of half the width: step counts are long
+THOUSANDS = "{x:,.0f}"  # as the text writes them
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -70,13 +71,13 @@ Titles = Mapping[str, str]  # what the report calls each arm, in their order
 def cost_curves(curves: Rows, titles: Titles) -> bytes:
     """Draw training and validation cost against steps, median and quartiles over the seeds."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.8))
+        figure = Figure(figsize=(WIDTH, 2.6))
         axes = figure.subplots(1, 2, sharey=True)
         for axis, series in zip(axes, ("training cost", "validation cost"), strict=True):
             _draw_bands(axis, [row for row in curves if row["series"] == series], titles)
-            axis.set(title=f"{series.capitalize()}, median and quartiles", xlabel="training step", yscale="log")
+            axis.set(title=f"{series.capitalize()}, median and quartiles", yscale="log")
             _plain_log_ticks(axis, [0.2, 0.3, 0.5, 1, 2])
-            axis.xaxis.set_major_locator(MaxNLocator(STEP_TICKS))
+            _count_steps(axis, STEP_TICKS)
         axes[0].set_ylabel("cross-entropy (nats)")
         axes[1].legend()
         return _png(figure)
@@ -85,10 +86,11 @@ def cost_curves(curves: Rows, titles: Titles) -> bytes:
 def accuracy_curves(accuracies: Rows, titles: Titles) -> bytes:
     """Draw validation accuracy against steps, median and quartiles over the seeds."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.5))
+        figure = Figure(figsize=(WIDTH, 2.3))
         axis = figure.subplots()
         _draw_bands(axis, accuracies, titles)
-        axis.set(title="Validation accuracy, median and quartiles", xlabel="training step", ylabel="accuracy (%)")
+        axis.set(title="Validation accuracy, median and quartiles", ylabel="accuracy (%)")
+        _count_steps(axis)
         highest = max((float(row["high"]) for row in accuracies), default=100.0)
         axis.set_ylim(min(50.0, highest - 10), min(100.0, highest + 2))  # the first few evaluations lie far below
         axis.legend(loc="lower right")
@@ -116,16 +118,15 @@ def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequ
     """Draw the headline model's cost at every 100th step, and its confusion matrix on the test set."""
     k = evaluation.headline
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.65))
+        figure = Figure(figsize=(WIDTH, 2.4))
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
         costs = (result.costs + result.penalties)[:, k].numpy()
-        left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label="training, batch of the step")
+        penalised = " with penalty" if result.l2[k] else ""
+        left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label=f"training batch{penalised}")
         left.plot(result.evaluation_steps, result.validation_costs[:, k].numpy(), color="black", label="validation set")
         left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")
-        left.set(
-            title="Cost of the headline model", xlabel="training step", ylabel="cross-entropy (nats)", ylim=(0, None)
-        )
-        left.xaxis.set_major_locator(MaxNLocator(STEP_TICKS))
+        left.set(title="Cost of the headline model", ylabel="cost (nats)", ylim=(0, None))
+        _count_steps(left, STEP_TICKS)
         left.legend()
         _draw_confusion(right, evaluation.confusion[k].numpy(), classes)
         return _png(figure)
@@ -153,16 +154,17 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
         columns = 8
         rows = max(1, -(-len(mistakes["true"]) // columns))
         figure = Figure(figsize=(WIDTH, 0.3 + 1.15 * rows))
-        _title(figure, "The surest mistakes on the test set: true class as predicted, probability")
+        _title(figure, "Surest mistakes on the test set: true class as predicted class, probability")
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for axis in axes:
             axis.set_axis_off()
+        separator = " " if max(map(len, classes)) <= 3 else "\n"
         fields = ("images", "true", "predicted", "confidence")
         for axis, image, true, predicted, confidence in zip(
             axes, *(mistakes[field].tolist() for field in fields), strict=False
         ):
             axis.imshow(_as_image(np.array(image)), cmap=INK_MAP)
-            label = f"{classes[true]} as {classes[predicted]}\n{100 * confidence:.1f} %"
+            label = f"{classes[true]}{separator}as {classes[predicted]}\n{100 * confidence:.1f} %"
             axis.set_title(label, fontsize=7, fontweight="normal", loc="center")
         return _png(figure)
 
@@ -172,7 +174,7 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
     with mpl.rc_context(GRIDLESS):
         shown = units_shown(len(next(iter(parameters.values()))["W1"]), len(titles))
         lines = -(-shown // UNITS_A_LINE)
-        figure = Figure(figsize=(WIDTH, 0.3 + 0.58 * lines * len(titles)))
+        figure = Figure(figsize=(WIDTH, 0.3 + (0.15 + 0.55 * lines) * len(titles)))
         _title(figure, "Weights of the first layer, a unit an image, all in one scale")
         axes = figure.subplots(lines * len(titles), min(shown, UNITS_A_LINE), squeeze=False)
         limit = max(float(parameters[arm]["W1"].abs().quantile(0.995)) for arm in titles)
@@ -185,7 +187,7 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
             these = axes[place * lines : (place + 1) * lines]
             for axis, unit in zip(these.flat, strongest, strict=False):
                 image = axis.imshow(_as_image(W[unit].numpy()), cmap=WEIGHT_MAP, vmin=-limit, vmax=limit)
-            these[0, 0].set_ylabel(title)
+            these[0, 0].set_title(title, fontsize=8)
         figure.colorbar(image, ax=axes, shrink=0.8, label="weight", pad=0.01)
         return _png(figure)
 
@@ -219,13 +221,13 @@ def weight_histograms(weights: Rows, norms: Mapping[str, Mapping[str, float]], t
                 below.bar_label(bar, fmt="%.3g", fontsize=7, padding=2)
             above.set(title=layer, xlabel="weight")
             above.set_yscale("function", functions=(np.sqrt, np.square))
+            above.set_ylim(0, None)
             below.set(xlabel="Euclidean norm")
             below.margins(x=0.35)
             below.set_yticks([])
             below.grid(visible=False)
         panels[1, 0].invert_yaxis()  # and with it the others, which share it
         panels[0, 0].set_ylabel("% of the weights")
-        panels[1, 0].set_ylabel("norm")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(titles))
         return _png(figure)
 
@@ -295,30 +297,32 @@ def l2_path(path: Rows, chosen: float) -> bytes:
 
 
 def step_times(rounds: Mapping[str, Mapping[int, NDArray[Any]]], titles: Titles) -> bytes:
-    """Draw the microseconds that one network's training step takes, alone and in a stack: median and quartiles."""
+    """Draw the microseconds that one network's training step takes, alone and in a stack: mean and range."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.9 + 0.45 * len(titles)))
         axis = figure.subplots()
         sizes = list(next(iter(rounds.values())))
         height = 0.8 / len(sizes)
         for place, size in enumerate(sizes):
-            low, median, high = np.quantile([rounds[arm][size] for arm in titles], [0.25, 0.5, 0.75], axis=1)
+            times = np.stack([rounds[arm][size] for arm in titles])
+            low, mean, high = times.min(axis=1), times.mean(axis=1), times.max(axis=1)
             bars = axis.barh(
                 np.arange(len(titles)) + (place - (len(sizes) - 1) / 2) * height,
-                median,
-                xerr=[median - low, high - median],
+                mean,
+                xerr=[mean - low, high - mean],
                 error_kw={"elinewidth": 1, "capsize": 2},
                 height=0.9 * height,
                 color=("#B8B8B8", NO_ARM)[place % 2],
                 label="one network alone" if size == 1 else f"one of a stack of {size}",
             )
-            axis.bar_label(bars, fmt="{:,.0f}", fontsize=7.5, padding=2)
+            axis.bar_label(bars, fmt="mean {:,.0f}", fontsize=7.5, padding=2)
         axis.set_yticks(range(len(titles)), list(titles.values()))
-        axis.set(title="Time of a training step of one network, median and quartiles", xlabel="microseconds")
-        axis.margins(x=0.08)
+        axis.set(title="Time of a training step of one network, mean and range", xlabel="microseconds")
+        axis.xaxis.set_major_formatter(StrMethodFormatter(THOUSANDS))
+        axis.margins(x=0.12)
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
-        figure.legend(loc="outside upper right", ncols=len(sizes))
+        figure.legend(loc="outside lower center", ncols=len(sizes))
         return _png(figure)
 
 
@@ -329,6 +333,12 @@ def _draw_bands(axis: Axes, rows: Rows, titles: Titles) -> None:
         colour = _of(PALETTE, column)
         axis.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
         axis.plot(steps, median, color=colour, linestyle=_of(DASHES, column), label=titles[arm])
+
+
+def _count_steps(axis: Axes, ticks: int = 9) -> None:
+    axis.set_xlabel("training step")
+    axis.xaxis.set_major_locator(MaxNLocator(ticks))
+    axis.xaxis.set_major_formatter(StrMethodFormatter(THOUSANDS))
 
 
 def _title(figure: Figure, text: str) -> None:

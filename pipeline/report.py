@@ -138,7 +138,7 @@ def _finding(study: Study, arm: str) -> str:
 def _section_title(study: Study, arm: str) -> str:
     settings = study.arms[arm]
     parts = ["batch normalisation"] * settings.use_batchnorm + ["the L2 norm"] * (settings.l2 > 0)
-    return f"{study.titles[arm]}: {'with ' + listed(parts) if parts else 'the network as it is'}"
+    return f"{study.titles[arm]}: the {'network with ' + listed(parts) if parts else 'plain network'}"
 
 
 def _experiment(document: Document, study: Study) -> None:
@@ -177,7 +177,7 @@ def _experiment(document: Document, study: Study) -> None:
         "networks of an arm share the split and the order of the batches: the spread over seeds is that of the start, "
         "not of the data. The **headline model** of an arm is the network with the lowest validation cost."
     )
-    document.paragraph("[[arms]] has what differs between the arms.", keep_with_next=True)
+    document.paragraph("[[arms]] lists the arms and what differs between them.", keep_with_next=True)
     rows = [
         [arm.title, "on" if arm.use_batchnorm else "off", f"{arm.l2:g}", f"{training.batch_size}"]
         for arm in study.arms.values()
@@ -188,11 +188,12 @@ def _experiment(document: Document, study: Study) -> None:
 def _reproduction(document: Document, study: Study) -> None:
     name = study.card.name
     document.paragraph(
-        "Two commands make everything again: `make` installs the locked packages and runs `dvc repro`; `make test` "
-        "runs the tests. `dvc metrics diff` and `dvc plots show` compare and draw the results. The first page "
-        "names the versions that this report was made with. On another kind of processor sums are rounded in another "
-        "order, and after thousands of steps results differ in their last digits. [[parameters]] has every parameter "
-        "of `params.yaml`."
+        "One command makes everything again: `make` installs the locked packages and runs `dvc repro`, which runs "
+        "what is not up to date. `make plots` draws the results on one page, `dvc metrics diff` compares them with an "
+        "earlier commit's, and `make test` runs the tests. The first page names the versions that this report was made "
+        "with. On another kind of processor sums are rounded in another order, and after thousands of steps results "
+        "differ in their last digits; times are those of the machine. [[parameters]] lists every parameter of "
+        "`params.yaml`."
     )
     if name == "digits":
         document.paragraph("The data come with scikit-learn, so that its version stands for their checksum.")

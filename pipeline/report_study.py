@@ -40,8 +40,8 @@ def write(document: Document, study: Study) -> None:
     document.figure(
         figures.step_times({arm: study.step_times(arm) for arm in titles}, titles),
         f"Time of a training step of one network, batch {study.params.training.batch_size}, "
-        f"{study.timed_on}: median of {study.params.timing.rounds} rounds in which the "
-        "arms take turns, and the range from the first to the third quartile.",
+        f"{study.timed_on}: mean of {counted(study.params.timing.rounds, 'round')} in which the arms take turns, "
+        "whiskers from the fastest to the slowest round.",
         "Bars of the time that a training step takes, alone and in a stack.",
         name="times",
     )
@@ -74,8 +74,8 @@ def _health(document: Document, study: Study) -> None:
     document.heading("Plateaus, dead units, collapse", level=2, name="health")
     document.paragraph(f"{plateau_sentence(study)} {divergence_sentence(study)}")
     document.paragraph(
-        f"A unit is dead if it is active for no training example, and all but dead if for fewer than {SILENT:.0%} of "
-        f"them ([[health_table]]). {collapse_sentence(study)}"
+        "A unit is dead if it is active for no training example, and all but dead if it is active for fewer than "
+        f"{percent(100 * SILENT, 0)} of them ([[health_table]]). {collapse_sentence(study)}"
     )
     if sentences := batchnorm_sentences(study):
         document.paragraph(f"**What batch norm does to all this.** {' '.join(sentences)}")
@@ -114,8 +114,8 @@ def _health_table(document: Document, study: Study) -> None:
         ],
         rows,
         f"How the {counted(len(study.params.training.seeds), 'network')} of each arm fared: how many collapsed, "
-        "diverged, or cost as much as guessing at the first evaluation; and in each hidden layer the units of all of "
-        f"them that are dead + all but dead, active for fewer than {SILENT:.0%} of the training examples.",
+        "diverged, or cost as much as guessing at the first evaluation; and in each hidden layer how many of their "
+        "units are dead + all but dead.",
         name="health_table",
     )
 
@@ -135,14 +135,12 @@ def _networks_table(document: Document, study: Study) -> None:
         if each.collapsed or any(each.dead.values())
     ]
     if rows:
-        document.paragraph(
-            "[[networks]] has the networks one by one that collapsed or lost a unit.", keep_with_next=True
-        )
+        document.paragraph("[[networks]] lists the networks that collapsed or lost a unit.", keep_with_next=True)
         document.table(
             ["Arm", "Seed", "Test (%)", "Dead units", "All but dead", "Weakest class"],
             rows,
-            f"The networks that collapsed, below {COLLAPSED:g} % of the test set, or lost a unit; with the class of "
-            "which they recognise the smallest share.",
+            "The networks that collapsed or lost a unit: their test accuracy, their units that are dead or all but "
+            "dead, and the class of which they recognise the smallest share, with that share.",
             name="networks",
             widths=[2.2, 1.2, 1.6, 4.1, 4.1, 2.8],
         )
@@ -196,10 +194,10 @@ def collapse_sentence(study: Study) -> str:
     collapsed = [(arm, each) for arm, diagnoses in study.diagnoses.items() for each in diagnoses if each.collapsed]
     if not collapsed:
         networks = share(0, len(study.diagnoses[study.reference]))
-        return f"No network collapsed, below {COLLAPSED:g} % of the test set: {networks} in each arm."
+        return f"No network collapsed, which means below {percent(COLLAPSED, 0)} test accuracy: {networks} in each arm."
     per_arm = {arm: sum(each.collapsed for each in diagnoses) for arm, diagnoses in study.diagnoses.items()}
     places = listed(
-        [f"{share(count, len(study.diagnoses[arm]))} with {lower(study.titles[arm])}" for arm, count in per_arm.items()]
+        [f"{share(count, len(study.diagnoses[arm]))} of {lower(study.titles[arm])}" for arm, count in per_arm.items()]
     )
     apart = [
         f"{lower(study.titles[arm])} {verdict(compared['collapsed'], QUANTITIES['collapsed'])}"
@@ -213,13 +211,14 @@ def collapse_sentence(study: Study) -> str:
     rest = f"; {silent} is all but dead" if silent else ""
     never = [study.card.classes[label] for label in worst.never_predicted]
     weakest = (
-        f"it never predicts {listed(never)}"
+        f"never predicts {' or '.join(never)}"
         if never
-        else f"it recognises {percent(worst.recall, 1)} of class {study.card.classes[worst.weakest_class]}"
+        else f"recognises {percent(worst.recall, 1)} of class {study.card.classes[worst.weakest_class]}"
     )
     return (
-        f"Networks that collapsed, below {COLLAPSED:g} % of the test set: {places}{against}. The worst is seed "
-        f"{worst.seed} of {lower(study.titles[arm])} with {percent(worst.accuracy)}: {died}{rest}, and {weakest}."
+        f"Collapsed networks, those below {percent(COLLAPSED, 0)} test accuracy: {places}{against}. The worst is seed "
+        f"{worst.seed} of {lower(study.titles[arm])} with {percent(worst.accuracy)}: {died}{rest}, and the network "
+        f"{weakest}."
     )
 
 
@@ -228,7 +227,7 @@ def batchnorm_sentences(study: Study) -> list[str]:
     arm = study.first_with_batchnorm
     if arm is None:
         return []
-    title = study.titles[arm]
+    title, reference = study.titles[arm], lower(study.titles[study.reference])
     half, dead = study.comparisons[arm]["half_cost_steps"], study.comparisons[arm]["dead_units"]
     totals = {
         name: sum(len(units) for each in study.diagnoses[name] for units in each.dead.values())
@@ -236,13 +235,13 @@ def batchnorm_sentences(study: Study) -> list[str]:
     }
     spreads = {name: summarise(study.evaluations[name].accuracies["test"]).sd for name in (arm, study.reference)}
     return [
-        f"Steps of {lower(title)} until the validation cost is half that of guessing, "
-        f"{guessing_cost(study.evaluations[arm]) / 2:.2f} nats: {verdict(half, QUANTITIES['half_cost_steps'])}; dead "
-        f"units, {totals[arm]} against {totals[study.reference]} of {lower(study.titles[study.reference])}: "
+        f"{title} against {reference}, steps until the validation cost is half that of guessing "
+        f"({guessing_cost(study.evaluations[arm]) / 2:.2f} nats): {verdict(half, QUANTITIES['half_cost_steps'])}; dead "
+        f"units, {totals[arm]} against {totals[study.reference]} in all networks: "
         f"{verdict(dead, QUANTITIES['dead_units'])}.",
-        f"Test accuracy over the seeds has a standard deviation of {spreads[arm]:.2f} points, that of "
-        f"{lower(study.titles[study.reference])} of {spreads[study.reference]:.2f}; a network's distance from the "
-        f"median of its arm: {verdict(study.comparisons[arm]['spread'], QUANTITIES['spread'])}.",
+        f"The standard deviation of test accuracy over the seeds is {spreads[arm]:.2f} points for {lower(title)} and "
+        f"{spreads[study.reference]:.2f} for {reference}; a network's distance from the median of its arm: "
+        f"{verdict(study.comparisons[arm]['spread'], QUANTITIES['spread'])}.",
     ]
 
 

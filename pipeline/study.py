@@ -122,8 +122,8 @@ class Study:
         return compare(self.step_times(arm)[size], self.step_times(self.reference)[size])
 
     def seconds_to_stop(self, arm: str, size: int) -> Values:
-        """Return each network's steps until its stop times the median time of a step of its arm."""
-        return np.array(self.results[arm].steps) * float(np.median(self.step_times(arm)[size])) / 1e6
+        """Return each network's steps until its stop times the mean time of a step of its arm."""
+        return np.array(self.results[arm].steps) * float(self.step_times(arm)[size].mean()) / 1e6
 
     def compare_seconds(self, arm: str, size: int) -> Comparison:
         """Compare an arm's time to stop with the reference's, seed by seed."""

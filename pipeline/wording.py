@@ -68,8 +68,12 @@ def signed(value: float, decimals: int) -> str:
 
 def counted(count: int, noun: str) -> str:
     """Write a count of something: "no seeds", "one seed", "sixteen seeds", "32 seeds"."""
-    number = NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else f"{count:,}"
-    return f"{number} {noun}{'' if count == 1 else 's'}"
+    return f"{number_word(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def number_word(count: int) -> str:
+    """Write a small number as a word."""
+    return NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else f"{count:,}"
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -79,7 +79,7 @@ def assert_is_about(folder, name, title, classes, arms=("baseline", "batchnorm_l
     assert f" on {title}, three networks an arm" in text
     assert "could not be fetched" not in text and re.search(r"\bMNIST\b(?<!-MNIST)", text) is None
     assert "Batch norm and L2" in cells
-    (true, predicted), *_ = re.findall(r"commonest mistake is to take (.+?) for (.+?),", text)
+    (true, predicted), *_ = re.findall(r"commonest mistake is that a true (.+?) is called (.+?):", text)
     assert {true, predicted} <= set(classes)
 
 

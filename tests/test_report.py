@@ -15,17 +15,19 @@ from xml.etree import ElementTree
 
 import docx
 import matplotlib as mpl
+import numpy as np
 import pytest
 import torch
-from docx.enum.text import WD_TAB_ALIGNMENT
+from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from openxml_audit import OpenXmlValidator
+from PIL import Image
 from reference import blobs
 
 from pipeline import figures, train
 from pipeline.comparison import NORM, QUANTITIES, SECONDS, STEP_TIME
-from pipeline.document import Document
+from pipeline.document import DIGIT_WIDTH, Document
 from pipeline.evaluation import evaluate_arm
 from pipeline.origins import ORIGINS
 from pipeline.params import load_params
@@ -50,6 +52,9 @@ BRIEF = [
     *("softmax_backward", "L_model_backward", "update_parameters", "L_layer_model", "predict"),
 ]
 SLOWER = {"1": [2e-4] * 3, "16": [8e-4] * 3}
+BOTTOM_MARGIN = 62  # points
+HEADING_HEIGHT = 13.5  # points that a line of a heading is higher than, and one of the contents is not
+DOTS_PER_INCH = 50  # of the pages on which is looked whether anything is drawn outside the text
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 WP = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}"
 
@@ -157,7 +162,7 @@ def test_the_appendix_holds_the_cost_of_every_100th_step(arm):
 
 def test_it_says_batch_size_and_why_training_stopped():
     assert f"batches of {PARAMS.training.batch_size} examples" in text()
-    assert "no improvement of the validation cost for 100 training steps" in text() or "the cap of" in text()
+    assert "the validation cost had not improved for 100 training steps" in text() or "the cap of" in text()
 
 
 def test_every_function_of_the_brief_is_explained():
@@ -206,12 +211,19 @@ def references():
             yield instruction.text.split(), result.find(f"{W}t").text
 
 
-def test_references_are_fields_that_show_what_their_bookmarks_span():
-    spans, numbers, at = bookmarks(), {}, [0, 0]
+def numbered_headings():
+    """Return the headings as a word processor shows them: "3.1 Batch norm compared with baseline"."""
+    at, numbered = [0, 0], []
     for heading in (p for p in document().paragraphs if p.style.name.startswith("Heading")):
         level = int(heading.style.name[-1])
         at = [at[0] + 1, 0] if level == 1 else [at[0], at[1] + 1]
-        numbers[heading.text] = ".".join(map(str, at[:level]))
+        numbered.append(f"{'.'.join(map(str, at[:level]))} {heading.text}")
+    return numbered
+
+
+def test_references_are_fields_that_show_what_their_bookmarks_span():
+    spans = bookmarks()
+    numbers = {heading: number for number, heading in (each.split(" ", 1) for each in numbered_headings())}
     found = list(references())
     assert len(found) > 20
     for (_, name, *switches), shown in found:
@@ -224,7 +236,9 @@ def test_nothing_is_referred_to_but_by_a_field():
     shown = [text for _, text in references()]
     body = "\n".join(p.text for p in document().paragraphs if p.style.name != "Caption")
     assert sorted(re.findall(r"(?:Figure|Table) \d+", body)) == sorted(each for each in shown if not each[0].isdigit())
-    assert sorted(re.findall(r"section (\d[\d.]*\d|\d)", body)) == sorted(each for each in shown if each[0].isdigit())
+    assert sorted(re.findall(r"[Ss]ection (\d[\d.]*\d|\d)", body)) == sorted(
+        each for each in shown if each[0].isdigit()
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,27 +289,50 @@ def test_every_caption_is_referred_to():
     assert captions <= referred
 
 
+def test_what_a_caption_names_is_referred_to_before_it_in_the_same_chapter():
+    spans, referred = bookmarks(), set()
+    for paragraph in document().paragraphs:
+        if paragraph.style.name == "Heading 1":
+            referred = set()
+        words = [node.text.split() for node in paragraph._p.iter(f"{W}instrText")]
+        referred |= {spans[name] for kind, name, *_ in words if kind == "REF"}
+        if paragraph.style.name == "Caption":
+            assert paragraph.text.partition(".")[0] in referred
+
+
+def test_headings_captions_and_pictures_stay_with_what_follows_and_rows_are_whole():
+    def is_kept(paragraph):
+        own = paragraph.paragraph_format.keep_with_next
+        return paragraph.style.paragraph_format.keep_with_next if own is None else own
+
+    kept = [p for p in document().paragraphs if re.match("Heading|Caption: Table", f"{p.style.name}: {p.text}")]
+    pictures = [p for p in document().paragraphs if p._p.findall(f".//{WP}inline")]
+    assert len(kept) == len(numbered_headings()) + len(document().tables)
+    assert all(map(is_kept, kept + pictures))
+    for table in document().tables:
+        assert all(row._tr.trPr.find(f"{W}cantSplit") is not None for row in table.rows)
+
+
 COMPARATIVE = (
     r"\b(more|less|better|worse|higher|lower|fewer|faster|slower|sooner|later|longer|shorter|larger|smaller|greater|"
     r"earlier|than|as long|times as|against|beside|outperforms?|improves?|differ|gains?|beats?|shrinks?)\b"
 )
 ALLOWED = [  # what describes the method, or a single network
     r"has not improved by more than",
-    r"stopped by a cost that was no longer finite",
+    r"It stopped because it came to a cost that was no longer finite",
     r"each was more than 0\.1 nats below it",
-    r"for fewer than 1",
+    r"all but dead if it is active for fewer than 1",
     r"moves? the boundary between classes without making it steeper",
-    r"Each step now shrinks every weight by the factor",
-    r"Comparing where each network happened to stop mixes",
     r"networks that differ in their start alone",
     r"^Differences are means of paired differences",
-    r"what differs between the arms",
+    r"lists the arms and what differs between them",
     r"results differ in their last digits",
+    r"compares them with an earlier commit's",
     r"^(If|Where) two arms do (not )?differ",
     r"draws it beside its confusion matrix",
     r"accuracy over the seeds|^Cost without penalty against|^Validation accuracy against",  # against steps
     r"and norm of all weights against lambda",
-    r"against .*, paired by seed, step times by round: mean difference, its interval",  # the table's caption
+    r"against .*: the mean of the paired differences and its 95 % interval",  # the table's caption
 ]
 
 
@@ -334,8 +371,23 @@ def test_columns_of_numbers_are_aligned_at_the_decimal_point():
                 for cell in cells
                 if cell.text.strip()
             }
+            is_right = {cell.paragraphs[0].alignment for cell in cells if cell.text.strip()} == {
+                WD_ALIGN_PARAGRAPH.RIGHT
+            }
+            assert is_right == all(re.fullmatch(r"\d+ \+ \d+", cell.text) for cell in cells)
             is_numeric = all(re.fullmatch(r"[-+]?[\d,]+(\.\d+)?|", cell.text.strip()) for cell in cells)
             assert stops <= ({(WD_TAB_ALIGNMENT.DECIMAL,)} if is_numeric else {()})
+
+
+def test_columns_of_numbers_have_room_for_what_stands_before_the_point():
+    looked_at = 0
+    for cell in (cell for table in document().tables for row in table.rows[1:] for cell in row.cells):
+        if stops := list(cell.paragraphs[0].paragraph_format.tab_stops):
+            whole = cell.text.partition(".")[0]
+            width = sum(0.25 if character == "," else DIGIT_WIDTH for character in whole)
+            assert width * cell.paragraphs[0].runs[0].font.size.pt <= stops[0].position.pt, cell.text
+            looked_at += 1
+    assert looked_at > 100
 
 
 def test_the_page_is_a4_and_no_table_is_wider_than_its_text():
@@ -347,9 +399,8 @@ def test_the_page_is_a4_and_no_table_is_wider_than_its_text():
 
 
 def test_the_table_of_contents_lists_every_heading():
-    headings = [p.text for p in document().paragraphs if p.style.name in ("Heading 1", "Heading 2")]
     linked = [link.find(f".//{W}t").text for link in document().element.iter(f"{W}hyperlink")]
-    assert [entry.split("  ", 1)[1] for entry in linked] == headings
+    assert [entry.replace("  ", " ") for entry in linked] == numbered_headings()
 
 
 def test_diverged_arms_are_reported_and_do_not_stop_the_report():
@@ -438,7 +489,7 @@ def test_findings_are_three_to_five_each_with_its_interval():
 def test_one_arm_alone_is_reported_without_comparisons():
     alone = with_arms({"plain": "Plain"})
     assert len(findings(alone)) == 2
-    assert "beside plain" not in shown(alone)
+    assert "compared with plain" not in shown(alone)
 
 
 def test_ten_arms_are_summed_up():
@@ -497,17 +548,20 @@ def test_divergence_names_the_seeds():
 
 
 def test_a_collapse_names_the_worst_seed_and_what_died():
-    assert collapse_sentence(fared()).startswith("No network collapsed, below 85 % of the test set: 0 of 6 [0.0, ")
+    said = collapse_sentence(fared()).replace("\xa0", " ")
+    assert said.startswith("No network collapsed, which means below 85 % test accuracy: 0 of 6 [0.0, ")
     worst = {"accuracy": 20.0, "collapsed": True, "dead": {"A1": [2], "A2": [1, 3]}, "never_predicted": [7, 8]}
     said = collapse_sentence(fared(seed2=worst, seed4={"accuracy": 80.0, "collapsed": True})).replace("\xa0", " ")
-    assert "2 of 6 [4.3, 77.7 %] with baseline" in said
+    assert "2 of 6 [4.3, 77.7 %] of baseline" in said
     assert said.endswith(
-        "The worst is seed 2 of baseline with 20.00 %: unit 2 of layer 1 and units 1 and 3 of layer 2 died, and it "
-        "never predicts 7 and 8."
+        "The worst is seed 2 of baseline with 20.00 %: unit 2 of layer 1 and units 1 and 3 of layer 2 died, and the "
+        "network never predicts 7 or 8."
     )
     alive = {"accuracy": 20.0, "collapsed": True, "silent": {"A1": [], "A2": [4]}, "weakest_class": 8, "recall": 8.1}
     said = collapse_sentence(fared(seed2=alive)).replace("\xa0", " ")
-    assert said.endswith("no unit of it died; unit 4 of layer 2 is all but dead, and it recognises 8.1 % of class 8.")
+    assert said.endswith(
+        "no unit of it died; unit 4 of layer 2 is all but dead, and the network recognises 8.1 % of class 8."
+    )
 
 
 def test_step_times_are_compared_round_by_round():
@@ -522,6 +576,20 @@ def test_step_times_are_compared_round_by_round():
     assert verdict(Comparison(-2, -3, -1, 0, 9, 9), NORM) == "smaller by 2.00 [1.00, 3.00], 9 of 9 seeds"
 
 
+def test_levels_of_running_time_subtract_to_the_difference_that_stands_beside_them():
+    number = r"([\d,]+(?:\.\d+)?)"
+    pattern = rf"{number} (?:microseconds|s on average), {number} (?:s )?of baseline, .*?(?:\(|by )[-+]?{number}"
+    paragraphs = [p.text for p in document().paragraphs if p.text.startswith("Running time.")]
+    assert len(paragraphs) == len(PARAMS.arms) - 1
+    for paragraph in paragraphs:
+        found = re.findall(pattern, paragraph)
+        assert len(found) == 3  # a step alone, a step in a stack, the time to stop
+        for texts in found:
+            ours, theirs, difference = (float(each.replace(",", "")) for each in texts)
+            rounding = 0.011 if "." in texts[2] else 1.01
+            assert abs(ours - theirs) == pytest.approx(difference, abs=rounding)
+
+
 def test_the_networks_of_the_lambda_path_are_compared_by_seed():
     lowest = study().path.validation_costs.nan_to_num(math.inf).amin(dim=0).tolist()
     assert {value: costs.tolist() for value, costs in study().path_costs.items()} == {
@@ -530,8 +598,8 @@ def test_the_networks_of_the_lambda_path_are_compared_by_seed():
     }
 
 
-def test_time_to_stop_is_steps_times_the_median_time_of_a_step():
-    expected = [steps * 4e-4 / 16 for steps in study().results["l2"].steps]
+def test_time_to_stop_is_steps_times_the_mean_time_of_a_step():
+    expected = [steps * (4 + 9 + 4) / 3 * 1e-4 / 16 for steps in study().results["l2"].steps]
     assert study().seconds_to_stop("l2", 16).tolist() == pytest.approx(expected)
 
 
@@ -577,6 +645,13 @@ def test_no_text_of_a_figure_is_clipped_or_smaller_than_7_points():
         assert extent.x1 <= figure.get_figwidth() and extent.y1 <= figure.get_figheight(), figure
 
 
+def test_figures_are_printed_as_large_as_they_are_drawn():
+    shapes = list(document().inline_shapes)
+    assert len(shapes) == len(drawn()) - 1  # the last is drawn for these tests alone
+    for shape, figure in zip(shapes, drawn(), strict=False):
+        assert shape.width.inches == pytest.approx(figure.get_figwidth(), rel=0.01)
+
+
 def test_every_figure_has_a_title_in_words():
     for figure in drawn():
         titles = [figure.get_suptitle(), *(axis.get_title("left") for axis in figure.axes)]
@@ -597,19 +672,59 @@ def test_all_units_are_shown_where_they_fit_and_the_caption_says_which():
     assert sum(bool(axis.images) for axis in drawn()[-1].axes[:-1]) == 20 * len(PARAMS.arms)
 
 
-@pytest.mark.skipif(not (shutil.which("soffice") and shutil.which("pdfinfo")), reason="needs soffice and pdfinfo")
-def test_libreoffice_makes_a4_pages_of_it_without_a_blank_one(tmp_path):
-    (tmp_path / "report.docx").write_bytes(report())
-    profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
-    command = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(tmp_path)]
-    subprocess.run([*command, str(tmp_path / "report.docx")], check=True, capture_output=True, timeout=120)
-    pdf = str(tmp_path / "report.pdf")
-    told = subprocess.run(["pdfinfo", "-l", "-1", pdf], check=True, capture_output=True, text=True).stdout
+@pytest.fixture(scope="module")
+def pdf(tmp_path_factory):
+    """Let LibreOffice make pages of the report."""
+    tools = ("soffice", "pdfinfo", "pdftotext", "pdftoppm")
+    if missing := [tool for tool in tools if not shutil.which(tool)]:
+        pytest.skip(f"needs {', '.join(missing)}: apt-get install libreoffice-writer poppler-utils")
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "report.docx").write_bytes(report())
+    profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
+    command = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(folder)]
+    subprocess.run([*command, str(folder / "report.docx")], check=True, capture_output=True, timeout=120)
+    return folder / "report.pdf"
+
+
+def poppler(*command):
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+
+
+def test_libreoffice_makes_a4_pages_of_it_without_a_blank_one(pdf):
+    told = poppler("pdfinfo", "-l", "-1", pdf)
     sizes = re.findall(r"Page +\d+ size: +(.*)", told)
     assert len(sizes) == int(re.search(r"Pages: +(\d+)", told)[1]) >= 9
     assert all(size.endswith("(A4)") for size in sizes)
-    pages = subprocess.run(["pdftotext", pdf, "-"], check=True, capture_output=True, text=True).stdout.split("\f")[:-1]
+    pages = poppler("pdftotext", pdf, "-").split("\f")[:-1]
     assert min(len(page.split()) for page in pages) > 20
+
+
+def test_no_heading_is_the_last_line_of_its_page(pdf):
+    html = "{http://www.w3.org/1999/xhtml}"
+    headings = numbered_headings()
+    found = []
+    for page in ElementTree.fromstring(poppler("pdftotext", "-bbox-layout", pdf, "-")).iter(f"{html}page"):
+        lines = [
+            (float(line.get("yMin")), float(line.get("yMax")), " ".join(word.text for word in line.iter(f"{html}word")))
+            for line in page.iter(f"{html}line")
+        ]
+        body = sorted(line for line in lines if line[1] < float(page.get("height")) - BOTTOM_MARGIN)
+        is_heading = [text in headings and bottom - top > HEADING_HEIGHT for top, bottom, text in body]
+        found += [text for (_, _, text), each in zip(body, is_heading, strict=True) if each]
+        assert not is_heading[-1], body[-1]
+    assert found == headings
+
+
+def test_nothing_runs_off_the_text_s_width_and_height(pdf):
+    poppler("pdftoppm", "-gray", "-r", DOTS_PER_INCH, pdf, pdf.with_suffix(""))
+    pages = sorted(pdf.parent.glob("*.pgm"))
+    assert len(pages) >= 9
+    for page in pages:
+        ink = np.asarray(Image.open(page)) < 250
+        margin, number = (slice(round(cm * DOTS_PER_INCH / 2.54), -round(cm * DOTS_PER_INCH / 2.54)) for cm in (2, 9))
+        ink[margin.stop :, number] = False  # of the page
+        side = slice(margin.start + 8, margin.stop - 8)  # 2.4 of the 2.5 cm
+        assert ink.sum() == ink[margin, side].sum(), page.name
 
 
 def test_torch_is_left_as_it_was_found():
