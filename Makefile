@@ -54,9 +54,9 @@ test-remotes: .venv/bench .venv/remotes
 	@touch $@
 
 # Of the columns of `dvc exp show` (one for every metric, parameter and file): the parameters whose values differ, and the
-# arms' mean test accuracy where it differs.
+# arms' mean validation accuracy where it differs.
 experiments: install
-	dvc exp show --only-changed --drop '.*/[^:]*$$|.*:(gain|steps|test)$$|params\.yaml$$|models$$|results$$|Created$$'
+	dvc exp show --only-changed --drop '.*/[^:]*$$|.*:(gain|low|high|mean|steps|test)$$|params\.yaml$$|models$$|results$$|Created$$'
 
 plots: install
 	python -m tools.plots_template

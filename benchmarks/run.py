@@ -126,7 +126,14 @@ def as_text(
         lines.append(line(label, [f"{row[ours] / row[theirs]:.2f}" for row in table.values()], width))
     best = [f"{100 * shares[column]['engine x32']:.0f}" for column in table]
     lines.append(line("x32, % of best rate", best, width))
+    products = [
+        [table[f"batch {size}{bn}"][f"products x{n}"] for bn in ("", ", bn")] for size in BATCH_SIZES for n in STACKS
+    ]
+    apart = max(max(pair) / min(pair) - 1 for pair in products)
     of_libraries = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+    lines.append(
+        f"Products, the same with and without bn, took up to {100 * apart:.0f} % longer in one half than in the other"
+    )
     return "\n".join([*lines, f"Large float32 product: {of_libraries} GFLOP/s"])
 
 

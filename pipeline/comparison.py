@@ -28,6 +28,10 @@ class Quantity:
         What an arm is called that has more of it, or less.
     pair : str
         What pairs the values.
+    both : str
+        What is true of the two networks of a pair that counts.
+    interval : bool
+        Whether the ends of an interval say anything: of differences that are -1, 0 or 1 only the decision does.
     """
 
     title: str
@@ -36,17 +40,21 @@ class Quantity:
     more: str
     less: str
     pair: str = "seed"
+    both: str = "stayed finite"
+    interval: bool = True
 
 
 QUANTITIES = {
     "test_accuracy": Quantity("test accuracy", "points", 2, "better", "worse"),
     "spread": Quantity("distance from the arm's median accuracy", "points", 2, "larger", "smaller"),
-    "collapsed": Quantity("collapsed networks", "% of all", 2, "more", "fewer"),
+    "collapsed": Quantity("collapsed networks", "% of all", 2, "more", "fewer", interval=False),
     "validation_cost": Quantity("lowest validation cost", "nats", 4, "worse", "better"),
     "equal_steps_accuracy": Quantity("validation accuracy at equal steps", "points", 2, "better", "worse"),
     "equal_steps_cost": Quantity("validation cost at equal steps", "nats", 4, "worse", "better"),
     "steps": Quantity("training steps until the stop", "steps", 0, "more", "fewer"),
-    "half_cost_steps": Quantity("steps until the cost is half that of guessing", "steps", 0, "later", "sooner"),
+    "half_cost_steps": Quantity(
+        "steps until the cost is half that of guessing", "steps", 0, "later", "sooner", both="came to it"
+    ),
     "dead_units": Quantity("dead units", "units a network", 2, "more", "fewer"),
 }
 # What follows is in the report alone: times, as they are measured apart, and weights.

@@ -162,7 +162,8 @@ def _running_time(study: Study, arm: str) -> str:
         f"**Running time.** A training step of one network: {steps}. All of these are means of "
         f"{counted(len(study.step_times(arm)[alone]), 'round')} in which the arms take turns, on {study.timed_on}, and "
         "subtract to the difference but for rounding; its interval is of the differences round by round. The time to "
-        "stop is a network's number of steps times the mean time of a step of its arm: alone "
+        "stop is a network's number of steps times the mean time of a step of its arm, without the looks at the "
+        "validation set: alone "
         f"{ours:,.2f} s on average, {theirs:,.2f} s of {reference}, "
         f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds and takes the times of a "
         "step as measured."
@@ -193,7 +194,7 @@ def _comparison_table(document: Document, study: Study, arm: str) -> None:
         rows,
         f"{title} against {reference}: the mean of the paired differences and its 95 % interval; in how many pairs "
         "the difference is above zero, in how many below, and how many pairs have both values. A pair is a seed, for "
-        "step times a round.",
+        "step times a round. Times in a stack are a network's share of a full one's.",
         name=f"comparison_{arm}",
         size=8.5,
         widths=[6.4, 2.1, 2.1, 2.1, 1.15, 1.15, 1.0],
@@ -201,6 +202,6 @@ def _comparison_table(document: Document, study: Study, arm: str) -> None:
 
 
 def _comparison_row(label: str, quantity: Quantity, comparison: Comparison) -> list[str]:
-    ends = (comparison.difference, comparison.low, comparison.high)
+    ends = (comparison.difference, *((comparison.low, comparison.high) if quantity.interval else (math.inf, math.inf)))
     cells = [signed(value, quantity.decimals) if math.isfinite(value) else "" for value in ends]
     return [f"{label} ({quantity.unit})", *cells, *map(str, (comparison.above, comparison.below, comparison.pairs))]

@@ -14,7 +14,7 @@ from pipeline.evaluation import NEAR_ZERO, weight_statistics
 from pipeline.statistics import compare
 from pipeline.study import Study
 from pipeline.tables import Rows
-from pipeline.wording import counted, listed, lower, percent, verdict
+from pipeline.wording import counted, listed, lower, numbers, percent, verdict
 
 Weights = Mapping[str, Mapping[str, Mapping[str, Tensor]]]  # statistics by arm and layer, a value a network
 WEIGHT_COLUMNS = {"norm": 3, "mean_magnitude": 4, "maximum": 3, "near_zero": 1}  # statistics, and decimals to write
@@ -129,7 +129,8 @@ def write_path(document: Document, study: Study, chosen: float) -> None:
     document.paragraph(
         f"Lambda is chosen on the validation set, from {counted(len(rows), 'value')} with "
         f"{counted(len(study.params.l2_path.seeds), 'seed')} each, all trained as one stack of "
-        f"{len(study.path.seeds)} networks without batch norm. The lowest mean validation cost belongs to lambda = "
+        f"{len(study.path.seeds)} networks without batch norm. {_path_seeds(study)} "
+        "The lowest mean validation cost belongs to lambda = "
         f"{best:g}, {choice} ([[path]], [[path_figure]]).{_path_verdict(study, best)}"
     )
     _path_table(document, rows)
@@ -140,6 +141,14 @@ def write_path(document: Document, study: Study, chosen: float) -> None:
         f"Validation accuracy and weight norm against lambda. Lowest validation cost at lambda = {best:g}.",
         name="path_figure",
     )
+
+
+def _path_seeds(study: Study) -> str:
+    """Say whether lambda was chosen on networks that are then compared."""
+    shared = sorted({*study.params.l2_path.seeds} & {*study.params.training.seeds})
+    if shared:
+        return f"Of these, seed{'s' * (len(shared) > 1)} {numbers(shared)} are among the networks that are compared."
+    return "None of these seeds is among those that are compared; the validation set is the same."
 
 
 def _path_verdict(study: Study, best: float) -> str:

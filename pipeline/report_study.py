@@ -262,11 +262,12 @@ def _interval(document: Document) -> None:
         "are symmetric about zero. For a sample from a symmetric distribution the means of all its subsets bound the "
         "centre with probabilities that can be counted (Hartigan, 1969): the interval from the 2.5th to the 97.5th "
         "percentile of these subset means holds it in 95 % of all samples, however heavy the tails. It is the set of "
-        "shifts that a sign-flip permutation test does not reject. A t interval has no such warrant at sixteen seeds, "
-        "where one collapsed network is enough to upset it, and the bootstrap covers too seldom. Where two arms do "
-        "differ, their differences may be skewed; whether the interval leaves out zero keeps its meaning then, while "
-        "its ends are a guide. Below six pairs there is no interval. Intervals hold one by one; they are not "
-        "corrected for their number."
+        "shifts that a sign-flip permutation test does not reject. A t interval has no such warrant, and the bootstrap "
+        "covers too seldom at sixteen seeds. Where two arms do differ, their differences may be skewed, and then at "
+        "sixteen seeds none of the three bounds the mean as often as it says; whether ours leaves out zero keeps its "
+        "meaning, while its ends are a guide. For collapsed networks, whose differences have three values, they would "
+        "not even be that, and only the decision, McNemar's exact test, is used. Below six pairs there is no interval. "
+        "Intervals hold one by one; they are not corrected for their number."
     )
     document.paragraph(
         "**Of medians** from one order statistic to another, by the exact sign test, which asks nothing of the "

@@ -34,13 +34,15 @@ def data_name(card: DatasetCard, wanted: str) -> str:
 def arm_metrics(evaluation: Evaluation, result: TrainingResult, difference: Comparison | None) -> dict[str, Any]:
     """Put an arm into the few figures that `dvc metrics` shows in a row.
 
-    Its headline model's ``test`` accuracy and ``steps``; the ``mean`` test accuracy over the seeds; and but for
-    the reference the ``gain`` in it, with the ends of its interval.
+    Its headline model's ``test`` accuracy and ``steps``; over the seeds the mean ``validation`` accuracy, by which
+    to choose parameters, and the ``mean`` test accuracy; and but for the reference the ``gain`` in that, with the
+    ends of its interval.
     """
     k = evaluation.headline
     metrics: dict[str, Any] = {
         "test": round(evaluation.accuracies["test"][k].item(), 2),
         "steps": result.steps[k],
+        "validation": round(evaluation.accuracies["validation"].mean().item(), 2),
         "mean": round(evaluation.accuracies["test"].mean().item(), 2),
     }
     if difference:
@@ -83,9 +85,13 @@ def _over_seeds(result: TrainingResult, evaluation: Evaluation) -> dict[str, flo
 
 def _in_scalars(comparison: Comparison, quantity: Quantity) -> dict[str, float]:
     """Leave out what is not known."""
-    ends = {name: getattr(comparison, name) for name in ("difference", "low", "high")}
+    ends = {name: getattr(comparison, name) for name in _shown(quantity)}
     known = {name: round(value, quantity.decimals) for name, value in ends.items() if math.isfinite(value)}
     return {**known, "above": comparison.above, "below": comparison.below}
+
+
+def _shown(quantity: Quantity) -> list[str]:
+    return ["difference", *(["low", "high"] if quantity.interval else [])]
 
 
 def _difference_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Rows:
@@ -95,7 +101,8 @@ def _difference_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Row
             "arm": arm,
             "quantity": QUANTITIES[name].title,
             "unit": QUANTITIES[name].unit,
-            **{end: _rounded(getattr(comparison, end)) for end in ("difference", "low", "high")},
+            **{"difference": "", "low": "", "high": ""},
+            **{end: _rounded(getattr(comparison, end)) for end in _shown(QUANTITIES[name])},
             **{count: getattr(comparison, count) for count in ("above", "below", "pairs")},
         }
         for arm, compared in comparisons.items()

@@ -28,12 +28,14 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
         Such as "better by 1.30 points [0.60, 2.20], 14 of 16 seeds".
     """
     if not comparison.pairs:
-        return "not to be compared, since in no pair both networks stayed finite"
+        return f"not to be compared, since in no pair both networks {quantity.both}"
     decimals, unit = quantity.decimals, f" {quantity.unit}" if quantity.unit else ""
     if not comparison.decided:
         apart = f"{signed(comparison.difference, decimals)}{unit}"
         within = (
-            f", with too few {quantity.pair}s for an interval"
+            ""
+            if not quantity.interval
+            else f", with too few {quantity.pair}s for an interval"
             if math.isinf(comparison.low)
             else f" [{signed(comparison.low, decimals)}, {signed(comparison.high, decimals)}]"
         )
@@ -44,7 +46,8 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
         for value in (abs(comparison.difference), *sorted((abs(comparison.low), abs(comparison.high))))
     )
     pairs = f"{comparison.above if is_more else comparison.below} of {comparison.pairs} {quantity.pair}s"
-    return f"{quantity.more if is_more else quantity.less} by {size}{unit} [{', '.join(ends)}], {pairs}"
+    interval = f" [{', '.join(ends)}]" if quantity.interval else ""
+    return f"{quantity.more if is_more else quantity.less} by {size}{unit}{interval}, {pairs}"
 
 
 def median_interval(summary: Summary) -> str:

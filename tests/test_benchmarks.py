@@ -35,10 +35,14 @@ def test_all_peers_take_the_same_steps(use_batchnorm, device):
             np.testing.assert_allclose(found, ours[k].cpu(), rtol=1e-4, atol=1e-6)
 
 
-def test_scikit_learn_takes_a_step_a_batch():
+def test_scikit_learn_takes_a_step_a_batch(monkeypatch):
+    taken = []
+    backprop = peers.MLPClassifier._backprop
+    monkeypatch.setattr(peers.MLPClassifier, "_backprop", lambda *args: taken.append(len(args[1])) or backprop(*args))
     data = peers.Data.random(300, pixels=LAYERS[0])
     steps = peers.scikit_learn(data, LAYERS)
     steps(torch.arange(96).view(3, 32))
+    assert taken == [32] * 3
 
 
 def test_operations_are_those_of_the_products():

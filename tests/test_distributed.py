@@ -36,7 +36,6 @@ from stages import l2_path, launch
 from stages import train as train_stage
 
 # JAX, which the benchmarks' tests import, warns of every fork; no fork here uses it.
-pytestmark = pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning")
 
 X, Y = blobs(40, noise=1.5)
 SETTINGS = {

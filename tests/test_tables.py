@@ -20,14 +20,20 @@ ACCURACIES = [90.126, 97.0, 95.5, 91.25]
 def test_an_arms_metrics_are_its_headline_model_its_mean_and_its_gain():
     result, evaluation = recorded([300, 450, 200, 100]), measured(ACCURACIES, headline=1)
     mean = round(sum(ACCURACIES) / 4, 2)
-    assert tables.arm_metrics(evaluation, result, None) == {"test": 97.0, "steps": 450, "mean": mean}
+    seen = round(evaluation.accuracies["validation"].mean().item(), 2)
+    assert tables.arm_metrics(evaluation, result, None) == {
+        "test": 97.0,
+        "steps": 450,
+        "validation": seen,
+        "mean": mean,
+    }
     gain = Comparison(1.2345, 0.987, 1.5, 3, 1, 4)
     assert tables.arm_metrics(evaluation, result, gain) == {
-        **{"test": 97.0, "steps": 450, "mean": mean},
+        **{"test": 97.0, "steps": 450, "validation": seen, "mean": mean},
         **{"gain": 1.23, "low": 0.99, "high": 1.5},
     }
     few = Comparison(1.0, -math.inf, math.inf, 3, 1, 4)
-    assert list(tables.arm_metrics(evaluation, result, few)) == ["test", "steps", "mean", "gain"]
+    assert list(tables.arm_metrics(evaluation, result, few)) == ["test", "steps", "validation", "mean", "gain"]
 
 
 ARMS = {
