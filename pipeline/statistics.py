@@ -11,6 +11,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 SUBSETS = 2**16  # all subsets of sixteen seeds; of more seeds, as many are drawn
+BLOCK = 2**8  # drawn at once: all subsets of a thousand seeds would be a gigabyte
 
 
 @dataclass(frozen=True)
@@ -169,10 +170,8 @@ def typical_interval(sample: ArrayLike, confidence: float = CONFIDENCE) -> tuple
             sums, sizes = np.append(sums, sums + value), np.append(sizes, sizes + 1)
     else:
         draw = np.random.default_rng(0)
-        drawn = (
-            draw.integers(0, 2, size=n) for _ in range(SUBSETS - 1)
-        )  # never all at once: a gigabyte of a thousand seeds
-        sums, sizes = np.array([(members @ values, members.sum()) for members in drawn]).T
+        blocks = (draw.integers(0, 2, size=(BLOCK, n)) for _ in range(SUBSETS // BLOCK))
+        sums, sizes = np.hstack([(members @ values, members.sum(axis=1)) for members in blocks])[:, 1:]
     means = np.sort(sums[sizes > 0] / sizes[sizes > 0])
     outside = math.floor((1 - confidence) / 2 * (len(means) + 1))
     if outside < 1:
