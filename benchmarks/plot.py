@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from pipeline.figures import DASHES, MARKERS, PALETTE, STYLE
 
@@ -37,6 +38,8 @@ def costs(measured: Mapping[str, Mapping[int, Mapping[str, float]]]) -> bytes:
             ticks = list(by)[:: 1 if len(by) < 8 else 2]
             axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
             axis.minorticks_off()
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:,.0f}")
             axis.grid(which="major")
         figure.axes[0].set_ylabel("microseconds a step of one network")
         figure.axes[0].legend()

@@ -131,9 +131,7 @@ def as_text(
     ]
     apart = max(max(pair) / min(pair) - 1 for pair in products)
     of_libraries = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
-    lines.append(
-        f"Products, the same with and without bn, took up to {100 * apart:.0f} % longer in one half than in the other"
-    )
+    lines.append(f"Products, the same with and without bn, differ by up to {100 * apart:.0f} %")
     return "\n".join([*lines, f"Large float32 product: {of_libraries} GFLOP/s"])
 
 

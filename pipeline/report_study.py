@@ -252,7 +252,7 @@ def _activation_sentence(study: Study) -> str:
     for arm in arms:
         start, end = study.evaluations[arm].activations[layer][:, 99].tolist()
         parts.append(f"from {start:.1f} to {end:.1f} for {lower(study.titles[arm])}")
-    return f"The 99th percentile of layer {layer[1:]} goes {listed(parts)}."
+    return f"The 99th percentile of layer {layer[1:]} goes {listed(parts)}: described, not compared."
 
 
 def _interval(document: Document) -> None:

@@ -34,15 +34,15 @@ def data_name(card: DatasetCard, wanted: str) -> str:
 def arm_metrics(evaluation: Evaluation, result: TrainingResult, difference: Comparison | None) -> dict[str, Any]:
     """Put an arm into the few figures that `dvc metrics` shows in a row.
 
-    Its headline model's ``test`` accuracy and ``steps``; over the seeds the mean ``validation`` accuracy, by which
-    to choose parameters, and the ``mean`` test accuracy; and but for the reference the ``gain`` in that, with the
+    Its headline model's ``test`` accuracy and ``steps``; over the seeds the mean validation accuracy ``val``, by
+    which to choose parameters, and the ``mean`` test accuracy; and but for the reference the ``gain`` in that, with the
     ends of its interval.
     """
     k = evaluation.headline
     metrics: dict[str, Any] = {
         "test": round(evaluation.accuracies["test"][k].item(), 2),
         "steps": result.steps[k],
-        "validation": round(evaluation.accuracies["validation"].mean().item(), 2),
+        "val": round(evaluation.accuracies["validation"].mean().item(), 2),
         "mean": round(evaluation.accuracies["test"].mean().item(), 2),
     }
     if difference:

@@ -66,7 +66,7 @@ def share(count: int, of: int) -> str:
 def signed(value: float, decimals: int) -> str:
     """Write a difference with its sign; zero has none."""
     text = f"{value:+,.{decimals}f}"
-    return text if float(text.replace(",", "")) else text[1:]
+    return text.replace("-", "\N{MINUS SIGN}") if float(text.replace(",", "")) else text[1:]
 
 
 def counted(count: int, noun: str) -> str:

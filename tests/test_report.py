@@ -427,7 +427,7 @@ def test_the_digits_are_named_when_they_stand_in_for_mnist():
         (
             Comparison(0.3, -0.4, 1.0, 9, 7, 16),
             "test_accuracy",
-            "no difference that sixteen seeds can show (+0.30 points [-0.40, +1.00])",
+            "no difference that sixteen seeds can show (+0.30 points [\N{MINUS SIGN}0.40, +1.00])",
         ),
         (
             Comparison(0.3, -math.inf, math.inf, 3, 1, 4),
@@ -449,7 +449,12 @@ def test_sentences_follow_from_the_interval(comparison, quantity, said):
 
 def test_time_and_numbers_in_words():
     assert verdict(Comparison(2.0, 1.0, 3.0, 9, 0, 9), SECONDS) == "longer by 2.00 s [1.00, 3.00], 9 of 9 seeds"
-    assert [signed(value, 2) for value in (1.25, -0.001, 0.0, -1234.5)] == ["+1.25", "0.00", "0.00", "-1,234.50"]
+    assert [signed(value, 2) for value in (1.25, -0.001, 0.0, -1234.5)] == [
+        "+1.25",
+        "0.00",
+        "0.00",
+        "\N{MINUS SIGN}1,234.50",
+    ]
     assert [counted(n, "seed") for n in (0, 1, 16, 32)] == ["no seeds", "one seed", "sixteen seeds", "32 seeds"]
     assert (lower("Batch norm"), lower("L2")) == ("batch norm", "L2")
 
@@ -481,7 +486,7 @@ def with_arms(arms):
 def test_findings_are_three_to_five_each_with_its_interval():
     said = findings(study())
     assert 3 <= len(said) <= 5
-    assert all(re.search(r"\[[-+\d.,]+, [-+\d.,]+", sentence) for sentence in said)
+    assert all(re.search(r"\[[\N{MINUS SIGN}+\d.,]+, [\N{MINUS SIGN}+\d.,]+", sentence) for sentence in said)
     for sentence in said[1:3]:
         assert re.search(r"(better|worse) by .* of 6 seeds|no difference that six seeds can show", sentence)
 

@@ -24,16 +24,16 @@ def test_an_arms_metrics_are_its_headline_model_its_mean_and_its_gain():
     assert tables.arm_metrics(evaluation, result, None) == {
         "test": 97.0,
         "steps": 450,
-        "validation": seen,
+        "val": seen,
         "mean": mean,
     }
     gain = Comparison(1.2345, 0.987, 1.5, 3, 1, 4)
     assert tables.arm_metrics(evaluation, result, gain) == {
-        **{"test": 97.0, "steps": 450, "validation": seen, "mean": mean},
+        **{"test": 97.0, "steps": 450, "val": seen, "mean": mean},
         **{"gain": 1.23, "low": 0.99, "high": 1.5},
     }
     few = Comparison(1.0, -math.inf, math.inf, 3, 1, 4)
-    assert list(tables.arm_metrics(evaluation, result, few)) == ["test", "steps", "validation", "mean", "gain"]
+    assert list(tables.arm_metrics(evaluation, result, few)) == ["test", "steps", "val", "mean", "gain"]
 
 
 ARMS = {
