@@ -14,7 +14,7 @@ from pipeline.figures import DASHES, MARKERS, PALETTE, STYLE
 TITLES = {
     "replicas": ("By number of networks, batch 512", "networks in the stack"),
     "batch": ("By batch size, 16 networks", "batch size"),
-    "width": ("By width of the first layer, 4 networks", "units of the first layer"),
+    "width": ("By width, 4 networks", "units of the first layer"),
 }
 
 
@@ -35,7 +35,7 @@ def costs(measured: Mapping[str, Mapping[int, Mapping[str, float]]]) -> bytes:
                 )
             title, label = TITLES[quantity]
             axis.set(title=title, xlabel=label, xscale="log", yscale="log")
-            ticks = list(by)[:: 1 if len(by) < 8 else 2]
+            ticks = list(by)[::2]
             axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
             axis.minorticks_off()
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -31,17 +31,16 @@ def data_name(card: DatasetCard, wanted: str) -> str:
     return card.name if card.name == wanted else f"{card.name} (fallback for {wanted})"
 
 
-def arm_metrics(evaluation: Evaluation, result: TrainingResult, difference: Comparison | None) -> dict[str, Any]:
+def arm_metrics(evaluation: Evaluation, difference: Comparison | None) -> dict[str, Any]:
     """Put an arm into the few figures that `dvc metrics` shows in a row.
 
-    Its headline model's ``test`` accuracy and ``steps``; over the seeds the mean validation accuracy ``val``, by
+    Its headline model's ``test`` accuracy; over the seeds the mean validation accuracy ``val``, by
     which to choose parameters, and the ``mean`` test accuracy; and but for the reference the ``gain`` in that, with the
     ends of its interval.
     """
     k = evaluation.headline
     metrics: dict[str, Any] = {
         "test": round(evaluation.accuracies["test"][k].item(), 2),
-        "steps": result.steps[k],
         "val": round(evaluation.accuracies["validation"].mean().item(), 2),
         "mean": round(evaluation.accuracies["test"].mean().item(), 2),
     }
