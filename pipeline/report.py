@@ -90,7 +90,8 @@ def _findings(document: Document, study: Study) -> None:
     document.paragraph(
         f"{intervals} They are not corrected for their number. All accuracies are percentages of the examples, all "
         "costs are in nats. At equal steps means at the last evaluation that both networks of a pair reached; that is "
-        f"on the validation set, which decides when a network stops{' and chose lambda' if study.first_with_l2 else ''}."
+        "on the validation set, which decides when a network stops"
+        f"{' and chose lambda' if study.first_with_l2 else ''}."
     )
     if study.card.name != study.params.data.dataset:
         document.paragraph(

@@ -26,7 +26,7 @@ def main(params: Params) -> None:
     comparisons = {
         arm: compare_arms(results[arm], evaluations[arm], results[reference], evaluations[reference]) for arm in others
     }
-    for arm, result in results.items():
+    for arm in params.arms:
         metrics = tables.arm_metrics(evaluations[arm], comparisons.get(arm, {}).get("test_accuracy"))
         artifacts.write_json(METRICS / "arms" / f"{arm}.json", metrics)
     artifacts.write_json(METRICS / "study.json", tables.study(card.name, results, evaluations, comparisons))
