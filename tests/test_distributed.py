@@ -35,8 +35,6 @@ from pipeline.params import load_params
 from stages import l2_path, launch
 from stages import train as train_stage
 
-# JAX, which the benchmarks' tests import, warns of every fork; no fork here uses it.
-
 X, Y = blobs(40, noise=1.5)
 SETTINGS = {
     "learning_rate": 0.1,
@@ -122,11 +120,16 @@ def test_without_torchrun_a_process_has_all_threads_and_all_networks():
 # 2 and 4 processes
 
 
-def train_together(folder, seeds=SEEDS, l2=0.0, **settings):
+def settings_in(dtype):
+    return SETTINGS | {"validation": tuple(each.to(dtype) for each in SETTINGS["validation"])}
+
+
+def train_together(folder, seeds=SEEDS, l2=0.0, dtype=torch.float64, **settings):
     """Train on all ranks; rank 0 leaves the result and what the progress callback saw."""
     snapshots = []
     with distributed.group() as ranks:
-        result = ranks.train(X, Y, DIMS, seeds=seeds, l2=l2, progress=snapshots.append, **(SETTINGS | settings))
+        settings = settings_in(dtype) | settings
+        result = ranks.train(X.to(dtype), Y, DIMS, seeds=seeds, l2=l2, progress=snapshots.append, **settings)
         if ranks.rank == 0:
             artifacts.write_record(folder / "result", result)
             seen = [(each.step, each.training, each.best_validation_cost) for each in snapshots]
@@ -141,12 +144,13 @@ def train_together(folder, seeds=SEEDS, l2=0.0, **settings):
     [{"use_batchnorm": True}, {"seeds": [1, 1, 1, 0, 0], "l2": [0.0, 0.3, 0.01, 0.1, 0.0]}],
     ids=["seeds", "lambdas"],
 )
-def test_processes_train_the_networks_of_one(tmp_path, size, settings):
-    alone = train(X, Y, DIMS, **({"seeds": SEEDS, "l2": 0.0} | SETTINGS | settings))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=str)
+def test_processes_train_the_networks_of_one(tmp_path, size, settings, dtype, tolerance):
+    alone = train(X.to(dtype), Y, DIMS, **({"seeds": SEEDS, "l2": 0.0} | settings_in(dtype) | settings))
     assert len(set(alone.steps)) >= 3
-    statuses, said = run_ranks(size, lambda: train_together(tmp_path, **settings), tmp_path)
+    statuses, said = run_ranks(size, lambda: train_together(tmp_path, dtype=dtype, **settings), tmp_path)
     assert (statuses, said) == ([0] * size, [""] * size)
-    assert_same_training(artifacts.read_record(TrainingResult, tmp_path / "result"), alone, 1e-9)
+    assert_same_training(artifacts.read_record(TrainingResult, tmp_path / "result"), alone, tolerance)
 
 
 def test_rank_0_shows_how_the_networks_of_all_stand(tmp_path):
