@@ -354,7 +354,7 @@ def test_ranks_end_with_a_launcher_that_was_killed(workspace):
 STOPPED_BY = {
     "Ctrl-C": (lambda dvc, ranks: os.killpg(dvc.pid, signal.SIGINT), r"^train@l2: interrupted$"),
     "a rank's death": (lambda dvc, ranks: ranks[1].kill(), r"^train@l2: rank 1 on \S+ was ended by SIGKILL$"),
-    "the launcher's death": (lambda dvc, ranks: ranks[0].parent().kill(), r"exited with -9$"),
+    "the launcher's death": (lambda dvc, ranks: ranks[0].parent().kill(), r"exited with (-9|137)$"),
     "dvc's death": (lambda dvc, ranks: dvc.kill(), r"^dvc has ended, and this stage with it$"),
 }
 
