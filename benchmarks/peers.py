@@ -18,9 +18,9 @@ from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
 from benchmarks.measure import CPU, Steps
-from pipeline.forward import BATCHNORM_EPSILON, Parameters, initialize_parameters, number_of_layers
+from pipeline.forward import BATCHNORM_EPSILON, Parameters, number_of_layers
 from pipeline.precision import fastest_products
-from pipeline.training import training_step
+from pipeline.training import initialize_stack, training_step
 
 LEARNING_RATE = 0.009
 CLASSES = 10
@@ -54,10 +54,8 @@ class Data:
 
 def stacked_parameters(layers: list[int], networks: int, device: torch.device = CPU) -> Parameters:
     """Initialise networks as one stack; a single one has no replica axis."""
-    starts = [initialize_parameters(layers, seed=seed) for seed in range(networks)]
-    if networks == 1:
-        return {name: value.to(device) for name, value in starts[0].items()}
-    return {name: torch.stack([start[name] for start in starts]).to(device) for name in starts[0]}
+    stack = initialize_stack(layers, range(networks), device=device)
+    return stack if networks > 1 else {name: stacked[0] for name, stacked in stack.items()}
 
 
 def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:

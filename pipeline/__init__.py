@@ -27,7 +27,8 @@ from pipeline.forward import (
     relu,
     softmax,
 )
-from pipeline.training import L_layer_model, Predict, TrainingResult, predict, train
+from pipeline.stack import TrainingResult
+from pipeline.training import L_layer_model, Predict, predict, train
 
 __all__ = [
     "L_layer_model",

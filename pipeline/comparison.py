@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pipeline.diagnosis import COLLAPSED, dead_units, first_step_below, guessing_cost
 from pipeline.evaluation import Evaluation
+from pipeline.stack import TrainingResult
 from pipeline.statistics import Comparison, compare
-from pipeline.training import TrainingResult
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.evaluation import Evaluation
-from pipeline.training import TrainingResult
+from pipeline.stack import TrainingResult
 
 COLLAPSED = 85.0  # per cent of test accuracy below which a network counts as collapsed
 PLATEAU_MARGIN = 0.1  # nats that a validation cost must lie below that of guessing to have left the plateau

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.forward import L_model_forward, Parameters, initialize_parameters, number_of_layers
-from pipeline.training import TrainingResult, evaluate, forward_in_blocks, hits
+from pipeline.forward import L_model_forward, Parameters, number_of_layers
+from pipeline.stack import TrainingResult
+from pipeline.training import evaluate, forward_in_blocks, hits, initialize_stack
 
 NEAR_ZERO = 0.01  # a weight this small counts as near zero
 HISTOGRAM_BINS = 60
@@ -206,8 +207,7 @@ def _starts(result: TrainingResult) -> Parameters:
     """Initialise the networks of a stack as they were before their first step."""
     weights = [result.parameters[f"W{layer}"] for layer in range(1, number_of_layers(result.parameters) + 1)]
     layers_dims = [weights[0].shape[-1], *(W.shape[-2] for W in weights)]
-    networks = [initialize_parameters(layers_dims, seed=seed, dtype=weights[0].dtype) for seed in result.seeds]
-    return {name: torch.stack([network[name] for network in networks]).to(weights[0].device) for name in networks[0]}
+    return initialize_stack(layers_dims, result.seeds, dtype=weights[0].dtype, device=weights[0].device)
 
 
 def _on_cpu(value: Any) -> Any:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.evaluation import Evaluation
+from pipeline.stack import TrainingResult
 from pipeline.tables import Rows
-from pipeline.training import TrainingResult
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; the templates of the plots page have them too.
 # In grey, markers and dashes tell the arms apart. More arms than colours begin again.

@@ -15,9 +15,9 @@ from pipeline.diagnosis import Diagnosis, diagnose
 from pipeline.evaluation import Evaluation
 from pipeline.params import Arm, Params
 from pipeline.preprocessing import DatasetCard
+from pipeline.stack import TrainingResult
 from pipeline.statistics import Comparison, compare
 from pipeline.timing import kind_of
-from pipeline.training import TrainingResult
 from pipeline.wording import counted
 
 Values = np.ndarray[Any, np.dtype[np.float64]]

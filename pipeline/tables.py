@@ -15,8 +15,8 @@ from pipeline.diagnosis import diagnose
 from pipeline.evaluation import Evaluation, weight_histograms
 from pipeline.forward import l2_penalty
 from pipeline.preprocessing import DatasetCard
+from pipeline.stack import TrainingResult
 from pipeline.statistics import Comparison, summarise
-from pipeline.training import TrainingResult
 
 Rows = list[dict[str, Any]]  # text, whole and other numbers
 Results = Mapping[str, TrainingResult]

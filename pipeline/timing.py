@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from pipeline.devices import clock
-from pipeline.forward import Parameters, initialize_parameters
 from pipeline.precision import fastest_products
-from pipeline.training import training_step
+from pipeline.training import initialize_stack, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
 KINDS: dict[str, Any] = {
@@ -63,7 +62,7 @@ def time_steps(
     """
     examples = X.mT.contiguous()
     turns: dict[tuple[str, int], list[float]] = {pair: [] for pair in itertools.product(KINDS, dict.fromkeys(networks))}
-    stacks = {pair: _stack(layers_dims, pair[1], X.device) for pair in turns}
+    stacks = {pair: initialize_stack(layers_dims, range(pair[1]), device=X.device) for pair in turns}
     batches = torch.randint(len(examples), (steps, batch_size), generator=torch.Generator().manual_seed(0)).to(X.device)
     with torch.inference_mode():
         for _ in range(rounds + 1):
@@ -81,8 +80,3 @@ def time_steps(
         }
         for kind in KINDS
     }
-
-
-def _stack(layers_dims: Sequence[int], count: int, device: torch.device) -> Parameters:
-    networks = [initialize_parameters(layers_dims, seed=seed) for seed in range(count)]
-    return {name: torch.stack([network[name] for network in networks]).to(device) for name in networks[0]}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -26,77 +25,14 @@ from pipeline.forward import (
     number_of_layers,
 )
 from pipeline.precision import fastest_products
+from pipeline.stack import Stack, TrainingResult
 
 if TYPE_CHECKING:
     from pipeline.forward import Array, Cache, Parameters
+    from pipeline.stack import Snapshot
 
 COST_EVERY = 100  # training steps between two recorded costs (assignment, section 3a)
 EVALUATION_BLOCK = 1000  # examples evaluated at once, few enough that their activations stay in cache
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """How a stack stands while it trains; what a progress callback receives.
-
-    Attributes
-    ----------
-    step : int
-        Training steps done.
-    costs : (replicas,) tensor
-        Data cost of this step's batch plus the penalty, NaN for replicas that have stopped.
-    training : int
-        Replicas still training.
-    best_validation_cost : float
-        The lowest so far over all replicas, NaN without validation.
-    """
-
-    step: int
-    costs: Tensor
-    training: int
-    best_validation_cost: float
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """One trained network a seed; row or entry ``k`` everywhere belongs to ``seeds[k]``.
-
-    Attributes
-    ----------
-    parameters : dict
-        Best parameters, ``(replicas, ...)``: the last that improved the validation cost by more than
-        ``min_delta``, or the last finite ones where there is no validation.
-    seeds : list of int
-    l2 : list of float
-        Lambda of each network's penalty.
-    cost_steps : list of int
-        Steps at which a cost was recorded: every 100th.
-    costs, penalties : (len(cost_steps), replicas) tensors
-        Data cost of that step's batch, and L2 penalty, in nats; NaN once a replica has stopped.
-    evaluation_steps : list of int
-        Steps at which the validation set was evaluated.
-    validation_costs, validation_accuracies : (len(evaluation_steps), replicas) tensors
-        In nats and in percent; NaN once a replica has stopped.
-    steps, best_step : list of int
-        Training steps until the stop, and the step of the best parameters.
-    epochs : list of float
-        Passes over the training set until the stop.
-    stop_reason : list of str
-        ``"no improvement"``, ``"cap reached"``, ``"interrupted"`` or ``"diverged"``.
-    """
-
-    parameters: Parameters
-    seeds: list[int]
-    l2: list[float]
-    cost_steps: list[int]
-    costs: Tensor
-    penalties: Tensor
-    evaluation_steps: list[int]
-    validation_costs: Tensor
-    validation_accuracies: Tensor
-    steps: list[int]
-    best_step: list[int]
-    epochs: list[float]
-    stop_reason: list[str]
 
 
 def train(
@@ -181,7 +117,9 @@ def train(
         patience=patience,
     )
     report = _print_costs if progress is True else progress or None
-    stack = _Stack([_start(layers_dims, seed, X.dtype, use_batchnorm) for seed in seeds], lambdas, X.device)
+    stack = Stack(
+        initialize_stack(layers_dims, seeds, use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device), lambdas
+    )
     examples = X.mT.contiguous()  # an example a row: a batch is a contiguous gather
     batches = _batches(len(examples), batch_size, max_steps, shuffle_seed, X.device)
     try:
@@ -215,6 +153,39 @@ def train(
     except KeyboardInterrupt:
         stack.stop(torch.ones_like(stack.live, dtype=torch.bool), "interrupted")
     return stack.result([int(seed) for seed in seeds], lambdas, epochs_per_step=batch_size / len(examples))
+
+
+def initialize_stack(
+    layers_dims: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    use_batchnorm: bool = False,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> Parameters:
+    """Initialise one network for each seed and stack them.
+
+    Parameters
+    ----------
+    layers_dims : sequence of int
+    seeds : sequence of int
+    use_batchnorm : bool
+        Add the running statistics of the hidden layers: a network has them even if no step of it succeeds.
+    dtype : torch.dtype
+    device : torch.device, optional
+        The CPU if none.
+
+    Returns
+    -------
+    dict
+        As :func:`pipeline.forward.initialize_parameters`, each entry with a leading axis of ``len(seeds)``.
+    """
+    networks = [initialize_parameters(layers_dims, seed=seed, dtype=dtype) for seed in seeds]
+    parameters = {name: torch.stack([network[name] for network in networks]).to(device) for name in networks[0]}
+    for layer in range(1, len(layers_dims) - 1) if use_batchnorm else ():
+        parameters[f"mean{layer}"] = torch.zeros_like(parameters[f"b{layer}"])
+        parameters[f"var{layer}"] = torch.ones_like(parameters[f"b{layer}"])
+    return parameters
 
 
 def training_step(
@@ -282,7 +253,7 @@ def L_layer_model(
     use_batchnorm, l2, validation, evaluate_every, patience, min_delta, progress
         As in :func:`train`.
     seed : int
-        Decides the start.
+        Decides the start; the order of the batches is the same for every seed.
 
     Returns
     -------
@@ -398,117 +369,6 @@ def hits(AL: Tensor, Y: Tensor) -> Tensor:
 
 
 Predict = predict
-
-
-class _Stack:
-    """The networks that are still training, and what is known of all of them."""
-
-    def __init__(self, replicas: Sequence[Parameters], lambdas: list[float], device: torch.device) -> None:
-        count = len(replicas)
-        self.device = device
-        self.parameters = {
-            name: torch.stack([replica[name] for replica in replicas]).to(device) for name in replicas[0]
-        }
-        one_for_all = len(set(lambdas)) == 1
-        self.l2 = lambdas[0] if one_for_all else self.parameters["W1"].new_tensor(lambdas)
-        self.live = torch.arange(count, device=device)
-        self.step = 0
-        self.best = {name: stacked.clone() for name, stacked in self.parameters.items()}
-        self.best_cost = torch.full((count,), math.inf, dtype=torch.float64, device=device)
-        self.best_step = torch.zeros(count, dtype=torch.int64, device=device)
-        self.steps = torch.zeros(count, dtype=torch.int64, device=device)
-        self.stop_reason = [""] * count
-        self.recorded: list[tuple[int, Tensor, Tensor]] = []  # step, costs, penalties
-        self.evaluated: list[tuple[int, Tensor, Tensor]] = []  # step, validation costs, accuracies
-
-    def record_costs(self, costs: Tensor, penalties: Tensor) -> None:
-        self.recorded.append((self.step, self._of_all(costs), self._of_all(penalties)))
-
-    def keep_best(self, costs: Tensor, accuracies: Tensor, min_delta: float) -> None:
-        """Record an evaluation; keep copies of what has improved and drop what has diverged."""
-        record = (self.step, self._of_all(costs), self._of_all(accuracies))
-        self._keep(costs, costs < self.best_cost[self.live] - min_delta, [record])
-
-    def keep_finite(self, costs: Tensor) -> None:
-        """Keep copies of every network whose cost is finite, and drop the others."""
-        self._keep(costs, torch.ones_like(costs, dtype=torch.bool), [])
-
-    def stop(self, which: Tensor, reason: str) -> None:
-        """Let the networks of the mask ``which`` leave the stack."""
-        if not which.any():
-            return
-        leaving = self.live[which]
-        reasons = list(self.stop_reason)
-        for replica in leaving.tolist():
-            reasons[replica] = reason
-        # At once, as in _keep.
-        self.steps, self.stop_reason, self.parameters, self.l2, self.live = (
-            self.steps.index_fill(0, leaving, self.step),
-            reasons,
-            {name: stacked[~which] for name, stacked in self.parameters.items()},
-            self.l2[~which] if isinstance(self.l2, Tensor) else self.l2,
-            self.live[~which],
-        )
-
-    def snapshot(self) -> Snapshot:
-        best = self.best_cost.min().item()
-        _, costs, penalties = self.recorded[-1]
-        return Snapshot(
-            step=self.step,
-            costs=costs + penalties,
-            training=len(self.live),
-            best_validation_cost=best if self.evaluated and math.isfinite(best) else math.nan,
-        )
-
-    def result(self, seeds: list[int], lambdas: list[float], epochs_per_step: float) -> TrainingResult:
-        steps = self.steps.tolist()
-        return TrainingResult(
-            parameters={name: stacked.cpu().clone() for name, stacked in self.best.items()},
-            seeds=seeds,
-            l2=lambdas,
-            cost_steps=[step for step, _, _ in self.recorded],
-            costs=self._rows([costs for _, costs, _ in self.recorded]),
-            penalties=self._rows([penalties for _, _, penalties in self.recorded]),
-            evaluation_steps=[step for step, _, _ in self.evaluated],
-            validation_costs=self._rows([costs for _, costs, _ in self.evaluated]),
-            validation_accuracies=self._rows([accuracies for _, _, accuracies in self.evaluated]),
-            steps=steps,
-            best_step=self.best_step.tolist(),
-            epochs=[count * epochs_per_step for count in steps],
-            stop_reason=self.stop_reason,
-        )
-
-    def _keep(self, costs: Tensor, improved: Tensor, records: list[tuple[int, Tensor, Tensor]]) -> None:
-        finite = costs.isfinite()
-        for stacked in self.parameters.values():
-            finite &= stacked.isfinite().flatten(start_dim=1).all(dim=1)
-        improved = improved & finite
-        rows = self.live[improved]
-        # Out of place, and swapped at once: an interruption finds the old copies or the new ones.
-        self.evaluated, self.best, self.best_cost, self.best_step = (
-            [*self.evaluated, *records],
-            {name: self.best[name].index_copy(0, rows, stacked[improved]) for name, stacked in self.parameters.items()},
-            self.best_cost.index_copy(0, rows, costs[improved].double()),
-            self.best_step.index_fill(0, rows, self.step),
-        )
-        self.stop(~finite, "diverged")
-
-    def _of_all(self, values: Tensor) -> Tensor:
-        missing = torch.full((len(self.steps),), math.nan, dtype=torch.float64, device=self.device)
-        return missing.index_copy(0, self.live, values.double())
-
-    def _rows(self, records: list[Tensor]) -> Tensor:
-        return torch.stack(records).cpu().clone() if records else torch.empty(0, len(self.steps), dtype=torch.float64)
-
-
-def _start(layers_dims: Sequence[int], seed: int, dtype: torch.dtype, use_batchnorm: bool) -> Parameters:
-    """Initialise one network, running statistics included: it has them even if no step succeeds."""
-    parameters = initialize_parameters(layers_dims, seed=seed, dtype=dtype)
-    if use_batchnorm:
-        for layer, units in enumerate(layers_dims[1:-1], start=1):
-            parameters[f"mean{layer}"] = torch.zeros(units, 1, dtype=dtype)
-            parameters[f"var{layer}"] = torch.ones(units, 1, dtype=dtype)
-    return parameters
 
 
 def _batches(examples: int, batch_size: int, steps: int, seed: int, device: torch.device) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ from pipeline.comparison import compare_arms
 from pipeline.devices import take_device
 from pipeline.params import Params
 from pipeline.preprocessing import DatasetCard
-from pipeline.training import TrainingResult
+from pipeline.stack import TrainingResult
 from stages import METRICS, MODELS, PLOTS, RESULTS, SPLIT, examples, run
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from pipeline.training import Snapshot
+from pipeline.stack import Snapshot
 
 PLAIN_EVERY = 15.0  # seconds between two plain lines
 BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}, at most {remaining}"  # it all fits 80 columns

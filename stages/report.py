@@ -11,9 +11,9 @@ from pipeline.evaluation import Evaluation
 from pipeline.params import Params
 from pipeline.preprocessing import DatasetCard
 from pipeline.report import build_report
+from pipeline.stack import TrainingResult
 from pipeline.study import Study
 from pipeline.tables import data_name
-from pipeline.training import TrainingResult
 from stages import MODELS, RESULTS, SPLIT, run
 
 REPORT = Path("report.docx")

@@ -13,7 +13,7 @@ import torch
 from pipeline import artifacts, distributed
 from pipeline.devices import take_device
 from pipeline.params import Params
-from pipeline.training import TrainingResult
+from pipeline.stack import TrainingResult
 from stages import MODELS, examples
 from stages.launch import run_training
 from stages.progress import TrainingProgress

@@ -31,6 +31,7 @@ from pipeline import (
     initialize_parameters,
     l2_penalty,
     predict,
+    stack,
     train,
     training,
     update_parameters,
@@ -257,7 +258,7 @@ def test_an_interruption_at_any_line_of_the_records_leaves_them_whole(monkeypatc
         lines = itertools.count()
 
         def trace(frame, event, argument):
-            inside = frame.f_code.co_filename == training.__file__ and frame.f_code.co_name in records
+            inside = frame.f_code.co_filename == stack.__file__ and frame.f_code.co_name in records
             if inside and event == "line" and next(lines) == line:
                 raise KeyboardInterrupt
             return trace
@@ -619,7 +620,13 @@ def test_a_fake_gpu_refuses_what_it_should():
             on_gpu + torch.empty(3)
 
 
-ENGINE = {"forward": [], "backward": ["forward"], "precision": [], "training": ["backward", "forward", "precision"]}
+ENGINE = {
+    "forward": [],
+    "backward": ["forward"],
+    "precision": [],
+    "stack": [],
+    "training": ["backward", "forward", "precision", "stack"],
+}
 FORBIDDEN_MODULES = ("torch.nn", "torch.optim", "torch.autograd", "torch.func")
 FORBIDDEN_NAMES = {"requires_grad", "requires_grad_", "enable_grad", "backward", "autograd", "optim"}
 
