@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 NEEDS_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU: none here")
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 COPIES = {"_to_copy", "copy_"}  # what may take a tensor from one device to another
-WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "bincount", "equal", "unique", "is_nonzero"}
+WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "bincount", "equal", "is_nonzero", "repeat_interleave"}
+WAITS |= {"_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"}
 WAITS_IF_MASKED = {"index", "index_put_", "index_put"}  # a mask's true values are counted first
 
 

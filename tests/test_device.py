@@ -10,7 +10,7 @@ import torch
 from clones import small_params
 from pretended_gpu import GPU, NEEDS_A_GPU, pretended_gpu
 from reference import DIMS, assert_close, blobs
-from samples import SETS
+from samples import SETS, is_same
 from test_distributed import assert_same_training
 from test_pipeline import write_split
 
@@ -18,11 +18,12 @@ import pipeline.timing
 import stages
 from pipeline import TrainingResult, artifacts, devices, initialize_parameters, train, training
 from pipeline.devices import device_of, take_device
+from pipeline.distributed import Group, _merge
 from pipeline.evaluation import Evaluation, evaluate_arm
 from pipeline.params import load_params
 from pipeline.precision import fastest_products
 from pipeline.timing import KINDS, time_steps
-from pipeline.training import training_step
+from pipeline.training import COST_EVERY, training_step
 from stages import check, evaluate, l2_path, timing
 from stages import train as train_stage
 
@@ -131,6 +132,12 @@ WAITING = {
     "a copy to the GPU": lambda x: torch.arange(3).to(x.device),
     "a copy into a tensor": lambda x: torch.empty(3).copy_(x),
     "where": lambda x: torch.where(x > 0),
+    "unique": lambda x: x.unique(),
+    "unique rows": lambda x: x[None].unique(dim=0),
+    "unique neighbours": lambda x: x.unique_consecutive(),
+    "repeats": lambda x: x.repeat_interleave(x.long()),
+    "counts": lambda x: x.long().bincount(),
+    "equal": lambda x: torch.equal(x, x + 1),
 }
 NOT_WAITING = {
     "sum": lambda x: x.sum(),
@@ -180,7 +187,7 @@ def test_a_training_on_a_gpu_is_that_on_the_cpu_to_rounding(gpu, settings):
 
 
 @pytest.mark.parametrize("settings", TRAININGS.values(), ids=TRAININGS)
-def test_the_cpu_waits_for_looks_and_new_epochs_alone(monkeypatch, settings):
+def test_the_cpu_waits_for_looks_progress_and_new_epochs_alone(monkeypatch, settings):
     """From the moment a batch is there until the next one is."""
     with pretended_gpu() as gpu:
         marks = []
@@ -190,16 +197,17 @@ def test_the_cpu_waits_for_looks_and_new_epochs_alone(monkeypatch, settings):
             return training_step(*arguments, **keywords)
 
         monkeypatch.setattr(training, "training_step", marked_step)
-        run("cuda", **(settings | {"max_steps": 45, "patience": 1000}))
+        settings = settings | {"max_steps": 105, "evaluate_every": 7, "patience": 1000}
+        run("cuda", progress=lambda snapshot: None, **settings)
         marks.append((len(gpu.waits), len(gpu.on_cpu)))
-    assert len(marks) == 46
-    for step in range(1, 45):
+    assert len(marks) == 106
+    for step in range(1, 105):
         waits = gpu.waits[marks[step - 1][0] : marks[step][0]]
         on_cpu = gpu.on_cpu[marks[step - 1][1] : marks[step][1]]
-        is_look, ends_epoch = step % EVALUATE_EVERY == 0, step * BATCH_SIZE % EXAMPLES == 0
-        order = ["_to_copy"] * ends_epoch
-        assert bool(waits) == (is_look or ends_epoch), (step, waits)
-        assert is_look or waits == order, (step, waits)
+        is_look, is_shown, ends_epoch = step % 7 == 0, step == COST_EVERY, step * BATCH_SIZE % EXAMPLES == 0
+        best_cost, order = ["_local_scalar_dense"] * is_shown, ["_to_copy"] * ends_epoch
+        assert bool(waits) == (is_look or is_shown or ends_epoch), (step, waits)
+        assert is_look or waits == best_cost + order, (step, waits)
         assert is_look or on_cpu == ["randperm"] * ends_epoch, (step, on_cpu)
 
 
@@ -257,6 +265,23 @@ def test_products_on_a_gpu_are_never_tf32(gpu, found):
         assert torch.get_float32_matmul_precision() == found
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_results_of_ranks_travel_from_gpu_to_gpu(monkeypatch):
+    """NCCL, by which they do, knows no tensor on the CPU."""
+    result, sent, received = run("cpu", max_steps=20), [], []
+
+    def receive(content, rank):
+        received.append(content)
+        content.copy_(sent[len(received) - 1])
+
+    monkeypatch.setattr(torch.distributed, "send", lambda content, rank: sent.append(content))
+    monkeypatch.setattr(torch.distributed, "recv", receive)
+    with pretended_gpu():
+        assert Group(1, ["a", "b"])._gathered(result, GPU) is None
+        whole = Group(0, ["a", "b"])._gathered(result, GPU)
+    assert [each.device for each in (*sent, *received)] == [GPU] * 4
+    assert is_same(whole, _merge([result, result]))
 
 
 # evaluation and timing

@@ -231,7 +231,7 @@ def test_torchrun_fails_on_both_hosts_and_names_the_rank_that_was_killed_on_one(
     (workspace / "params.yaml").write_text(small_params(training={"max_steps": 10**7, "patience": 10**7}))
     with forks() as started:
         start_on(hosts, started, workspace, lambda command: os.execv(TORCHRUN, [TORCHRUN, *command]))
-        wait_until(lambda: "train@baseline: step " in started[0].said(), started[0])  # both ranks train
+        wait_until(lambda: "train@baseline: step " in started[0].said(), started[0].said)  # both ranks train
         ranks = [rank for fork in started for rank in children_of(fork, 1)]
         ranks[dead].kill()
         assert [fork.wait() for fork in started] == [1, 1]
@@ -299,16 +299,23 @@ def start_stage(workspace):
 
 def children_of(fork, count):
     """Wait until a fork has started its children."""
-    wait_until(lambda: len(psutil.Process(fork.pid).children()) >= count, fork)
+    wait_until(lambda: len(psutil.Process(fork.pid).children()) >= count, fork.said)
     return psutil.Process(fork.pid).children()
 
 
-def wait_until(condition, fork):
-    """Wait for what a fork is to do."""
+def wait_until(condition, said):
+    """Wait for what processes are to do; if they do not, show what they said."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, fork.said()
+        assert time.monotonic() < deadline, said()
         time.sleep(0.01)
+
+
+def has_ended(process):
+    """Tell whether a process has ended, even if nobody has asked for its status yet."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def test_training_processes_makes_the_stage_start_them(workspace):
@@ -348,7 +355,7 @@ def test_ranks_end_with_a_launcher_that_was_killed(workspace):
         started.append(start_stage(workspace))
         ranks = children_of(started[0], 2)
         started[0].kill()
-        assert psutil.wait_procs(ranks, timeout=60)[1] == []
+        wait_until(lambda: all(map(has_ended, ranks)), started[0].said)
 
 
 STOPPED_BY = {
@@ -378,7 +385,7 @@ def test_whatever_stops_ranks_under_dvc_one_line_says_it_and_nothing_is_left(clo
             below = psutil.Process(dvc.pid).children(recursive=True)
             stop(dvc, ranks)
             assert dvc.wait(timeout=PATIENCE) != 0
-            assert psutil.wait_procs(below, timeout=PATIENCE)[1] == []
+            wait_until(lambda: all(map(has_ended, below)), log.read_text)
         finally:
             dvc.kill()
     assert len(re.findall(line, log.read_text(), flags=re.MULTILINE)) == 1, log.read_text()
@@ -388,14 +395,45 @@ def test_whatever_stops_ranks_under_dvc_one_line_says_it_and_nothing_is_left(clo
 
 def ranks_that_train(dvc, log):
     """Wait until the two ranks below a process have been at work for seconds, rank 0 first."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
+    ranks = []
+
+    def train():
         with contextlib.suppress(psutil.Error):
-            ranks = [each for each in dvc.children(recursive=True) if "RANK" in each.environ()]
-            if len(ranks) == 2 and all(each.cpu_times().user > 4 for each in ranks):
-                return sorted(ranks, key=lambda each: each.environ()["RANK"])
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
+            ranks[:] = [each for each in dvc.children(recursive=True) if "RANK" in each.environ()]
+            ranks.sort(key=lambda each: each.environ()["RANK"])
+            return len(ranks) == 2 and all(each.cpu_times().user > 4 for each in ranks)
+        return False
+
+    wait_until(train, log.read_text)
+    return ranks
+
+
+# ranks that do not come
+
+
+def group_that_meets_in(store, monkeypatch):
+    """Join, as rank 0 of two, a group whose ranks meet in a store."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setattr(distributed, "rendezvous", lambda *arguments, **options: iter([(store, 0, 2)]))
+    with distributed.group():
+        pass
+
+
+def test_a_rank_that_does_not_come_is_named(monkeypatch):
+    store = torch.distributed.HashStore()
+    store.set_timeout(timedelta(milliseconds=1))
+    with pytest.raises(RuntimeError, match=r"^rank 1 did not come within 300 seconds$"):
+        group_that_meets_in(store, monkeypatch)
+
+
+def test_ranks_that_do_not_reach_each_other_are_named_by_their_hosts(monkeypatch):
+    store = torch.distributed.HashStore()
+    store.set("host of rank 1", "elsewhere")
+    store.set_timeout(timedelta(seconds=1))  # in which rank 1 does not say where it listens
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    monkeypatch.setattr(distributed, "SILENCE", timedelta(seconds=1))
+    with pytest.raises(RuntimeError, match=f"^the ranks, on {socket.gethostname()}, elsewhere, do not all reach each"):
+        group_that_meets_in(store, monkeypatch)
 
 
 # ranks that die
@@ -486,7 +524,13 @@ def test_a_rank_that_dies_when_its_result_is_asked_for_leaves_no_output(tmp_path
 
 
 def test_a_rank_that_says_nothing_any_more_counts_as_dead(tmp_path, endless, monkeypatch):
-    monkeypatch.setattr(distributed, "SILENCE", timedelta(seconds=3))
+    join = torch.distributed.init_process_group
+
+    def join_for_a_moment(backend, *, timeout, **options):
+        assert timeout == distributed.SILENCE
+        join(backend, timeout=timedelta(seconds=3), **options)
+
+    monkeypatch.setattr(torch.distributed, "init_process_group", join_for_a_moment)
     statuses, said = run_ranks(2, as_stage(on_rank(1, stand_still), endless), tmp_path, wait_for=[0])
     assert statuses == [1]
     assert said[0] == line(0, lost(1))

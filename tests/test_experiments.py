@@ -13,8 +13,8 @@ import psutil
 import pytest
 from clones import ran
 from pages import Page
+from ranks import PATIENCE
 
-PATIENCE = 300  # seconds until an experiment counts as one that never ends
 ROW = ("Experiment", "rev", "typ")  # the table that is shown puts them into one column
 
 pytestmark = pytest.mark.long

@@ -19,7 +19,7 @@ import docx
 import pytest
 from clones import DVC, PARAMS, ROOT, ran, small_params
 from pages import Page
-from ranks import free_port
+from ranks import PATIENCE, free_port
 
 ANOTHER_LAMBDA = small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.3}})
 S3_ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -111,8 +111,7 @@ def test_what_s3_needs_agrees_with_the_environment():
 @contextlib.contextmanager
 def an_s3_bucket(folder):
     """Start a server of S3 with a bucket in it, and give its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     with (folder / "server.log").open("w") as log:
         command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
         server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | S3_ACCOUNT)
@@ -129,7 +128,7 @@ def make_bucket(url, server):
     client = importlib.import_module("boto3").client(  # which `make test-remotes` installs, with moto
         "s3", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             client.create_bucket(Bucket="bucket")
@@ -168,7 +167,7 @@ def an_ssh_server(folder):
 
 
 def wait_for_a_server(port, server, log):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
