@@ -44,7 +44,12 @@ def group() -> Iterator[Group]:
         return
     store, rank, size = next(rendezvous("env://", timeout=SILENCE))
     store.set(f"host of rank {rank}", socket.gethostname())
-    hosts = [_host_of(each, store) for each in range(size)]
+    hosts = []
+    for each in range(size):
+        try:
+            hosts.append(store.get(f"host of rank {each}").decode())
+        except RuntimeError as error:
+            raise RuntimeError(f"rank {each} did not come within {SILENCE.seconds} seconds") from error
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=SILENCE)
@@ -52,13 +57,6 @@ def group() -> Iterator[Group]:
         raise RuntimeError(f"the ranks, on {', '.join(hosts)}, do not all reach each other: {error}") from error
     yield Group(rank, hosts)
     dist.destroy_process_group()
-
-
-def _host_of(rank: int, store: dist.Store) -> str:
-    try:
-        return store.get(f"host of rank {rank}").decode()
-    except RuntimeError as error:
-        raise RuntimeError(f"rank {rank} did not come within {SILENCE.seconds} seconds") from error
 
 
 class Group:
