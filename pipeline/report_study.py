@@ -180,7 +180,7 @@ def plateau_sentence(study: Study) -> str:
         if never:
             ends.append(f"seed{'s' * (len(never) > 1)} {numbers(never)} never left it")
         parts.append(
-            f"{len(on_it)} of {len(diagnoses)} networks of {lower(study.titles[arm])} (seed{'s' * (len(on_it) > 1)} "
+            f"{share(len(on_it), len(diagnoses))} of {lower(study.titles[arm])} (seed{'s' * (len(on_it) > 1)} "
             f"{numbers([each.seed for each in on_it])}), of which {listed(ends)}"
         )
     first = study.results[study.reference].evaluation_steps[0]
