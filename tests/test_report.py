@@ -624,7 +624,8 @@ def test_plateaus_name_the_seeds_and_how_long_they_stayed():
     said = plateau_sentence(fared(seed1={"left_plateau": 90}, seed3={"left_plateau": None}, seed4={"left_plateau": 60}))
     assert said == (
         "At the first evaluation, step 30, within 0.1 nats of the cost of guessing, ln 10 = 2.30 nats, were "
-        "3 of 6 [11.8, 88.2\xa0%] of baseline (seeds 1, 3 and 4), of which the last left it by step 90 and seed 3 never left it."
+        "3 of 6 [11.8, 88.2\xa0%] of baseline (seeds 1, 3 and 4), of which the last left it by step 90 and "
+        "seed 3 never left it."
     )
 
 
