@@ -57,10 +57,11 @@ QUANTITIES = {
     ),
     "dead_units": Quantity("dead units", "units a network", 2, "more", "fewer"),
 }
-# What follows is in the report alone: times, as they are measured apart, and weights.
+# What follows is in the report alone: times, as they are measured apart, weights and activations.
 SECONDS = Quantity("time to stop", "s", 2, "longer", "shorter")
 STEP_TIME = Quantity("time of a training step of one network", "microseconds", 0, "longer", "shorter", pair="round")
 NORM = Quantity("Euclidean norm", "", 2, "larger", "smaller")
+ACTIVATION = Quantity("99th percentile of the activations", "", 1, "larger", "smaller")
 
 
 def compare_arms(

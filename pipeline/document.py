@@ -8,7 +8,6 @@ name, before or after it: a live field that reads "Figure 3", "Table 2" or, of a
 
 from __future__ import annotations
 
-import datetime
 import io
 import re
 import zipfile
@@ -16,23 +15,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import docx
+from docx.enum.style import WD_STYLE_TYPE
 from docx.enum.table import WD_TABLE_ALIGNMENT
-from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT
+from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT, WD_TAB_LEADER
 from docx.oxml import OxmlElement, parse_xml
 from docx.oxml.ns import nsdecls, qn
 from docx.shared import Cm, Pt, RGBColor
 
-EPOCH = datetime.datetime(1980, 1, 1, tzinfo=datetime.UTC)  # the first date that a zip archive can hold
 INK = RGBColor(0x1F, 0x2A, 0x44)
 FONT = "Calibri"
 LANGUAGE = "en-GB"
 NOTHING = "\N{NO-BREAK SPACE}"  # keeps an empty cell as low as the others
 TEXT_WIDTH = 16.0  # cm between the margins
-LONG_TABLE = 30  # rows from which a table may be divided between pages
+LONG_TABLE = 9  # rows from which a table may be divided between pages
+ROWS_TOGETHER = 3  # of a divided table, at its start and at its end
 CELL_MARGIN = 4.5  # points at the left and the right of a cell
 DIGIT_WIDTH = 0.507  # of Calibri, in parts of the font's size
-NUMERIC = re.compile(r"[-+]?[\d,]+(\.\d+)?|")
-FIGURES = re.compile(r"[-+\d,. ]*")  # numbers, and sums of them such as "4 + 7"
+NUMERIC = re.compile(r"[-+−]?[\d,]+(\.\d+)?|")
+FIGURES = re.compile(r"[-+−\d,. ]*")  # numbers, and sums of them such as "4 + 7"
+CONTENTS_STYLES = ("toc 1", "toc 2")  # a level each
 REFERENCE = re.compile(r"(\[\[\w+\]\])")
 APPLICATION = (
     '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
@@ -64,14 +65,15 @@ class Document:
         properties.title, properties.subject = title, subtitle
         properties.author = properties.last_modified_by = author
         properties.keywords, properties.comments, properties.language = keywords, "", LANGUAGE
-        properties.created = properties.modified = EPOCH
+        for element in list(properties._element):  # the day of the template's making
+            if element.tag in (qn("dcterms:created"), qn("dcterms:modified")):
+                properties._element.remove(element)
         self._docx.add_paragraph(title, style="Title")
         self._docx.add_paragraph(subtitle, style="Subtitle")
 
-    def heading(self, text: str, level: int = 1, *, name: str = "", new_page: bool = False) -> None:
-        """Add a heading, on a new page if need be; it numbers itself and enters the table of contents."""
+    def heading(self, text: str, level: int = 1, *, name: str = "") -> None:
+        """Add a heading; it numbers itself and enters the table of contents."""
         paragraph = self._docx.add_heading(text, level)
-        paragraph.paragraph_format.page_break_before = new_page or None
         self._sections = [*self._sections[: level - 1], self._sections[level - 1] + 1, 0][:2]
         number = ".".join(str(count) for count in self._sections[:level])
         bookmark = f"_Toc{len(self._headings):06d}"
@@ -93,6 +95,15 @@ class Document:
             layout = self._docx.paragraphs[-1].paragraph_format
             layout.space_after, layout.left_indent, layout.first_line_indent = Pt(1), Cm(2.6), Cm(-2.6)
             layout.tab_stops.add_tab_stop(Cm(2.6))
+
+    def signature(self, fields: Sequence[str]) -> None:
+        """Add a line on which each of the fields is followed by a rule, to be filled in by hand."""
+        self.paragraph(" ".join(f"{field} \t" for field in fields))
+        layout = self._docx.paragraphs[-1].paragraph_format
+        layout.space_before = Pt(14)
+        for number in range(1, len(fields) + 1):
+            stop = Cm(TEXT_WIDTH * number / len(fields))
+            layout.tab_stops.add_tab_stop(stop, WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.LINES)
 
     def label(self, text: str) -> None:
         """Add a heading without a number that enters no table of contents."""
@@ -155,7 +166,7 @@ class Document:
                 cell.width = Cm(width)
                 paragraph = cell.paragraphs[0]
                 self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text or NOTHING)
-                _set_tightly(paragraph, size, keep_with_next=index < (len(rows) if len(rows) < LONG_TABLE else 3))
+                _set_tightly(paragraph, size, keep_with_next=_is_kept(index, len(rows)))
                 if tab and index and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
                     paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
                 elif is_right:
@@ -165,7 +176,7 @@ class Document:
             if index == 0:
                 properties.append(OxmlElement("w:tblHeader"))
         gap = self._docx.add_paragraph().paragraph_format
-        gap.space_after, gap.line_spacing = Pt(0), Pt(8)
+        gap.space_after, gap.line_spacing = Pt(7), Pt(1)  # so low that behind a full page it makes no blank one
 
     def equation(self, omml: str, *, keep_with_next: bool = False) -> None:
         """Add a displayed equation; see :mod:`pipeline.equations`."""
@@ -252,6 +263,11 @@ class Document:
         section.left_margin = section.right_margin = (section.page_width - Cm(TEXT_WIDTH)) // 2
         section.top_margin, section.bottom_margin = Cm(2.2), Cm(2.2)
         styles = self._docx.styles
+        for level, name in enumerate(CONTENTS_STYLES):
+            entry = styles.add_style(name, WD_STYLE_TYPE.PARAGRAPH, builtin=True)
+            entry.base_style = styles["Normal"]
+            entry.paragraph_format.left_indent = Cm(0.7 * level)
+            entry.paragraph_format.tab_stops.add_tab_stop(Cm(TEXT_WIDTH), WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.DOTS)
         for name, size, before, after in (
             ("Normal", 10, 0, 6),
             ("Title", 22, 0, 2),
@@ -259,6 +275,7 @@ class Document:
             ("Heading 1", 15, 18, 6),
             ("Heading 2", 12, 12, 4),
             ("Caption", 9, 4, 10),
+            *((name, 9.5, 0, 0) for name in CONTENTS_STYLES),
             ("List Bullet", 10, 0, 4),
         ):
             style = styles[name]
@@ -267,7 +284,7 @@ class Document:
             for theme in ("asciiTheme", "hAnsiTheme", "eastAsiaTheme", "cstheme"):
                 style.element.rPr.rFonts.attrib.pop(qn(f"w:{theme}"), None)
             style.paragraph_format.space_before, style.paragraph_format.space_after = Pt(before), Pt(after)
-            if name not in ("Normal", "List Bullet"):
+            if name not in ("Normal", "List Bullet", *CONTENTS_STYLES):
                 style.font.color.rgb = INK
                 style.font.italic = False
         styles["Normal"].paragraph_format.line_spacing = 1.1
@@ -300,28 +317,22 @@ class Document:
             properties.numPr.get_or_add_ilvl().val = level - 1
 
     def _fill_contents(self) -> None:
-        """Write the table of contents as a field that holds its entries already.
+        """Write the table of contents: entries that link, each with a field for the page of its heading.
 
-        They link, and get page numbers when a reader updates the field: only a word processor knows these.
+        Only a word processor knows the pages. LibreOffice fills these fields when it opens the file, as long as no TOC
+        field is around them; Word does when it prints or is told to (Ctrl+A, F9), and until then shows none rather
+        than wrong ones.
         """
         if self._contents is None:
             return
-        place = self._contents
-        last = len(self._headings) - 1
-        for index, (level, text, bookmark) in enumerate(self._headings):
-            paragraph = place.insert_paragraph_before()
-            paragraph.paragraph_format.left_indent = Cm(0.7 * (level - 1))
-            paragraph.paragraph_format.space_after = Pt(0)
-            if index == 0:
-                _add_field_part(paragraph, "begin")
-                _add_instruction(paragraph, 'TOC \\o "1-2" \\h \\z')
-                _add_field_part(paragraph, "separate")
+        for level, text, bookmark in self._headings:
+            paragraph = self._contents.insert_paragraph_before(style=CONTENTS_STYLES[level - 1])
+            paragraph.add_run(f"{text}\t")
+            _add_field(paragraph, f"PAGEREF {bookmark} \\h", "")
             link = OxmlElement("w:hyperlink")
             link.set(qn("w:anchor"), bookmark)
-            link.append(paragraph.add_run(text)._r)
+            link.extend(paragraph._p.r_lst)
             paragraph._p.append(link)
-            if index == last:
-                _add_field_part(paragraph, "end")
         self._contents = None
 
 
@@ -353,6 +364,11 @@ def _decimal_tab(texts: Sequence[str], width: float, size: float) -> Any:
         return None
     decimals = max((len(text.partition(".")[2]) + ("." in text) for text in texts), default=0)
     return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(DIGIT_WIDTH * size * decimals)
+
+
+def _is_kept(index: int, rows: int) -> bool:
+    """Say whether a row, of which the header is the first, stays on the page of the next."""
+    return index < rows and (rows < LONG_TABLE or index < ROWS_TOGETHER or index > rows - ROWS_TOGETHER)
 
 
 def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:

@@ -41,10 +41,9 @@ class Evaluation:
     activity : dict of (replicas, units) tensors
         For each hidden layer ``A{l}``, the share of training examples on which a unit's ReLU is active;
         0 is a dead unit.
-    activations : dict of (2, 101) tensors
-        For each hidden layer ``A{l}``, the percentiles of what all replicas' units pass on for a sample of the
-        validation set, before the first step and at the best one. Batchnorm normalises by the sample, as in
-        training.
+    activations : dict of (2, replicas, 101) tensors
+        For each hidden layer ``A{l}``, the percentiles of what its units pass on for a sample of the validation set,
+        before the first step and at the best one. Batchnorm normalises by the sample, as in training.
     """
 
     accuracies: dict[str, Tensor]
@@ -197,7 +196,7 @@ def _activations(X: Tensor, result: TrainingResult) -> dict[str, Tensor]:
     forwards = [L_model_forward(X, stack, use_batchnorm)[1] for stack in (_starts(result), ends)]
     return {
         f"A{layer}": torch.stack(
-            [caches[layer]["linear_cache"]["A"].double().flatten().quantile(fractions) for caches in forwards]
+            [caches[layer]["linear_cache"]["A"].double().flatten(1).quantile(fractions, dim=1).T for caches in forwards]
         )
         for layer in range(1, number_of_layers(result.parameters))
     }

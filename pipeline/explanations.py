@@ -9,6 +9,7 @@ from pipeline.equations import over, root, row, sub, sup, total, word
 
 _W, _B, _Z, _A = sub("W", "l"), sub("b", "l"), sub("Z", "l"), sub("A", "l")
 _A_PREV = sub("A", "l-1")
+_A_LAST = sub("A", "L")
 _DZ, _DA = row("d", _Z), row("d", _A)
 _MEAN, _VAR = "μ", sup("σ", "2")
 _COMMA = word(",\N{EM SPACE}")  # between formulas of one line; of ordinary spaces word processors drop some
@@ -17,12 +18,17 @@ L2_COST = row("J = ", word("cost"), " + ", over("λ", "2"), total("l", row("‖"
 L2_GRADIENT = row("d", _W, " = ", over("1", "m"), _DZ, sup(_A_PREV, "T"), " + λ ", _W)
 
 
+def _after(step: str) -> str:
+    """Write the parameters after a step."""
+    return sup("P", f"({step})")
+
+
 @dataclass(frozen=True)
 class Explanation:
-    """A function of the assignment, its formula in OMML, and what there is to say of it."""
+    """A function of the assignment, its formula in OMML, a line or more, and what there is to say of it."""
 
     name: str
-    formula: str
+    formula: str | tuple[str, ...]
     text: str
 
 
@@ -150,8 +156,19 @@ BACKWARD = (
     ),
     Explanation(
         "L_model_backward",
-        row("d", sub("Z", "L"), " = ", sub("A", "L"), " - Y", _COMMA, word("then\N{EN SPACE}"), "l = L-1, …, 1"),
-        "Softmax once, then batch norm (if on) and ReLU layer by layer; with L2, λ times the weights is added.",
+        (
+            row("d", _A_LAST, " = -Y / ", _A_LAST, _COMMA, "d", sub("Z", "L"), " = ", _A_LAST, " - Y"),
+            row(
+                *(_DA, " = ", sup(sub("W", "l+1"), "T"), " d", sub("Z", "l+1"), _COMMA),
+                *(_DZ, " = [", _Z, " > 0] · N'(", _DA, ")", _COMMA, "l = L-1, …, 1"),
+            ),
+            row(
+                *("d", _W, " = ", over("1", "m"), _DZ, sup(_A_PREV, "T"), " + λ ", _W, _COMMA),
+                *("d", _B, " = ", over("1", "m"), total(word("examples"), _DZ), _COMMA, "l = L, …, 1"),
+            ),
+        ),
+        "Softmax once, then batch norm and ReLU layer by layer. N' is `batchnorm_backward` if batch norm is on, and "
+        "nothing otherwise; the input of layer l stands for the activations of layer l-1; without L2 λ is zero.",
     ),
     Explanation(
         "update_parameters",
@@ -162,10 +179,18 @@ BACKWARD = (
 TRAINING = (
     Explanation(
         "L_layer_model",
-        "",
-        "Initialise; then, batch by batch, forward, cost, backward, update. Every 100 steps the cost is printed and "
-        "kept. Each epoch visits every example once, in a new order. It is a thin wrapper of `train`, which trains one "
-        "network for every seed at once, as a stack of matrices, each network as if it were alone.",
+        (
+            row(
+                *(_after("t"), " = ", _after("t-1"), " - α ∇J(", _after("t-1"), "; ", sub("B", "t"), ")", _COMMA),
+                "t = 1, …, T",
+            ),
+            row(sub(word("cost"), "k"), " = J(", _after("100k-1"), "; ", sub("B", "100k"), ")"),
+        ),
+        "Initialise the parameters P; then, batch B by batch, forward, cost, backward, update. J is the cost with its "
+        "L2 penalty. Every 100 steps the cost is printed and kept. Each epoch visits every example once, in a new "
+        "order. With a validation set the parameters of its lowest cost are returned, and training stops when that has "
+        "not improved for long enough. It is a thin wrapper of `train`, which trains one network for every seed at "
+        "once, as a stack of matrices, each network as if it were alone.",
     ),
     Explanation(
         "predict",
@@ -193,6 +218,7 @@ def write(document: Document) -> None:
     ):
         document.heading(title, level=2)
         for explanation in group:
-            document.paragraph(f"**`{explanation.name}`** {explanation.text}", keep_with_next=bool(explanation.formula))
-            if explanation.formula:
-                document.equation(explanation.formula)
+            document.paragraph(f"**`{explanation.name}`** {explanation.text}", keep_with_next=True)
+            lines = (explanation.formula,) if isinstance(explanation.formula, str) else explanation.formula
+            for line in lines:
+                document.equation(line, keep_with_next=line is not lines[-1])

@@ -71,7 +71,7 @@ Titles = Mapping[str, str]  # what the report calls each arm, in their order
 def cost_curves(curves: Rows, titles: Titles) -> bytes:
     """Draw training and validation cost against steps, median and quartiles over the seeds."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.6))
+        figure = Figure(figsize=(WIDTH, 2.5))
         axes = figure.subplots(1, 2, sharey=True)
         for axis, series in zip(axes, ("training cost", "validation cost"), strict=True):
             _draw_bands(axis, [row for row in curves if row["series"] == series], titles)
@@ -91,16 +91,24 @@ def accuracy_curves(accuracies: Rows, titles: Titles) -> bytes:
         _draw_bands(axis, accuracies, titles)
         axis.set(title="Validation accuracy, median and quartiles", ylabel="accuracy (%)")
         _count_steps(axis)
-        highest = max((float(row["high"]) for row in accuracies), default=100.0)
-        axis.set_ylim(min(50.0, highest - 10), min(100.0, highest + 2))  # the first few evaluations lie far below
+        axis.set_ylim(accuracy_floor(accuracies), min(100.0, _highest(accuracies) + 2))
         axis.legend(loc="lower right")
         return _png(figure)
+
+
+def accuracy_floor(accuracies: Rows) -> float:
+    """Return the accuracy at which the axis of the curves begins: the first few evaluations lie far below."""
+    return min(50.0, _highest(accuracies) - 10)
+
+
+def _highest(accuracies: Rows) -> float:
+    return max((float(row["high"]) for row in accuracies), default=100.0)
 
 
 def seed_distribution(accuracies: Mapping[str, Tensor], titles: Titles) -> bytes:
     """Draw every seed's test accuracy, an arm a column, the seeds joined across the arms."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.8))
+        figure = Figure(figsize=(WIDTH, 2.5))
         axis = figure.subplots()
         values = np.stack([accuracies[arm].numpy() for arm in titles])
         axis.plot(values, color="#BBBBBB", linewidth=0.7, zorder=1)
@@ -153,7 +161,7 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
         mistakes = evaluation.mistakes
         columns = 8
         rows = max(1, -(-len(mistakes["true"]) // columns))
-        figure = Figure(figsize=(WIDTH, 0.3 + 1.15 * rows))
+        figure = Figure(figsize=(WIDTH, 0.3 + 1.05 * rows))
         _title(figure, "Surest mistakes on the test set: true class as predicted class, probability")
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for axis in axes:
@@ -174,7 +182,7 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
     with mpl.rc_context(GRIDLESS):
         shown = units_shown(len(next(iter(parameters.values()))["W1"]), len(titles))
         lines = -(-shown // UNITS_A_LINE)
-        figure = Figure(figsize=(WIDTH, 0.3 + (0.15 + 0.55 * lines) * len(titles)))
+        figure = Figure(figsize=(WIDTH, 0.3 + (0.15 + 0.45 * lines) * len(titles)))
         _title(figure, "Weights of the first layer, a unit an image, all in one scale")
         axes = figure.subplots(lines * len(titles), min(shown, UNITS_A_LINE), squeeze=False)
         limit = max(float(parameters[arm]["W1"].abs().quantile(0.995)) for arm in titles)
@@ -201,7 +209,7 @@ def weight_histograms(weights: Rows, norms: Mapping[str, Mapping[str, float]], t
     """Draw the distribution of all seeds' weights, a layer a panel, and below it the layers' norms."""
     with mpl.rc_context(STYLE):
         layers = list(dict.fromkeys(str(row["layer"]) for row in weights))
-        figure = Figure(figsize=(WIDTH, 3.5))
+        figure = Figure(figsize=(WIDTH, 3.1))
         _title(figure, "Weights of all seeds by layer: above their distribution, below their norm")
         panels = figure.subplots(2, len(layers), squeeze=False, height_ratios=[1.5, 1], sharey="row")
         for (above, below), layer in zip(panels.T, layers, strict=True):
@@ -243,7 +251,7 @@ def activations(percentiles: Mapping[str, Mapping[str, Tensor]], titles: Titles)
     """
     with mpl.rc_context(STYLE):
         layers = list(next(iter(percentiles.values())))
-        figure = Figure(figsize=(WIDTH, 2.9))
+        figure = Figure(figsize=(WIDTH, 2.6))
         _title(figure, "What each hidden layer passes on: quartiles, 1st and 99th percentile")
         width = 0.8 / len(titles)
         panels = figure.subplots(1, 2)
@@ -277,7 +285,7 @@ def activations(percentiles: Mapping[str, Mapping[str, Tensor]], titles: Titles)
 def l2_path(path: Rows, chosen: float) -> bytes:
     """Draw validation accuracy and the weights' norm against lambda."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.5))
+        figure = Figure(figsize=(WIDTH, 2.3))
         left, right = figure.subplots(1, 2)
         places = list(range(len(path)))
         low, middle, high = (

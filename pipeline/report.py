@@ -47,8 +47,9 @@ def build_report(study: Study) -> bytes:
         keywords=f"{data}, backpropagation, batch normalisation, L2, PyTorch, DVC",
     )
     document.title_block(_title_block(study))
+    document.signature(["Name", "Date", "Signature"])
     _findings(document, study)
-    document.heading("The experiment", new_page=True)
+    document.heading("The experiment")
     _experiment(document, study)
     for arm in study.arms:
         document.heading(_section_title(study, arm))
@@ -59,7 +60,7 @@ def build_report(study: Study) -> bytes:
     explanations.write(document)
     document.heading("How to reproduce this report", name="reproduction")
     _reproduction(document, study)
-    document.heading("The cost at every 100th training step", name="costs", new_page=True)
+    document.heading("The cost at every 100th training step", name="costs")
     _cost_tables(document, study)
     return document.to_bytes()
 

@@ -55,11 +55,11 @@ def write_weights(document: Document, study: Study, arm: str) -> None:
     document.heading("The weights with and without L2", level=2)
     document.paragraph(
         f"The Euclidean norm of each layer's weights, with L2 against {lower(study.titles[reference])}: {norms}. "
-        f"[[weights_{arm}]] describes the weights layer by layer, [[histograms_{arm}]] shows their distribution and "
-        f"norms, and [[images_{arm}]] what the first layer has learnt to look for."
+        f"[[histograms_{arm}]] shows the distribution and the norm of the weights layer by layer, [[weights_{arm}]] "
+        f"has their figures, and [[images_{arm}]] shows what the first layer has learnt to look for."
     )
-    _weight_table(document, study, arm, weights)
     _weight_histograms(document, study, arm, weights)
+    _weight_table(document, study, arm, weights)
     _weight_images(document, study, arm)
 
 
@@ -107,7 +107,7 @@ def _weight_images(document: Document, study: Study, arm: str) -> None:
     document.figure(
         figures.first_layer_weights(headlines, study.titles),
         f"The first layer's weights of the headline models as images: {which}, in descending order of their norm. "
-        "Dark is negative, bright is positive.",
+        "Dark is negative, bright is positive; at most 0.5 % of a model's weights lie beyond the scale.",
         f"Images of the first layer's weights for {listed(list(study.titles.values()))}.",
         name=f"images_{arm}",
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pipeline import figures, tables
-from pipeline.comparison import QUANTITIES
+from pipeline.comparison import ACTIVATION, QUANTITIES
 from pipeline.diagnosis import COLLAPSED, PLATEAU_MARGIN, SILENT, Diagnosis, guessing_cost
 from pipeline.document import Document
-from pipeline.statistics import summarise
+from pipeline.statistics import compare, summarise
 from pipeline.study import Study
-from pipeline.wording import counted, listed, lower, numbers, percent, share, verdict
+from pipeline.tables import Rows
+from pipeline.wording import counted, listed, lower, number_word, numbers, percent, share, verdict
 
 
 def write(document: Document, study: Study) -> None:
     """Write the section."""
-    titles = study.titles
+    titles, accuracies = study.titles, tables.accuracy_rows(study.results)
     document.paragraph(
         "[[curves]] shows how the costs fall and [[accuracy]] how accuracy rises; [[seeds]] has a dot for every "
         "network, and [[times]] the time of a step."
@@ -26,8 +27,9 @@ def write(document: Document, study: Study) -> None:
         name="curves",
     )
     document.figure(
-        figures.accuracy_curves(tables.accuracy_rows(study.results), titles),
-        "Validation accuracy against training steps: median over the seeds and the band between the quartiles.",
+        figures.accuracy_curves(accuracies, titles),
+        "Validation accuracy against training steps: median over the seeds and the band between the quartiles."
+        f"{_cut(accuracies)}",
         "Curves of validation accuracy for each arm.",
         name="accuracy",
     )
@@ -50,15 +52,23 @@ def write(document: Document, study: Study) -> None:
     _interval(document)
 
 
+def _cut(accuracies: Rows) -> str:
+    """Say what the figure of the accuracy curves leaves out, if anything."""
+    floor = figures.accuracy_floor(accuracies)
+    is_cut = any(row["low"] < floor for row in accuracies)
+    return f" What lies below {percent(floor, 0)} is not shown." if is_cut else ""
+
+
 def _mistakes(document: Document, study: Study) -> None:
     headline_costs = {
         arm: evaluation.costs["validation"][evaluation.headline].item() for arm, evaluation in study.evaluations.items()
     }
     best = min(headline_costs, key=lambda arm: headline_costs[arm])
-    document.heading("What the best model gets wrong", level=2)
+    document.heading("What one model gets wrong", level=2)
     document.paragraph(
-        f"Of all headline models that of {lower(study.titles[best])} has the lowest validation cost; [[mistakes]] has "
-        "the test images about which it is most surely wrong.",
+        "[[mistakes]] has the test images about which one headline model is most surely wrong: that of "
+        f"{lower(study.titles[best])}, which validation cost picks from the headline models. A pick of one network is "
+        "no comparison of arms.",
         keep_with_next=True,
     )
     document.figure(
@@ -79,20 +89,26 @@ def _health(document: Document, study: Study) -> None:
     )
     if sentences := batchnorm_sentences(study):
         document.paragraph(f"**What batch norm does to all this.** {' '.join(sentences)}")
+    if study.evaluations[study.reference].activations:
+        _activations(document, study)
     _health_table(document, study)
     _networks_table(document, study)
-    if study.evaluations[study.reference].activations:
-        document.paragraph(
-            f"[[activations]] shows what the hidden layers pass on. {_activation_sentence(study)}", keep_with_next=True
-        )
-        document.figure(
-            figures.activations({arm: study.evaluations[arm].activations for arm in study.arms}, study.titles),
-            "What each hidden layer passes on, before the first step and at the best one, all seeds together on a "
-            "sample of the validation set: the box spans the quartiles, the whiskers the 1st to the 99th percentile.",
-            "Box plots of the activations of each hidden layer, at the start and at the end. "
-            f"{_activation_sentence(study)}",
-            name="activations",
-        )
+
+
+def _activations(document: Document, study: Study) -> None:
+    said = _activation_sentence(study)
+    document.paragraph(f"[[activations]] shows what the hidden layers pass on.{said}", keep_with_next=True)
+    percentiles = {
+        arm: {layer: each.mean(dim=1) for layer, each in study.evaluations[arm].activations.items()}
+        for arm in study.arms
+    }
+    document.figure(
+        figures.activations(percentiles, study.titles),
+        "What each hidden layer passes on, before the first step and at the best one, on a sample of the validation "
+        "set: the box spans the quartiles, the whiskers the 1st to the 99th percentile, each averaged over the seeds.",
+        f"Box plots of the activations of each hidden layer, at the start and at the end.{said}",
+        name="activations",
+    )
 
 
 def _health_table(document: Document, study: Study) -> None:
@@ -164,7 +180,7 @@ def plateau_sentence(study: Study) -> str:
         if never:
             ends.append(f"seed{'s' * (len(never) > 1)} {numbers(never)} never left it")
         parts.append(
-            f"{len(on_it)} of {len(diagnoses)} networks of {lower(study.titles[arm])} (seed{'s' * (len(on_it) > 1)} "
+            f"{share(len(on_it), len(diagnoses))} of {lower(study.titles[arm])} (seed{'s' * (len(on_it) > 1)} "
             f"{numbers([each.seed for each in on_it])}), of which {listed(ends)}"
         )
     first = study.results[study.reference].evaluation_steps[0]
@@ -208,7 +224,7 @@ def collapse_sentence(study: Study) -> str:
     arm, worst = min(collapsed, key=lambda pair: pair[1].accuracy)
     dead, silent = listed(_places(worst.dead)), listed(_places(worst.silent))
     died = f"{dead} died" if dead else "no unit of it died"
-    rest = f"; {silent} is all but dead" if silent else ""
+    rest = f"; {silent} {'is' if sum(map(len, worst.silent.values())) == 1 else 'are'} all but dead" if silent else ""
     never = [study.card.classes[label] for label in worst.never_predicted]
     weakest = (
         f"never predicts {' or '.join(never)}"
@@ -218,7 +234,24 @@ def collapse_sentence(study: Study) -> str:
     return (
         f"Collapsed networks, those below {percent(COLLAPSED, 0)} test accuracy: {places}{against}. The worst is seed "
         f"{worst.seed} of {lower(study.titles[arm])} with {percent(worst.accuracy)}: {died}{rest}, and the network "
-        f"{weakest}."
+        f"{weakest}.{_not_the_cause(study) if dead or silent else ''}"
+    )
+
+
+def _not_the_cause(study: Study) -> str:
+    """Count the networks of all arms that did not collapse although units of theirs are dead or all but dead."""
+    afflicted = [
+        each
+        for diagnoses in study.diagnoses.values()
+        for each in diagnoses
+        if any(each.dead.values()) or any(each.silent.values())
+    ]
+    fine = sum(not each.collapsed for each in afflicted)
+    if not fine:
+        return ""
+    return (
+        f" Such units do not by themselves mean collapse: of the {counted(len(afflicted), 'network')} that have some "
+        f"{number_word(fine)} did not collapse."
     )
 
 
@@ -246,13 +279,17 @@ def batchnorm_sentences(study: Study) -> list[str]:
 
 
 def _activation_sentence(study: Study) -> str:
-    arms = [study.reference, *([study.first_with_batchnorm] if study.first_with_batchnorm else [])]
-    layer = list(study.evaluations[study.reference].activations)[-1]
-    parts = []
-    for arm in arms:
-        start, end = study.evaluations[arm].activations[layer][:, 99].tolist()
-        parts.append(f"from {start:.1f} to {end:.1f} for {lower(study.titles[arm])}")
-    return f"The 99th percentile of layer {layer[1:]} goes {listed(parts)}: described, not compared."
+    """Compare how far the last hidden layer reaches with batch norm and without; nothing without such an arm."""
+    arm = study.first_with_batchnorm
+    if arm is None:
+        return ""
+    layer = list(study.evaluations[arm].activations)[-1]
+    ours, theirs = (study.evaluations[each].activations[layer][1, :, 99] for each in (arm, study.reference))
+    return (
+        f" The 99th percentile of layer {layer[1:]} at the best step, averaged over the seeds, is "
+        f"{ours.mean().item():.1f} for {lower(study.titles[arm])} and {theirs.mean().item():.1f} for "
+        f"{lower(study.titles[study.reference])}: {verdict(compare(ours, theirs), ACTIVATION)}."
+    )
 
 
 def _interval(document: Document) -> None:

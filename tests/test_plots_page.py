@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import ClassVar
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -150,6 +152,61 @@ def test_samples_have_the_columns_of_the_real_tables(name):
     real = (ROOT / NAMES[name]).read_text(encoding="utf-8")
     columns = list(json.loads(real)["plot"][0]) if name == "study" else next(csv.reader(real.splitlines()))
     assert columns == list(_sample_tables(0)[name][0])
+
+
+def _template(name):
+    properties = {key: value for key, value in PLOTS[NAMES[name]].items() if key != "cache"}
+    return json.loads((TEMPLATES / f"{properties['template']}.json").read_text(encoding="utf-8")), properties
+
+
+def _find(node, key):
+    """Yield whatever stands under a key, however deep."""
+    if isinstance(node, dict):
+        yield from (value for name, value in node.items() if name == key)
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
+        yield from _find(child, key)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_tables_hold_what_their_templates_draw(name):
+    text = (ROOT / NAMES[name]).read_text(encoding="utf-8")
+    rows = json.loads(text)["plot"] if name == "study" else list(csv.DictReader(text.splitlines()))
+    template, properties = _template(name)
+    placed = {f"<DVC_METRIC_{axis.upper()}>": properties[axis] for axis in ("x", "y")}
+    wanted = {placed.get(field, field) for field in _find(template, "field") if isinstance(field, str)}
+    computed = {field for field in _find(template, "as") if isinstance(field, str)}
+    assert rows and wanted - computed - {"rev"} <= set(rows[0])
+    (numeric,) = _find(template, "parse")
+    for row in rows:
+        assert None not in row and None not in row.values(), row  # a value too many, or too few
+        assert all(math.isfinite(float(row[column] or 0)) for column in numeric)
+        assert name == "study" or all(row[column] for column in numeric)
+    arms = list(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["arms"])
+    if name != "l2_path":
+        assert list(dict.fromkeys(row["arm"] for row in rows)) == (arms[1:] if name == "study" else arms)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "curves", "weights"])
+def test_lines_of_arms_have_a_shape_each_for_who_sees_no_colour(name):
+    template, properties = _template(name)
+    rows = [
+        {"arm": arm, "series": "cost", "layer": "W1", "step": x, "weight": x, "rev": revision}
+        | dict.fromkeys(("low", "median", "high", "percent"), 1 + 0.01 * x)
+        for revision in REVISIONS
+        for arm in ARMS
+        for x in range(60)
+    ]
+    shapes = template["config"]["range"]["symbol"]
+    assert len(set(shapes)) == len(shapes) == len(template["config"]["range"]["category"])
+    renderer = VegaRenderer(rows, name, template_dir=str(TEMPLATES), **properties)
+    drawn = ElementTree.fromstring(vl_convert.vegalite_to_svg(renderer.get_filled_template(), vl_version="6.4"))
+    outlines = {}
+    for point in drawn.iter("{http://www.w3.org/2000/svg}path"):
+        if point.get("aria-roledescription") == "point" and float(point.get("opacity", 1)) == 1:
+            outlines.setdefault(point.get("fill"), []).append(point.get("d"))
+    assert set(outlines) == set(figures.PALETTE[: len(ARMS)])
+    assert all(len(set(each)) == 1 and len(each) == 2 * 5 for each in outlines.values())  # a revision, every 12th
+    assert len({each[0] for each in outlines.values()}) == len(ARMS)
 
 
 def test_arms_have_one_colour_in_the_report_and_on_the_page():

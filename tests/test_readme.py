@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipeline.params import load_params
 from tools import readme
 
@@ -36,6 +38,25 @@ def test_a_difference_without_an_interval_is_written_alone():
     *_, first, second = readme.table([{**network, "arm": arm} for arm in ("baseline", "l2")], study).splitlines()
     assert first == "| Baseline | 90.00 | 90.00 | 90.00 | 9,650 | 102.9 | 90.00 ± 1.00 |  |"
     assert second.endswith("| 91.00 ± 0.50 | -1.00 |")
+
+
+def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_were(tmp_path, monkeypatch):
+    for path in ("README.md", "params.yaml", "plots/seeds.csv", "metrics/study.json"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(committed(path), encoding="utf-8")
+    (tmp_path / "README.md").write_text("<!-- results -->\nold\n<!-- end -->", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(readme.shutil, "which", lambda program: None if program == "chromium" else program)
+    monkeypatch.setattr(readme, "distribution", lambda seeds: b"new")
+    monkeypatch.setattr(readme, "report_page", lambda report, number: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        readme.main()
+    assert "old" in Path("README.md").read_text(encoding="utf-8")
+    assert not Path("docs").exists()
+    monkeypatch.setattr(readme, "report_page", lambda report, number: b"page")
+    readme.main()
+    assert "| Baseline |" in Path("README.md").read_text(encoding="utf-8")
+    assert (Path("docs/seeds.png").read_bytes(), Path("docs/report.png").read_bytes()) == (b"new", b"page")
 
 
 def test_its_python_runs_as_written():

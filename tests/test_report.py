@@ -18,15 +18,15 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT
+from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT, WD_TAB_LEADER
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from openxml_audit import OpenXmlValidator
 from PIL import Image
 from reference import blobs
 
-from pipeline import figures, train
-from pipeline.comparison import NORM, QUANTITIES, SECONDS, STEP_TIME
+from pipeline import figures, report_arm, train
+from pipeline.comparison import ACTIVATION, NORM, QUANTITIES, SECONDS, STEP_TIME
 from pipeline.document import DIGIT_WIDTH, Document
 from pipeline.evaluation import evaluate_arm
 from pipeline.origins import ORIGINS
@@ -34,7 +34,7 @@ from pipeline.params import load_params
 from pipeline.preprocessing import DatasetCard
 from pipeline.report import PROJECT, build_report, findings
 from pipeline.report_study import collapse_sentence, divergence_sentence, plateau_sentence
-from pipeline.statistics import Comparison
+from pipeline.statistics import Comparison, compare
 from pipeline.study import Study
 from pipeline.timing import KINDS
 from pipeline.wording import counted, lower, signed, verdict
@@ -55,6 +55,8 @@ SLOWER = {"1": [2e-4] * 3, "16": [8e-4] * 3}
 BOTTOM_MARGIN = 62  # points
 HEADING_HEIGHT = 13.5  # points that a line of a heading is higher than, and one of the contents is not
 DOTS_PER_INCH = 50  # of the pages on which is looked whether anything is drawn outside the text
+WHITE = 0.25  # of the height of a page's text, which may stay empty at its foot
+M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 WP = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}"
 
@@ -170,9 +172,38 @@ def test_every_function_of_the_brief_is_explained():
         assert any(paragraph.text.startswith(f"{name} ") for paragraph in document().paragraphs), name
 
 
-def test_formulas_are_word_equations():
-    xml = document().element.xml
-    assert xml.count("<m:oMathPara") >= 17
+def formulas():
+    """Return each explained function's formulas, a line each, as the letters that they show."""
+    found, name = {}, None
+    for paragraph in document().paragraphs:
+        if paragraph.runs and paragraph.runs[0].font.name == "Consolas":
+            name = paragraph.runs[0].text
+            found[name] = []
+        elif name and paragraph._p.findall(f"{M}oMathPara"):
+            found[name].append("".join(node.text for node in paragraph._p.iter(f"{M}t")))
+    return found
+
+
+def test_every_function_has_a_formula_that_is_a_word_equation():
+    assert set(BRIEF) <= set(formulas())
+    for name, lines in formulas().items():
+        assert lines, name
+        assert all(re.fullmatch(r".+( = | ∼ | ← ).+", line) for line in lines), name
+
+
+def test_the_formulas_of_the_whole_backward_pass_define_every_gradient():
+    """And no others are on their right sides than those that are on the left of some."""
+    lines = formulas()["L_model_backward"]
+    defined = {match for line in lines for match in re.findall(r"(d[AZWb][lL]) = ", line)}
+    assert defined == {"dAL", "dZL", "dAl", "dZl", "dWl", "dbl"}
+    assert any("λ Wl" in line for line in lines)
+    assert any("[Zl > 0] · N'(dAl)" in line for line in lines)
+
+
+def test_the_formulas_of_training_say_what_a_step_is_and_of_which_cost_is_kept():
+    step, cost = formulas()["L_layer_model"]
+    assert step.startswith("P(t) = P(t-1) - α ∇J(P(t-1); Bt)")
+    assert cost == "costk = J(P(100k-1); B100k)"
 
 
 def test_every_table_repeats_its_header_and_has_a_numbered_caption():
@@ -270,16 +301,27 @@ def test_its_properties_are_honest():
     assert properties.title == "A neural network from scratch"
     assert properties.author == properties.last_modified_by == PROJECT
     assert "MNIST" in properties.subject and "MNIST" in properties.keywords
-    assert (properties.created.year, properties.language, properties.comments) == (1980, "en-GB", "")
+    assert (properties.language, properties.comments) == ("en-GB", "")
+    assert (properties.created, properties.modified) == (None, None)  # the report knows no day, and claims none
 
 
 def test_the_title_block_tells_one_report_from_another():
-    told = dict(p.text.split("\t") for p in document().paragraphs if "\t" in p.text)
+    told = dict(p.text.split("\t") for p in document().paragraphs if re.fullmatch("[^\t]+\t[^\t]+", p.text))
     assert list(told) == ["Data", "Network", "Parameters", "Made with"]
     assert told["Data"] == "MNIST: 160 train, 80 validation and 90 test"
     assert told["Network"].startswith("16-6-5-10, ")
     other = study().params.model_copy(update={"training": PARAMS.training.model_copy(update={"patience": 99})})
     assert told["Parameters"] not in shown(dataclasses.replace(study(), params=other))
+
+
+def test_there_are_lines_to_sign_on():
+    (line,) = (p for p in document().paragraphs if p.text.startswith("Name"))
+    assert line.text.split() == ["Name", "Date", "Signature"]
+    stops = list(line.paragraph_format.tab_stops)
+    assert len(stops) == line.text.count("\t") == 3
+    assert {stop.leader for stop in stops} == {WD_TAB_LEADER.LINES}
+    headings = [p for p in document().paragraphs if p.style.name.startswith("Heading")]
+    assert line._p.getparent().index(line._p) < headings[0]._p.getparent().index(headings[0]._p)
 
 
 def test_every_caption_is_referred_to():
@@ -332,6 +374,7 @@ ALLOWED = [  # what describes the method, or a single network
     r"draws it beside its confusion matrix",
     r"accuracy over the seeds|^Cost without penalty against|^Validation accuracy against",  # against steps
     r"and norm of all weights against lambda",
+    r"^Network\t",  # which the title block describes
     r"against .*: the mean of the paired differences and its 95 % interval",  # the table's caption
 ]
 
@@ -342,12 +385,18 @@ def sentences(paragraphs):
             yield from re.split(r"(?<=\.) (?=[A-Z])", paragraph.text)
 
 
+def numbers_of(sentence):
+    """Name the arms of which a sentence has numbers."""
+    arms = {lower(arm.title) for arm in PARAMS.arms.values()}
+    return {arm for arm in arms if re.search(rf"(?<![\w-])\d.*\b{arm}\b", sentence)}
+
+
 def unsupported(paragraphs):
     """List the sentences that compare and bring neither an interval nor a verdict."""
     return [
         sentence
         for sentence in sentences(paragraphs)
-        if re.search(COMPARATIVE, sentence)
+        if (re.search(COMPARATIVE, sentence) or len(numbers_of(sentence)) > 1)
         and not re.search(r"\[[-+\d.,]+, [-+\d.,]+|no difference that|not to be compared", sentence)
         and not any(re.search(allowed, sentence) for allowed in ALLOWED)
     ]
@@ -359,6 +408,9 @@ def test_every_sentence_that_compares_has_an_interval_or_a_verdict():
     wrong = docx.Document()
     assert unsupported([wrong.add_paragraph("L2 is better. It took 3 steps. No arm is faster [1, 2].")]) == [
         "L2 is better."
+    ]
+    assert unsupported([wrong.add_paragraph("It is 3 for baseline and 2 for L2. L2 has 3.")]) == [
+        "It is 3 for baseline and 2 for L2."
     ]
 
 
@@ -375,8 +427,10 @@ def test_columns_of_numbers_are_aligned_at_the_decimal_point():
                 WD_ALIGN_PARAGRAPH.RIGHT
             }
             assert is_right == all(re.fullmatch(r"\d+ \+ \d+", cell.text) for cell in cells)
-            is_numeric = all(re.fullmatch(r"[-+]?[\d,]+(\.\d+)?|", cell.text.strip()) for cell in cells)
+            is_numeric = all(re.fullmatch(r"[-+−]?[\d,]+(\.\d+)?|", cell.text.strip()) for cell in cells)
             assert stops <= ({(WD_TAB_ALIGNMENT.DECIMAL,)} if is_numeric else {()})
+            header = table.rows[0].cells[index].paragraphs[0]
+            assert (header.alignment == WD_ALIGN_PARAGRAPH.RIGHT) == (is_numeric or is_right), header.text
 
 
 def test_columns_of_numbers_have_room_for_what_stands_before_the_point():
@@ -398,9 +452,37 @@ def test_the_page_is_a4_and_no_table_is_wider_than_its_text():
         assert sum(column.width for column in table.columns) <= width * 1.02
 
 
-def test_the_table_of_contents_lists_every_heading():
-    linked = [link.find(f".//{W}t").text for link in document().element.iter(f"{W}hyperlink")]
-    assert [entry.replace("  ", " ") for entry in linked] == numbered_headings()
+def test_the_table_of_contents_lists_every_heading_and_has_a_field_for_its_page():
+    spans = bookmarks()
+    entries = [p for p in document().paragraphs if p.style.name.startswith("toc")]
+    assert [entry.text.replace("  ", " ") for entry in entries] == [f"{text}\t" for text in numbered_headings()]
+    for entry, heading in zip(entries, numbered_headings(), strict=True):
+        (link,) = entry._p.findall(f"{W}hyperlink")
+        (instruction,) = link.iter(f"{W}instrText")
+        kind, target, *switches = instruction.text.split()
+        assert (kind, switches) == ("PAGEREF", ["\\h"])
+        assert target == link.get(f"{W}anchor")
+        assert spans[target] == heading.split(" ", 1)[1]
+        assert (
+            "".join(node.text or "" for node in link.iter(f"{W}t")) == entry.text.strip()
+        )  # and no number that is wrong
+    assert "TOC " not in "".join(node.text for node in document().element.iter(f"{W}instrText"))  # of a dead one
+
+
+def test_no_field_makes_the_reader_answer_a_question():
+    with zipfile.ZipFile(io.BytesIO(report())) as archive:
+        assert not any(re.search(rb"w:dirty|updateFields", archive.read(name)) for name in archive.namelist())
+
+
+def test_rows_of_a_long_table_are_apart_but_for_some_at_both_ends():
+    def kept(rows):
+        sheet = Document("title", "subtitle")
+        sheet.table(["A"], [["1"]] * rows, "Rows.", name="rows")
+        (table,) = docx.Document(io.BytesIO(sheet.to_bytes())).tables
+        return [bool(row.cells[0].paragraphs[0].paragraph_format.keep_with_next) for row in table.rows]
+
+    assert kept(8) == [True] * 8 + [False]
+    assert kept(20) == [True] * 3 + [False] * 15 + [True] * 2 + [False]
 
 
 def test_diverged_arms_are_reported_and_do_not_stop_the_report():
@@ -541,8 +623,9 @@ def test_plateaus_name_the_seeds_and_how_long_they_stayed():
     assert plateau_sentence(fared()).startswith("No network stayed at the cost of guessing, ln 10 = 2.30 nats")
     said = plateau_sentence(fared(seed1={"left_plateau": 90}, seed3={"left_plateau": None}, seed4={"left_plateau": 60}))
     assert said == (
-        "At the first evaluation, step 30, within 0.1 nats of the cost of guessing, ln 10 = 2.30 nats, were 3 of 6 "
-        "networks of baseline (seeds 1, 3 and 4), of which the last left it by step 90 and seed 3 never left it."
+        "At the first evaluation, step 30, within 0.1 nats of the cost of guessing, ln 10 = 2.30 nats, were "
+        "3 of 6 [11.8, 88.2\xa0%] of baseline (seeds 1, 3 and 4), of which the last left it by step 90 and "
+        "seed 3 never left it."
     )
 
 
@@ -567,6 +650,19 @@ def test_a_collapse_names_the_worst_seed_and_what_died():
     assert said.endswith(
         "no unit of it died; unit 4 of layer 2 is all but dead, and the network recognises 8.1 % of class 8."
     )
+
+
+def test_units_that_die_elsewhere_without_a_collapse_are_told_with_one():
+    worst = {"accuracy": 20.0, "collapsed": True, "silent": {"A1": [], "A2": [4]}, "weakest_class": 8, "recall": 8.1}
+    dead, silent = {"dead": {"A1": [], "A2": [4]}}, {"silent": {"A1": [1], "A2": []}}
+    said = collapse_sentence(fared(seed2=worst, seed3=dead, seed5=silent))
+    assert said.endswith(
+        " of class 8. Such units do not by themselves mean collapse: of the three networks that have some two did not "
+        "collapse."
+    )
+    without = collapse_sentence(fared(seed2=worst | {"silent": {"A1": [], "A2": []}}, seed3=dead))
+    assert "no unit of it died, and the network" in without
+    assert "Such units" not in without
 
 
 def test_step_times_are_compared_round_by_round():
@@ -606,6 +702,30 @@ def test_the_networks_of_the_lambda_path_are_compared_by_seed():
 def test_time_to_stop_is_steps_times_the_mean_time_of_a_step():
     expected = [steps * (4 + 9 + 4) / 3 * 1e-4 / 16 for steps in study().results["l2"].steps]
     assert study().seconds_to_stop("l2", 16).tolist() == pytest.approx(expected)
+
+
+def test_the_levels_of_time_to_stop_are_means_over_the_networks():
+    results = dict(study().results)
+    results["l2"] = dataclasses.replace(results["l2"], steps=[60_000 * k for k in (1, 2, 3, 4, 5, 9)])
+    said = report_arm._running_time(dataclasses.replace(study(), results=results), "l2")
+    assert f"alone {240_000 * 5e-4 / 3:.2f} s on average" in said
+
+
+def test_activations_are_compared_network_by_network():
+    ours, theirs = (study().evaluations[arm].activations["A2"][1, :, 99] for arm in ("batchnorm", "baseline"))
+    assert f"is {ours.mean():.1f} for batch norm and {theirs.mean():.1f} for baseline: " in text()
+    assert verdict(compare(ours, theirs), ACTIVATION) in text()
+
+
+@pytest.mark.parametrize(("low", "high", "floor"), [(12.0, 93.0, 50), (70.0, 93.0, None), (12.0, 41.0, 31)])
+def test_the_caption_of_the_accuracy_says_what_is_cut_off(low, high, floor):
+    changed = with_arms({"plain": "Plain"})
+    curves = changed.results["plain"].validation_accuracies.clamp(low, high)
+    curves[0], curves[-1] = low, high
+    changed.results["plain"] = dataclasses.replace(changed.results["plain"], validation_accuracies=curves)
+    (caption,) = (p.text for p in opened(changed).paragraphs if "Validation accuracy against training" in p.text)
+    said = f" What lies below {floor}\xa0% is not shown."
+    assert caption.endswith(f"quartiles.{said if floor else ''}")
 
 
 def test_checksums_are_those_that_the_download_is_held_to():
@@ -730,6 +850,28 @@ def test_nothing_runs_off_the_text_s_width_and_height(pdf):
         ink[margin.stop :, number] = False  # of the page
         side = slice(margin.start + 8, margin.stop - 8)  # 2.4 of the 2.5 cm
         assert ink.sum() == ink[margin, side].sum(), page.name
+
+
+def test_the_contents_have_the_page_of_every_heading(pdf):
+    entries = re.findall(
+        r"^ *(\d[\d.]*) +(\S.*?)\.{3,} *(\d+)$", poppler("pdftotext", "-layout", pdf, "-"), re.MULTILINE
+    )
+    assert [f"{number} {text}" for number, text, _ in entries] == numbered_headings()
+    pages = [
+        [" ".join(line.split()) for line in page.splitlines()]
+        for page in poppler("pdftotext", "-layout", pdf, "-").split("\f")
+    ]
+    for number, text, page in entries:
+        assert f"{number} {text}" in pages[int(page) - 1]
+
+
+def test_no_page_but_the_last_is_white_for_more_than_a_quarter(pdf):
+    poppler("pdftoppm", "-gray", "-r", DOTS_PER_INCH, pdf, pdf.with_suffix(""))
+    margin = round(2.2 * DOTS_PER_INCH / 2.54)
+    for page in sorted(pdf.parent.glob("*.pgm"))[:-1]:
+        ink = np.asarray(Image.open(page))[margin:-margin] < 250
+        filled = np.flatnonzero(ink.any(axis=1))
+        assert 1 - (filled[-1] + 1) / len(ink) <= WHITE, page.name
 
 
 def test_torch_is_left_as_it_was_found():

@@ -92,22 +92,28 @@ def _smaller(picture: Path) -> bytes:
     return content.getvalue()
 
 
-def main() -> None:
-    """Put the table between its two marks and the pictures beside the docs."""
+def contents() -> dict[Path, bytes]:
+    """Make the README, with the table between its two marks, and the pictures beside the docs."""
     seeds = artifacts.read_rows(Path("plots/seeds.csv"))
     study = artifacts.read_json(Path("metrics/study.json"))["arms"]
     text = README.read_text(encoding="utf-8")
     marked = re.sub(
         r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(seeds, study) + mark[2], text
     )
-    README.write_text(marked, encoding="utf-8")
-    artifacts.write_bytes(PICTURES / "seeds.png", distribution(seeds))
+    made = {README: marked.encode(), PICTURES / "seeds.png": distribution(seeds)}
     if chromium := shutil.which("chromium"):
         plots_template.main()
         subprocess.run(["dvc", "plots", "show", "--quiet"], check=True)
-        artifacts.write_bytes(PICTURES / "page.png", screenshot(PAGE, chromium))
+        made[PICTURES / "page.png"] = screenshot(PAGE, chromium)
     if shutil.which("soffice") and shutil.which("pdftoppm"):
-        artifacts.write_bytes(PICTURES / "report.png", report_page(REPORT, 1))
+        made[PICTURES / "report.png"] = report_page(REPORT, 1)
+    return made
+
+
+def main() -> None:
+    """Put everything in place when all of it is made, so that a failure leaves the old as it was."""
+    for path, content in contents().items():
+        artifacts.write_bytes(path, content)
 
 
 if __name__ == "__main__":
