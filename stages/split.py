@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline import artifacts, preprocessing
+from pipeline.consistency import require_fit
 from pipeline.params import Params
 from pipeline.preprocessing import Dataset
 from stages import SOURCE, SPLIT, run
@@ -10,6 +11,8 @@ from stages import SOURCE, SPLIT, run
 
 def main(params: Params) -> None:
     source = artifacts.read_record(Dataset, SOURCE)
+    # Once more, as these may be the digits in place of what the check has taken them for.
+    require_fit(params, source.name, len(source.classes), len(source.train_labels))
     sets, card = preprocessing.split(source, params.data.validation_fraction, params.data.split_seed)
     for name, examples in sets.items():
         artifacts.write_record(SPLIT / name, examples)

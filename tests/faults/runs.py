@@ -5,7 +5,6 @@ import contextlib
 import copy
 import functools
 import importlib
-import json
 import os
 import shutil
 import signal
@@ -107,22 +106,6 @@ def files_of(folder, outs):
     paths = [path for out in outs for path in [folder / out, *(folder / out).rglob("*")] if path.is_file()]
     paths += [path for path in folder.rglob(".*.tmp") if ".dvc" not in path.parts]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-
-def give_outputs(clone, twin, names):
-    """Give a clone the outputs that another has of some stages, and what it keeps of them in its cache."""
-    cache = Path(".dvc/cache/files/md5")
-    lock = yaml.safe_load((clone.folder / "dvc.lock").read_text())["stages"]
-    hashes = [out["md5"] for name in names for out in lock[name]["outs"]]
-    folders = [cache / each[:2] / each[2:] for each in hashes if each.endswith(".dir")]
-    hashes += [file["md5"] for folder in folders for file in json.loads((clone.folder / folder).read_text())]
-    for path in [*outs_of(clone.folder, *names), *(cache / each[:2] / each[2:] for each in hashes)]:
-        source, target = clone.folder / path, twin.folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source, target)
 
 
 class Repro:

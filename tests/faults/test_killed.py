@@ -5,6 +5,7 @@ import itertools
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import psutil
 import pytest
 import yaml
 from clones import RUNNING
-from runs import PATIENCE, Repro, committed, git, git_clone_of, give_outputs, until
+from runs import PATIENCE, Repro, committed, copy_of, files_of, git, git_clone_of, outs_of, until
 
 from pipeline import artifacts
 
@@ -28,16 +29,13 @@ KINDS = [
 ]
 TARGET = "train@baseline"  # of the runs that each end another way
 MOMENTS = 20
-WHOLE = {0, *range(7, 12)}  # of the moments those behind which every stage runs: the first, and one of each kind
-TIMED = {"timing", "report"}  # the stages whose outputs hold seconds, another run's others
+SERIES = 2  # of runs, to which the moments are dealt in turn
 
 
-def outputs_of(clone, *, timed=False):
-    """Read every output by its path in the clone, those that hold seconds only if told to."""
-    paths = [*clone.contents(), clone.folder / "report.docx"]
-    contents = {path.relative_to(clone.folder).as_posix(): path.read_bytes() for path in paths if path.exists()}
-    seconds = () if timed else ("results/timing.json", "report.docx")
-    return {name: content for name, content in contents.items() if name not in seconds}
+def outputs_of(clone):
+    """Read every output by its path in the clone, but those that hold seconds."""
+    contents = {path.relative_to(clone.folder).as_posix(): content for path, content in clone.contents().items()}
+    return {name: content for name, content in contents.items() if name != "results/timing.json"}
 
 
 def temporary_files(clone):
@@ -79,67 +77,91 @@ def assert_is_one_line_each(said):
     assert len([line for line in lines if line.startswith("ERROR: ")]) == 1
 
 
-def assert_is_clean(twin, *, but_for):
-    """Nothing that git holds has changed, but of ``dvc.lock`` what it says of the outputs of some stages."""
-    assert git(twin, "status", "--porcelain").splitlines() == [" M dvc.lock"] * bool(but_for)
-    then = yaml.safe_load(git(twin, "show", "HEAD:dvc.lock"))["stages"]
-    now = yaml.safe_load((twin.folder / "dvc.lock").read_text())["stages"]
-    assert {name for name in then if now[name] != then[name]} == set(but_for)
-    for name in but_for:
-        assert {**now[name], "outs": 0, "deps": 0} == {**then[name], "outs": 0, "deps": 0}
-    assert now["timing"]["deps"] == then["timing"]["deps"]
+def lock_of(text):
+    """Read a ``dvc.lock``, but for the seconds that the timing has written."""
+    stages = yaml.safe_load(text)["stages"]
+    del stages["timing"]["outs"]
+    return stages
 
 
-def end_at(moment, clone, origin, folder, k):
-    """End a run at a moment of an undisturbed one's time.
+def assert_is_as_undisturbed(twin, clone, last):
+    """Up to a stage every output has an undisturbed run's bytes, but for new seconds; git sees no other change."""
+    names = list(clone.begins)
+    outs = outs_of(clone.folder, *names[: names.index(last) + 1])
+    made, expected = files_of(twin.folder, outs), files_of(clone.folder, outs)
+    assert set(made) == set(expected)  # no temporary file among them
+    timed = last == "timing"
+    assert {path for path in made if made[path] != expected[path]} <= ({"results/timing.json"} if timed else set())
+    assert git(twin, "status", "--porcelain").splitlines() in ([], [" M dvc.lock"] * timed)
+    assert lock_of((twin.folder / "dvc.lock").read_text()) == lock_of(git(twin, "show", "HEAD:dvc.lock"))
 
-    Its clone is fresh, but has outputs already: of the stages that an undisturbed run has finished by then, and of some
-    that come after the stage of that moment. dvc lets those be if all that they depend on comes out the same.
 
-    Returns
-    -------
-    twin : Clone or None
-        None where the signal hit nothing.
-    again : set of str
-        The stages whose outputs hold other seconds than those of the undisturbed run.
-    """
-    begun = [name for name, begin in clone.begins.items() if begin <= moment]
-    stage = begun.pop() if begun else None
-    later = {*clone.begins} - {*begun, stage}
-    again = TIMED if k == 0 or stage == "timing" else set()
-    missing = {stage} | again | (later - TIMED if k in WHOLE else set())
-    twin = git_clone_of(origin, folder)
-    give_outputs(clone, twin, {*clone.begins} - missing)
+def give_seconds(clone, twin):
+    """Put the undisturbed run's seconds in the place of others, so that the report can be compared to the byte."""
+    committed = git(twin, "show", "HEAD:dvc.lock")
+    assert lock_of((twin.folder / "dvc.lock").read_text()) == lock_of(committed)
+    git(twin, "checkout", "dvc.lock")
+    (out,) = yaml.safe_load(committed)["stages"]["timing"]["outs"]
+    for path in (out["path"], f".dvc/cache/files/md5/{out['md5'][:2]}/{out['md5'][2:]}"):
+        (twin.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (twin.folder / path).unlink(missing_ok=True)
+        shutil.copyfile(clone.folder / path, twin.folder / path)
+
+
+def stage_at(moment, clone):
+    """Tell which stage runs at a moment of an undisturbed run; the first while dvc itself starts."""
+    first, *others = clone.begins
+    return [first, *(name for name in others if clone.begins[name] <= moment)][-1]
+
+
+def end_at(moment, clone, twin, k):
+    """End a run at a moment of an undisturbed one's time; return the stage that this hit, or None."""
+    stage = stage_at(moment, clone)
+    begin = clone.begins[stage]
     with Repro(twin, k) as repro:
-        if stage:
+        if begin <= moment:
             assert until(lambda: f"Running stage '{stage}'" in repro.output()), repro.output()
-        repro.wait(moment - clone.begins.get(stage, 0))
+        repro.wait(moment - begin if begin <= moment else moment)
         hit = repro.send(*KINDS[k % len(KINDS)])
         status, said = repro.finish()
-    assert not stage or re.findall(RUNNING, said)[0] == stage, said
-    print(f"{KINDS[k % len(KINDS)]} {moment:.2f} s into {clone.seconds:.2f} s, while {stage} ran: {hit=}, {status=}")
-    return twin if hit and status else None, again
+    *_, ended = [stage, *re.findall(RUNNING, said)]
+    print(f"{KINDS[k % len(KINDS)]} {moment:.2f} s into {clone.seconds:.2f} s, while {ended} ran: {hit=}, {status=}")
+    return ended if hit and status else None
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("k", range(MOMENTS))
-def test_at_a_random_moment(clone, origin, tmp_path, k):
-    """One moment in each twentieth of an undisturbed run's time; if it comes too late, one of its stage before it."""
-    chance = random.Random(k)
-    earliest, moment = (clone.seconds * each / MOMENTS for each in (k, k + 1))
-    for draw in range(5):
-        moment = chance.uniform(earliest, moment)
-        twin, again = end_at(moment, clone, origin, tmp_path / str(draw), k)
-        if twin:
-            break
-        earliest = max((begin for begin in clone.begins.values() if begin <= moment), default=0)
-    assert twin, "no signal hit a run"
-    with Repro(twin, k + 1) as repro:
-        status, said = repro.finish()
-    assert status == 0, said
-    assert outputs_of(twin, timed=not again) == outputs_of(clone, timed=not again)
-    assert temporary_files(twin) == []
-    assert_is_clean(twin, but_for=again)
+@pytest.mark.parametrize("series", range(SERIES))
+def test_at_random_moments(clone, origin, tmp_path, series):
+    """A fresh clone without a cache, whose run is ended again and again; each time the next one recovers.
+
+    There is a moment in each twentieth of an undisturbed run's time; if it comes too late, one of its stage before it.
+    Behind each the next `dvc repro`, of the stage that was hit, must come to its end. What that has made is what the
+    run of the next moment finds, or, if that is another moment of the same stage, what the signal had left.
+    """
+    names = list(clone.begins)
+    recovered = left = git_clone_of(origin, tmp_path / "fresh")
+    reached = None
+    for k in range(series, MOMENTS, SERIES):
+        chance = random.Random(k)
+        earliest, moment = (clone.seconds * each / MOMENTS for each in (k, k + 1))
+        for draw in range(5):
+            moment = chance.uniform(earliest, moment)
+            stage = stage_at(moment, clone)
+            is_new = reached is None or names.index(stage) > names.index(reached)
+            twin = copy_of(recovered if is_new else left, tmp_path / f"{k}.{draw}")
+            if ended := end_at(moment, clone, twin, k):
+                break
+            earliest = clone.begins[stage]
+        assert ended, "no signal hit a run"
+        reached = ended
+        if reached == names[-1]:
+            give_seconds(clone, twin)
+        left, recovered = copy_of(twin, tmp_path / f"{k}.left"), twin
+        with Repro(recovered, k + 1, arguments=[reached]) as repro:
+            status, said = repro.finish()
+        assert status == 0, said
+        assert_is_as_undisturbed(recovered, clone, reached)
+    assert reached == names[-1], "there is no moment of the last stage"
 
 
 # Who stands for dvc notes itself, starts the stage as dvc does, through a shell or not, and waits for it; who stands

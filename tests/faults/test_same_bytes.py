@@ -194,10 +194,14 @@ def test_an_edit_that_changes_no_output_reruns_the_stages_that_reach_the_module_
 
 @pytest.mark.long
 def test_an_edit_that_changes_an_output_reruns_what_depends_on_that_too(edited, reached):
-    """The report uses what the evaluation has measured, and none of its code."""
-    module, line = "stages/evaluate.py", '        artifacts.write_record(RESULTS / "evaluation" / arm, measured)\n'
-    assert users_of(module, reached) == ["evaluate"]
+    """A training uses what the split has written, and none of its code; so do all that read the card."""
+    module, line = "stages/split.py", '    artifacts.write_record(SPLIT / "card", card)\n'
+    assert users_of(module, reached) == ["split"]
     source = (edited.folder / module).read_text(encoding="utf-8")
     assert line in source
-    with edited.edited(module, source.replace(line, f"        measured.activations['A1'] *= 0.5\n{line}")):
-        assert edited.repro() == ["evaluate", "report"]
+    with edited.edited(module, source.replace(line, f'    object.__setattr__(card, "std", card.std / 2)\n{line}')):
+        assert edited.repro("train@l2") == ["split", "train@l2"]
+        changed = json.loads(edited.dvc("status", "--json"))
+    readers = {name for name in reached if "data/split/card" in DVC["stages"][name.partition("@")[0]].get("deps", [])}
+    readers |= {f"train@{arm}" for arm in PARAMS["arms"]}
+    assert set(changed) == readers - {"train@l2"}

@@ -4,9 +4,11 @@ import re
 
 import pytest
 import torch
-from clones import RUNNING
+from clones import DVC, RUNNING, small_params
 from runs import copy_of, run_stage
 from test_params import COSTLY, NEEDED, NO_MAPS, WRONG, dotted, misspelt, with_value, without
+
+from pipeline import artifacts, preprocessing
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def wrong_files():
     yield "nine classes", with_value(layers, [20, 9]), "check: network.layers is [20, 9]: it must end in the 10 classes"
     batch, share = ("training", "batch_size"), ("data", "validation_fraction")
     yield "large batch", with_value(batch, 48_001), "check: training.batch_size is 48001: it must be at most the 48,000"
-    yield "all are set aside", with_value(share, 0.999999), "check: a share of 0.999999 of 60000 examples leaves one"
+    yield "all are set aside", with_value(share, 0.999999), "check: data.validation_fraction is 0.999999: of the"
     yield "no such data", with_value(data, "cifar"), "check: "
     if not torch.cuda.is_available():
         yield "no such device", with_value(("training", "device"), "cuda"), "check: the device asked for is cuda"
@@ -54,6 +56,46 @@ def test_the_check_fails_in_one_or_two_lines_and_touches_nothing(tmp_path, text,
     assert "Traceback" not in words
     assert {path.name for path in tmp_path.rglob("*")} == {"params.yaml", "data", "checked.json"}
     assert (tmp_path / "data/checked.json").read_text() == "as it was"
+
+
+def digits_of(classes, examples):
+    """Make data that call themselves the digits."""
+    tensors = [torch.zeros(examples, *shape, dtype=torch.uint8) for shape in [(4,), ()] * 2]
+    return preprocessing.Dataset("digits", [str(k) for k in range(classes)], *tensors)
+
+
+@pytest.mark.parametrize(
+    ("classes", "examples", "said"),
+    [
+        (10, 61, "training.batch_size is 50: it must be at most the 49 examples of digits"),
+        (9, 100, "network.layers is [6, 5, 4, 10]: it must end in the 9 classes of digits"),
+        (
+            *(10, 2),
+            "data.validation_fraction is 0.2: of the 2 training examples of digits "
+            "it must set at least one aside and leave at least one",
+        ),
+    ],
+    ids=["a batch", "layers", "a share"],
+)
+def test_the_split_refuses_what_does_not_go_with_the_data_that_stand_in(tmp_path, classes, examples, said):
+    (tmp_path / "params.yaml").write_text(small_params(data={"dataset": "mnist"}))
+    assert run_stage(tmp_path, "check")[0] == 0  # of MNIST it is right
+    artifacts.write_record(tmp_path / "data/source", digits_of(classes, examples))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert run_stage(tmp_path, "split") == (1, f"split: {said}\n")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_the_split_takes_what_just_fits(tmp_path):
+    (tmp_path / "params.yaml").write_text(small_params(data={"dataset": "mnist"}))
+    artifacts.write_record(tmp_path / "data/source", digits_of(10, 62))
+    status, said = run_stage(tmp_path, "split")
+    assert (status, said) == (0, "50 train, 12 validation, 62 test\n")
+
+
+def test_what_is_compared_with_the_data_has_the_split_run_again():
+    compared = {"data.validation_fraction", "network.layers", "training.batch_size"}
+    assert compared <= set(DVC["stages"]["split"]["params"])
 
 
 def outputs(clone):
