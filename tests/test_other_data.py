@@ -23,7 +23,7 @@ from pipeline import artifacts, figures, origins, preprocessing
 from pipeline.evaluation import Evaluation
 from pipeline.origins import ORIGINS, Origin
 from pipeline.params import load_params
-from pipeline.training import TrainingResult
+from pipeline.stack import TrainingResult
 from stages import check, download, evaluate, l2_path, report, split, timing, train
 
 SIZES = {"train": 300, "t10k": 100}

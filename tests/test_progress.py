@@ -9,7 +9,7 @@ import termios
 
 import torch
 
-from pipeline.training import Snapshot
+from pipeline.stack import Snapshot
 from stages import progress
 from stages.progress import TrainingProgress
 

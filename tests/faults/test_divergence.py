@@ -10,7 +10,7 @@ from runs import run_stage
 from test_pipeline import write_split
 
 from pipeline import artifacts, preprocessing
-from pipeline.training import TrainingResult
+from pipeline.stack import TrainingResult
 
 ARMS = ["baseline", "batchnorm", "l2"]
 
