@@ -250,7 +250,7 @@ def _not_the_cause(study: Study) -> str:
     if not fine:
         return ""
     return (
-        f" Such units do not by themselves mean collapse: of the {counted(len(afflicted), 'network')} that have some "
+        f" Such units do not by themselves mean collapse: of the {counted(len(afflicted), 'network')} that have some, "
         f"{number_word(fine)} did not collapse."
     )
 

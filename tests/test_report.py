@@ -657,7 +657,7 @@ def test_units_that_die_elsewhere_without_a_collapse_are_told_with_one():
     dead, silent = {"dead": {"A1": [], "A2": [4]}}, {"silent": {"A1": [1], "A2": []}}
     said = collapse_sentence(fared(seed2=worst, seed3=dead, seed5=silent))
     assert said.endswith(
-        " of class 8. Such units do not by themselves mean collapse: of the three networks that have some two did not "
+        " of class 8. Such units do not by themselves mean collapse: of the three networks that have some, two did not "
         "collapse."
     )
     without = collapse_sentence(fared(seed2=worst | {"silent": {"A1": [], "A2": []}}, seed3=dead))
