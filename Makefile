@@ -12,11 +12,13 @@ all: install
 
 install: $(INSTALLED)
 
+# setuptools comes first: what a source package is built with is then the locked one too.
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, {sys.version.split()[0]} is $(PYTHON)")'
 	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { echo "$(PYTHON) has no ensurepip: install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement <(sed -n '/^setuptools==/,/[^\\]$$/p' requirements.lock)
+	python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation --use-pep517 --requirement requirements.lock
 	python -m tools.plots_template
 	@touch $@
 
