@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.measure import CPU, Steps
 from pipeline.forward import BATCHNORM_EPSILON, Parameters, number_of_layers
-from pipeline.precision import fastest_products
+from pipeline.precision import full_precision, product
 from pipeline.training import initialize_stack, training_step
 
 LEARNING_RATE = 0.009
@@ -63,7 +63,7 @@ def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) ->
     parameters = stacked_parameters(layers, networks, data.rows.device)
 
     def steps(batches: Tensor) -> Tensor:
-        with torch.inference_mode(), fastest_products(parameters["W1"], data.rows[: batches.shape[1]].mT):
+        with torch.inference_mode(), full_precision():
             for batch in batches:
                 X, Y = data.rows.index_select(0, batch).mT, data.Y.index_select(1, batch)
                 training_step(X, Y, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
@@ -206,10 +206,10 @@ def bare_products(layers: list[int], networks: int, batch_size: int, device: tor
     buffers = [left @ right for left, right in pairs]
 
     def steps(batches: Tensor) -> None:
-        with torch.inference_mode(), fastest_products(*pairs[0]):
+        with torch.inference_mode(), full_precision():
             for _ in batches:
                 for (left, right), out in zip(pairs, buffers, strict=True):
-                    torch.matmul(left, right, out=out)
+                    product(left, right, out=out)
 
     return steps
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline.forward import as_tensor, product, softmax
+from pipeline.forward import as_tensor, softmax
+from pipeline.precision import product
 
 if TYPE_CHECKING:
     from pipeline.forward import Array, Cache, Parameters
@@ -111,7 +112,7 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
         If ``dA`` does not have the shape of ``Z``.
     """
     dA, Z = _same_shape("relu_backward", dA, activation_cache)
-    active = Z.sign().clamp_(min=0)  # ones and zeros: a bool mask multiplies five times slower
+    active = Z.sign().clamp_min_(0)  # ones and zeros: a bool mask multiplies five times slower
     return active * dA
 
 
@@ -259,9 +260,10 @@ def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     if cache is None:
         raise ValueError("batchnorm_backward wants the cache of a training pass, got None, which inference leaves")
     dNA, NA, inverse_std = as_tensor(dNA), as_tensor(cache["NA"]), as_tensor(cache["inverse_std"])
-    projection = torch.linalg.vecdot(dNA, NA).unsqueeze(-1) / NA.shape[-1]
-    centred = dNA - dNA.mean(dim=-1, keepdim=True)
-    return torch.addcmul(centred, NA, projection, value=-1) * inverse_std
+    m = NA.shape[-1]
+    centred = torch.sub(dNA, dNA.sum(dim=-1, keepdim=True), alpha=1 / m)
+    projection = torch.linalg.vecdot(dNA, NA).unsqueeze(-1)
+    return torch.addcmul(centred, NA, projection, value=-1 / m) * inverse_std
 
 
 def _of_shape(array: Tensor, gradient: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pipeline.precision import product
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -96,7 +98,7 @@ def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
         If the shapes do not fit each other, or the dtypes differ.
     """
     A, W, b = as_tensor(A), as_tensor(W), as_tensor(b)
-    if min(A.dim(), W.dim(), b.dim()) < 2 or W.shape[-1] != A.shape[-2] or b.shape[-2:] != (W.shape[-2], 1):
+    if min(A.dim(), W.dim()) < 2 or W.shape[-1] != A.shape[-2] or b.shape[-2:] != (W.shape[-2], 1):
         raise ValueError(
             "linear_forward wants A (..., n_prev, m), W (..., n, n_prev) and b (..., n, 1), "
             f"got A {tuple(A.shape)}, W {tuple(W.shape)} and b {tuple(b.shape)}"
@@ -134,7 +136,7 @@ def softmax(Z: Array) -> tuple[Tensor, Tensor]:
         raise ValueError(f"softmax wants Z of shape (..., units, m), got {tuple(Z.shape)}")
     A = (Z - Z.amax(dim=-2, keepdim=True)).exp_()
     A /= A.sum(dim=-2, keepdim=True)
-    return A.clamp_(min=torch.finfo(A.dtype).tiny), Z
+    return A.clamp_min_(torch.finfo(A.dtype).tiny), Z
 
 
 def relu(Z: Array) -> tuple[Tensor, Tensor]:
@@ -151,7 +153,7 @@ def relu(Z: Array) -> tuple[Tensor, Tensor]:
         ``Z``.
     """
     Z = as_tensor(Z)
-    return Z.clamp(min=0), Z
+    return Z.clamp_min(0), Z
 
 
 def linear_activation_forward(A_prev: Array, W: Array, B: Array, activation: str) -> tuple[Tensor, Cache]:
@@ -355,13 +357,6 @@ def number_of_layers(parameters: Mapping[str, Array]) -> int:
     if not layers:
         raise ValueError(f"parameters must hold W1, b1 and so on, got {sorted(parameters)}")
     return layers
-
-
-def product(left: Tensor, right: Tensor) -> Tensor:
-    """Multiply matrices or stacks of them; two stacks directly, as small ones cost ``matmul`` more than the product."""
-    if left.dim() == right.dim() == 3 and left.shape[0] == right.shape[0]:
-        return torch.bmm(left, right)
-    return torch.matmul(left, right)
 
 
 def as_tensor(array: Array) -> Tensor:

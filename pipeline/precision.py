@@ -1,8 +1,8 @@
-"""Which of torch's two CPU libraries multiplies float32 matrices faster, at full float32 accuracy.
+"""Matrix products at full float32 accuracy, a large one by the faster of torch's two CPU libraries.
 
 torch multiplies by its BLAS unless ``torch.set_float32_matmul_precision("medium")`` lets oneDNN do it. On some
-processors that doubles the speed at the same accuracy; on others it rounds to bfloat16, or changes nothing. So it
-is tried.
+processors that doubles the speed of a large product at the same accuracy, while a small one costs more than before; on
+others it rounds to bfloat16, or changes nothing. So it is tried, once in a process.
 """
 
 from __future__ import annotations
@@ -15,59 +15,87 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-ROUNDS = 20  # of each setting, in turns
+SMALL = 50_000  # multiplications and additions; below, waking a second thread costs more than it saves
+LARGE = 4_000_000  # multiplications and additions; below, oneDNN's call costs what its speed gains
+PROBE = (320, 784, 512)  # rows, terms and columns of the product that is tried: the first layer of sixteen networks
+ROUNDS = 10  # of each setting, in turns
 CLEARLY_FASTER = 0.75  # of the time: no noise of the clock may decide, as the two round differently
 AS_EXACT = 2.0  # times the error
 
 
-@contextmanager
-def fastest_products(left: Tensor, right: Tensor) -> Iterator[None]:
-    """Use the faster library for products like ``left @ right``, and put torch's setting back at the end.
+def product(left: Tensor, right: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Multiply matrices or stacks of them.
 
     Parameters
     ----------
     left : (..., n, k) tensor
-    right : (k, m) tensor
+    right : (..., k, m) tensor
+    out : (..., n, m) tensor, optional
+        Where to put the result.
+
+    Returns
+    -------
+    (..., n, m) tensor
     """
+    stacks = left.dim() == right.dim() == 3 and left.shape[0] == right.shape[0]
+    multiply = torch.bmm if stacks else torch.matmul  # small stacks cost matmul more than the product itself
+    operations = 2 * left.numel() * right.shape[-1]
+    if operations < SMALL:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return multiply(left, right, out=out)
+        finally:
+            torch.set_num_threads(threads)
+    is_single_on_cpu = left.dtype == torch.float32 and left.device.type == "cpu"
+    if operations >= LARGE and is_single_on_cpu and onednn_is_faster(torch.get_num_threads()):
+        found = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")
+        try:
+            return multiply(left, right, out=out)
+        finally:
+            torch.set_float32_matmul_precision(found)
+    return multiply(left, right, out=out)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Round float32 products to nothing less, on a GPU neither, and put torch's setting back at the end."""
     found = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
     try:
-        if left.dtype == torch.float32:
-            is_cpu = left.device.type == "cpu"  # a GPU in any other setting than the highest multiplies in TF32
-            torch.set_float32_matmul_precision(
-                fastest_precision(left.shape, right.shape, torch.get_num_threads()) if is_cpu else "highest"
-            )
         yield
     finally:
         torch.set_float32_matmul_precision(found)
 
 
 @lru_cache
-def fastest_precision(left_shape: tuple[int, ...], right_shape: tuple[int, ...], threads: int) -> str:
-    """Measure the speed and the error of a product of two shapes in both settings; one of them stays set.
+def onednn_is_faster(threads: int) -> bool:
+    """Try a large float32 product by both libraries: is oneDNN clearly faster, and no less exact?
 
     The answer is kept, and is that for as many threads as torch uses now.
-
-    Returns
-    -------
-    {"highest", "medium"}
-        ``"medium"`` if it is clearly faster and no less exact.
     """
     generator = torch.Generator().manual_seed(0)
-    left, right = torch.randn(left_shape, generator=generator), torch.randn(right_shape, generator=generator)
+    rows, terms, columns = PROBE
+    left, right = torch.randn(rows, terms, generator=generator), torch.randn(terms, columns, generator=generator)
     exact = left.double() @ right.double()
+    found = torch.get_float32_matmul_precision()
     seconds: dict[str, list[float]] = {"highest": [], "medium": []}
     errors = {}
-    for _ in range(ROUNDS):
-        for precision, elapsed in seconds.items():
-            torch.set_float32_matmul_precision(precision)
-            time_taken, product = _timed_product(left, right)
-            elapsed.append(time_taken)
-            errors[precision] = (product - exact).abs().max().item()
+    try:
+        for _ in range(ROUNDS):
+            for precision, elapsed in seconds.items():
+                torch.set_float32_matmul_precision(precision)
+                time_taken, result = _timed_product(left, right)
+                elapsed.append(time_taken)
+                errors[precision] = torch.linalg.norm(result - exact).item()
+    finally:
+        torch.set_float32_matmul_precision(found)
     faster = min(seconds["medium"]) < CLEARLY_FASTER * min(seconds["highest"])
-    return "medium" if faster and errors["medium"] <= AS_EXACT * errors["highest"] else "highest"
+    return faster and errors["medium"] <= AS_EXACT * errors["highest"]
 
 
 def _timed_product(left: Tensor, right: Tensor) -> tuple[float, Tensor]:
     start = time.perf_counter()
-    product = left @ right
-    return time.perf_counter() - start, product
+    result = left @ right
+    return time.perf_counter() - start, result

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.devices import clock
-from pipeline.precision import fastest_products
+from pipeline.precision import full_precision
 from pipeline.training import initialize_stack, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
@@ -64,16 +64,15 @@ def time_steps(
     turns: dict[tuple[str, int], list[float]] = {pair: [] for pair in itertools.product(KINDS, dict.fromkeys(networks))}
     stacks = {pair: initialize_stack(layers_dims, range(pair[1]), device=X.device) for pair in turns}
     batches = torch.randint(len(examples), (steps, batch_size), generator=torch.Generator().manual_seed(0)).to(X.device)
-    with torch.inference_mode():
+    with torch.inference_mode(), full_precision():
         for _ in range(rounds + 1):
             for (kind, count), seconds in turns.items():
                 parameters = stacks[kind, count]
-                with fastest_products(parameters["W1"], examples[:batch_size].mT):
-                    start = clock(X.device)
-                    for batch in batches:
-                        X_batch, Y_batch = examples.index_select(0, batch).mT, Y.index_select(1, batch)
-                        training_step(X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
-                    seconds.append((clock(X.device) - start) / steps)
+                start = clock(X.device)
+                for batch in batches:
+                    X_batch, Y_batch = examples.index_select(0, batch).mT, Y.index_select(1, batch)
+                    training_step(X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
+                seconds.append((clock(X.device) - start) / steps)
     return {
         kind: {
             str(count): [float(f"{each:.4g}") for each in turns[kind, count][1:]] for count in dict.fromkeys(networks)

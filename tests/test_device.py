@@ -21,7 +21,7 @@ from pipeline.devices import device_of, take_device
 from pipeline.distributed import Group, _merge
 from pipeline.evaluation import Evaluation, evaluate_arm
 from pipeline.params import load_params
-from pipeline.precision import fastest_products
+from pipeline.precision import full_precision, product
 from pipeline.timing import KINDS, time_steps
 from pipeline.training import COST_EVERY, training_step
 from stages import check, evaluate, l2_path, timing
@@ -257,11 +257,10 @@ def test_products_on_a_gpu_are_never_tf32(gpu, found):
     left, right = torch.randn(320, 784, generator=generator), torch.randn(784, 64, generator=generator)
     torch.set_float32_matmul_precision(found)
     try:
-        with fastest_products(left.to("cuda"), right.to("cuda")):
-            assert torch.get_float32_matmul_precision() == "highest"
+        with full_precision():
             assert not torch.backends.cuda.matmul.allow_tf32
-            product = (left.to("cuda") @ right.to("cuda")).cpu()
-        assert_close(product, (left.double() @ right.double()).float(), 2e-4)  # TF32 is off by fifty times as much
+            result = product(left.to("cuda"), right.to("cuda")).cpu()
+        assert_close(result, (left.double() @ right.double()).float(), 2e-4)  # TF32 is off by fifty times as much
         assert torch.get_float32_matmul_precision() == found
     finally:
         torch.set_float32_matmul_precision("highest")

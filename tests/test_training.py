@@ -621,9 +621,9 @@ def test_a_fake_gpu_refuses_what_it_should():
 
 
 ENGINE = {
-    "forward": [],
-    "backward": ["forward"],
     "precision": [],
+    "forward": ["precision"],
+    "backward": ["forward", "precision"],
     "stack": [],
     "training": ["backward", "forward", "precision", "stack"],
 }
