@@ -171,7 +171,7 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
         inference with batchnorm.
     """
     AL = as_tensor(AL)
-    Y = as_tensor(Y).to(AL.dtype)
+    Y = as_tensor(Y, AL.dtype)
     if AL.shape[-2:] != Y.shape[-2:]:
         raise ValueError(
             f"L_model_backward wants AL and Y of one shape (classes, m), got {tuple(AL.shape)} and {tuple(Y.shape)}"
@@ -263,7 +263,7 @@ def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     m = NA.shape[-1]
     centred = torch.sub(dNA, dNA.sum(dim=-1, keepdim=True), alpha=1 / m)
     projection = torch.linalg.vecdot(dNA, NA).unsqueeze(-1)
-    return torch.addcmul(centred, NA, projection, value=-1 / m) * inverse_std
+    return torch.addcmul(centred, NA, projection, value=-1 / m).mul_(inverse_std)
 
 
 def _of_shape(array: Tensor, gradient: Tensor) -> Tensor:

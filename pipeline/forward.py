@@ -98,15 +98,14 @@ def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
         If the shapes do not fit each other, or the dtypes differ.
     """
     A, W, b = as_tensor(A), as_tensor(W), as_tensor(b)
-    if min(A.dim(), W.dim()) < 2 or W.shape[-1] != A.shape[-2] or b.shape[-2:] != (W.shape[-2], 1):
+    if A.dim() < 2 or W.dim() < 2 or W.shape[-1] != A.shape[-2] or b.shape[-2:] != (W.shape[-2], 1):
         raise ValueError(
             "linear_forward wants A (..., n_prev, m), W (..., n, n_prev) and b (..., n, 1), "
             f"got A {tuple(A.shape)}, W {tuple(W.shape)} and b {tuple(b.shape)}"
         )
     if not A.dtype == W.dtype == b.dtype:
         raise ValueError(f"linear_forward wants A, W and b of one dtype, got {A.dtype}, {W.dtype} and {b.dtype}")
-    Z = product(W, A) + b
-    return Z, {"A": A, "W": W, "b": b}
+    return product(W, A, b), {"A": A, "W": W, "b": b}
 
 
 def softmax(Z: Array) -> tuple[Tensor, Tensor]:
@@ -220,7 +219,7 @@ def L_model_forward(
     """
     L = number_of_layers(parameters)
     W1 = as_tensor(parameters["W1"])
-    A = as_tensor(X).to(W1.dtype)
+    A = as_tensor(X, W1.dtype)
     if A.dim() < 2 or A.shape[-2] != W1.shape[-1]:
         raise ValueError(f"X must have shape (..., {W1.shape[-1]}, m) for W1 {tuple(W1.shape)}, got {tuple(A.shape)}")
     caches = []
@@ -266,7 +265,7 @@ def compute_cost(
         If the shapes of ``AL`` and ``Y`` differ in classes or examples, or l2 comes without parameters.
     """
     AL = as_tensor(AL)
-    Y = as_tensor(Y).to(AL.dtype)
+    Y = as_tensor(Y, AL.dtype)
     if parameters is None and not (isinstance(l2, float | int) and l2 == 0):
         raise ValueError(f"compute_cost wants the parameters that l2 = {l2} is to penalise")
     if AL.dim() < 2 or AL.shape[-2:] != Y.shape[-2:]:
@@ -347,21 +346,22 @@ def batchnorm_forward(A: Tensor) -> tuple[Tensor, Cache]:
     centred = A - mean
     var = torch.linalg.vecdot(centred, centred).unsqueeze(-1) / A.shape[-1]
     inverse_std = torch.rsqrt(var + BATCHNORM_EPSILON)
-    NA = centred * inverse_std
+    NA = centred.mul_(inverse_std)
     return NA, {"NA": NA, "mean": mean, "var": var, "inverse_std": inverse_std}
 
 
 def number_of_layers(parameters: Mapping[str, Array]) -> int:
     """Count the layers L of a network, the input not among them."""
-    layers = sum(name.startswith("W") for name in parameters)
+    layers = [name[:1] for name in parameters].count("W")
     if not layers:
         raise ValueError(f"parameters must hold W1, b1 and so on, got {sorted(parameters)}")
     return layers
 
 
-def as_tensor(array: Array) -> Tensor:
-    """Return a tensor as it is and a NumPy array as the tensor that shares its memory."""
-    return array if isinstance(array, Tensor) else torch.as_tensor(array)
+def as_tensor(array: Array, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a tensor as it is and a NumPy array as the tensor that shares its memory, in another dtype as a copy."""
+    tensor = array if isinstance(array, Tensor) else torch.as_tensor(array)
+    return tensor if dtype is None or tensor.dtype == dtype else tensor.to(dtype)
 
 
 def _update_running_statistics(parameters: Any, layer: int, batchnorm_cache: Cache) -> None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-SMALL = 50_000  # multiplications and additions; below, waking a second thread costs more than it saves
+SMALL = 150_000  # multiplications and additions; below, waking a second thread costs more than it saves
 LARGE = 4_000_000  # multiplications and additions; below, oneDNN's call costs what its speed gains
 PROBE = (320, 784, 512)  # rows, terms and columns of the product that is tried: the first layer of sixteen networks
 ROUNDS = 10  # of each setting, in turns
@@ -23,39 +23,35 @@ CLEARLY_FASTER = 0.75  # of the time: no noise of the clock may decide, as the t
 AS_EXACT = 2.0  # times the error
 
 
-def product(left: Tensor, right: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Multiply matrices or stacks of them.
+def product(left: Tensor, right: Tensor, plus: Tensor | None = None) -> Tensor:
+    """Compute ``left @ right + plus`` of matrices or stacks of them.
 
     Parameters
     ----------
     left : (..., n, k) tensor
     right : (..., k, m) tensor
-    out : (..., n, m) tensor, optional
-        Where to put the result.
+    plus : (..., n, 1) tensor, optional
 
     Returns
     -------
     (..., n, m) tensor
     """
-    stacks = left.dim() == right.dim() == 3 and left.shape[0] == right.shape[0]
-    multiply = torch.bmm if stacks else torch.matmul  # small stacks cost matmul more than the product itself
     operations = 2 * left.numel() * right.shape[-1]
     if operations < SMALL:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return multiply(left, right, out=out)
+            return _multiply(left, right, plus)
         finally:
             torch.set_num_threads(threads)
-    is_single_on_cpu = left.dtype == torch.float32 and left.device.type == "cpu"
-    if operations >= LARGE and is_single_on_cpu and onednn_is_faster(torch.get_num_threads()):
+    if operations >= LARGE and left.dtype == torch.float32 and left.device.type == "cpu" and onednn_is_faster():
         found = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("medium")
         try:
-            return multiply(left, right, out=out)
+            return _multiply(left, right, plus)
         finally:
             torch.set_float32_matmul_precision(found)
-    return multiply(left, right, out=out)
+    return _multiply(left, right, plus)
 
 
 @contextmanager
@@ -69,12 +65,16 @@ def full_precision() -> Iterator[None]:
         torch.set_float32_matmul_precision(found)
 
 
-@lru_cache
-def onednn_is_faster(threads: int) -> bool:
-    """Try a large float32 product by both libraries: is oneDNN clearly faster, and no less exact?
+def onednn_is_faster() -> bool:
+    """Say whether oneDNN multiplies large float32 matrices clearly faster than torch's BLAS here, and no less exactly.
 
-    The answer is kept, and is that for as many threads as torch uses now.
+    It is tried once in a process for each number of threads.
     """
+    return _onednn_is_faster(torch.get_num_threads())
+
+
+@lru_cache
+def _onednn_is_faster(threads: int) -> bool:
     generator = torch.Generator().manual_seed(0)
     rows, terms, columns = PROBE
     left, right = torch.randn(rows, terms, generator=generator), torch.randn(terms, columns, generator=generator)
@@ -93,6 +93,17 @@ def onednn_is_faster(threads: int) -> bool:
         torch.set_float32_matmul_precision(found)
     faster = min(seconds["medium"]) < CLEARLY_FASTER * min(seconds["highest"])
     return faster and errors["medium"] <= AS_EXACT * errors["highest"]
+
+
+def _multiply(left: Tensor, right: Tensor, plus: Tensor | None) -> Tensor:
+    """Multiply by the function that costs least to call; one that adds too saves a pass over the result."""
+    dims = left.dim() if plus is None or plus.shape[:-1] == left.shape[:-1] else 0
+    if dims == 2 and right.dim() == 2:
+        return torch.mm(left, right) if plus is None else torch.addmm(plus, left, right)
+    if dims == 3 and right.dim() == 3 and left.shape[0] == right.shape[0]:
+        return torch.bmm(left, right) if plus is None else torch.baddbmm(plus, left, right)
+    result = torch.matmul(left, right)
+    return result if plus is None else result + plus
 
 
 def _timed_product(left: Tensor, right: Tensor) -> tuple[float, Tensor]:

@@ -136,7 +136,7 @@ def test_mistakes_are_the_most_confidently_wrong(make):
     wrong.sort(key=lambda k: -confidence[k])
     kept = wrong[:MISTAKES]
     assert len(kept) > 0
-    assert torch.equal(measured.mistakes["confidence"], confidence[kept])
+    torch.testing.assert_close(measured.mistakes["confidence"], confidence[kept], rtol=1e-12, atol=0)
     assert torch.equal(measured.mistakes["predicted"], predicted[kept])
     assert torch.equal(measured.mistakes["true"], Y.argmax(0)[kept])
     assert torch.equal(measured.mistakes["images"], X[:, kept].T)

@@ -23,29 +23,28 @@ def found(request):
 @pytest.fixture(autouse=True)
 def untried():
     """Neither take another test's answer nor leave one behind."""
-    precision.onednn_is_faster.cache_clear()
+    precision._onednn_is_faster.cache_clear()
     yield
-    precision.onednn_is_faster.cache_clear()
+    precision._onednn_is_faster.cache_clear()
 
 
 @pytest.fixture
 def oneDNN(monkeypatch):
     """Let oneDNN be the faster one everywhere."""
-    monkeypatch.setattr(precision, "onednn_is_faster", lambda threads: True)
+    monkeypatch.setattr(precision, "onednn_is_faster", lambda: True)
 
 
 @pytest.fixture
 def seen(monkeypatch):
     """Collect torch's precision and number of threads while it multiplies."""
     settings = []
-    for name in ("bmm", "matmul"):
-        multiply = getattr(torch, name)
+    multiply = precision._multiply
 
-        def watched(left, right, *, out=None, multiply=multiply):
-            settings.append((torch.get_float32_matmul_precision(), torch.get_num_threads()))
-            return multiply(left, right, out=out)
+    def watched(*args):
+        settings.append((torch.get_float32_matmul_precision(), torch.get_num_threads()))
+        return multiply(*args)
 
-        monkeypatch.setattr(torch, name, watched)
+    monkeypatch.setattr(precision, "_multiply", watched)
     return settings
 
 
@@ -82,7 +81,7 @@ def test_the_faster_library_is_taken_where_it_is_as_exact(monkeypatch, found, se
         return seconds[of] * next(slow_now_and_then), left.double() @ right.double() + errors[of]
 
     monkeypatch.setattr(precision, "_timed_product", timed_product)
-    assert precision.onednn_is_faster(2) is expected
+    assert precision.onednn_is_faster() is expected
     assert torch.get_float32_matmul_precision() == found
 
 
@@ -131,16 +130,18 @@ def test_the_settings_are_put_back_after_an_error(oneDNN, shape):
 
 
 @pytest.mark.parametrize("shape", [SMALL, MIDDLE, LARGE], ids=["small", "middle", "large"])
-@pytest.mark.parametrize("stacked", ["neither", "left", "both"])
-def test_products_keep_full_float32_accuracy(shape, stacked):
+@pytest.mark.parametrize("plus", [None, (3, 1, 1), (1, 1), (2, 3, 1, 1)], ids=lambda axes: f"plus {axes}")
+@pytest.mark.parametrize("stacked", ["neither", "left", "both", "broadcast"])
+def test_products_keep_full_float32_accuracy(shape, stacked, plus):
     left, right = factors(shape)
+    b = None if plus is None else torch.randn(*plus[:-2], shape[0], 1, generator=torch.Generator().manual_seed(1))
     left = left if stacked == "neither" else torch.stack([left, -left, 2 * left])
-    right = torch.stack([right, right / 3, -right]) if stacked == "both" else right
-    exact = left.double() @ right.double()
-    assert torch.linalg.norm(product(left, right) - exact) < 1e-6 * torch.linalg.norm(exact)
-    out = torch.empty(exact.shape)
-    assert product(left, right, out=out) is out
-    assert torch.equal(out, product(left, right))
+    right = torch.stack([right, right / 3, -right]) if stacked in ("both", "broadcast") else right
+    left = left[:1] if stacked == "broadcast" else left
+    exact = left.double() @ right.double() + (0 if b is None else b.double())
+    result = product(left, right, b)
+    assert result.shape == exact.shape
+    assert torch.linalg.norm(result - exact) < 1e-6 * torch.linalg.norm(exact)
 
 
 def test_within_full_precision_nothing_is_rounded_to_less(found):

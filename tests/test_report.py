@@ -854,7 +854,7 @@ def test_nothing_runs_off_the_text_s_width_and_height(pdf):
 
 def test_the_contents_have_the_page_of_every_heading(pdf):
     entries = re.findall(
-        r"^ *(\d[\d.]*) +(\S.*?)\.{3,} *(\d+)$", poppler("pdftotext", "-layout", pdf, "-"), re.MULTILINE
+        r"^[ \f]*(\d[\d.]*) +(\S.*?)\.{3,} *(\d+)$", poppler("pdftotext", "-layout", pdf, "-"), re.MULTILINE
     )
     assert [f"{number} {text}" for number, text, _ in entries] == numbered_headings()
     pages = [
