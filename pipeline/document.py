@@ -317,22 +317,30 @@ class Document:
             properties.numPr.get_or_add_ilvl().val = level - 1
 
     def _fill_contents(self) -> None:
-        """Write the table of contents: entries that link, each with a field for the page of its heading.
+        """Write the table of contents: a field, in it entries that link, each with a field for its heading's page.
 
-        Only a word processor knows the pages. LibreOffice fills these fields when it opens the file, as long as no TOC
-        field is around them; Word does when it prints or is told to (Ctrl+A, F9), and until then shows none rather
-        than wrong ones.
+        Only a word processor knows the pages. LibreOffice fills the entries' fields when it opens the file, as long as
+        no TOC field is around them, so that one is for Word alone. Word fills all when it prints or is told to (Update
+        Table), and until then shows no pages rather than wrong ones.
         """
         if self._contents is None:
             return
-        for level, text, bookmark in self._headings:
+        for index, (level, text, bookmark) in enumerate(self._headings):
             paragraph = self._contents.insert_paragraph_before(style=CONTENTS_STYLES[level - 1])
+            if index == 0:
+                _add_field_part(paragraph, "begin")
+                _add_instruction(paragraph, 'TOC \\o "1-2" \\h \\z')
+                _add_field_part(paragraph, "separate")
+                _leave_to_word(paragraph)
+            runs_before = len(paragraph.runs)
             paragraph.add_run(f"{text}\t")
             _add_field(paragraph, f"PAGEREF {bookmark} \\h", "")
             link = OxmlElement("w:hyperlink")
             link.set(qn("w:anchor"), bookmark)
-            link.extend(paragraph._p.r_lst)
+            link.extend(paragraph._p.r_lst[runs_before:])
             paragraph._p.append(link)
+        _add_field_part(self._contents, "end")
+        _leave_to_word(self._contents)
         self._contents = None
 
 
@@ -377,6 +385,18 @@ def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:
     paragraph.paragraph_format.keep_with_next = keep_with_next
     for run in paragraph.runs:
         run.font.size = Pt(size)
+
+
+def _leave_to_word(paragraph: Any) -> None:
+    """Hide what the runs so far hold from every program that does not know Word 2013's extensions."""
+    for run in paragraph._p.r_lst:
+        alternative = parse_xml(
+            '<mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+            ' xmlns:w15="http://schemas.microsoft.com/office/word/2012/wordml"><mc:Choice Requires="w15"/>'
+            "</mc:AlternateContent>"
+        )
+        alternative[0].extend(run)
+        run.append(alternative)
 
 
 def _add_field(paragraph: Any, instruction: str, result: str) -> tuple[Any, Any]:

@@ -198,10 +198,10 @@ TRAINING = (
             word("accuracy"),
             " = ",
             over("100", "m"),
-            " · ",
-            word("number of examples whose true class has the highest probability"),
+            total(word("examples"), row("[", sub("p", "c"), " > ", sub("p", "i"), ", i ≠ c]")),
         ),
-        "With batch norm the running statistics are used, so that an image is classified alike alone and in any batch.",
+        "An example counts where the probability of its class c is above every other. With batch norm the "
+        "running statistics are used, so that an image is classified alike alone and in any batch.",
     ),
 )
 

@@ -58,6 +58,7 @@ DOTS_PER_INCH = 50  # of the pages on which is looked whether anything is drawn 
 WHITE = 0.25  # of the height of a page's text, which may stay empty at its foot
 M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 WP = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}"
 
 
@@ -466,7 +467,23 @@ def test_the_table_of_contents_lists_every_heading_and_has_a_field_for_its_page(
         assert (
             "".join(node.text or "" for node in link.iter(f"{W}t")) == entry.text.strip()
         )  # and no number that is wrong
-    assert "TOC " not in "".join(node.text for node in document().element.iter(f"{W}instrText"))  # of a dead one
+
+
+def test_the_contents_are_a_field_of_word_s_around_all_entries_and_of_no_other_program_s():
+    """LibreOffice shows no page in the entries of a TOC field."""
+    body = document().element.body
+    elements = list(body.iter(f"{W}fldChar", f"{W}instrText", f"{W}hyperlink"))
+    links = [k for k, each in enumerate(elements) if each.tag == f"{W}hyperlink" and each.get(f"{W}anchor")]
+    inside = [k for k, each in enumerate(elements) if each.getparent().tag == f"{MC}Choice"]
+    begin, instruction, separate, end = (elements[k] for k in inside)
+    assert [each.get(f"{W}fldCharType") for each in (begin, separate, end)] == ["begin", "separate", "end"]
+    assert instruction.text.split() == ["TOC", "\\o", '"1-2"', "\\h", "\\z"]
+    assert inside[2] < links[0] < links[-1] < inside[3]
+    assert len(links) == len(numbered_headings())
+    for k in inside:
+        choice = elements[k].getparent()
+        assert choice.nsmap[choice.get("Requires")] == "http://schemas.microsoft.com/office/word/2012/wordml"
+        assert len(choice.getparent()) == 1  # no fallback
 
 
 def test_no_field_makes_the_reader_answer_a_question():
@@ -802,7 +819,7 @@ def pdf(tmp_path_factory):
     """Let LibreOffice make pages of the report."""
     tools = ("soffice", "pdfinfo", "pdftotext", "pdftoppm")
     if missing := [tool for tool in tools if not shutil.which(tool)]:
-        pytest.skip(f"needs {', '.join(missing)}: apt-get install libreoffice-writer poppler-utils")
+        pytest.skip(f"needs {', '.join(missing)}: apt-get install libreoffice-writer libreoffice-math poppler-utils")
     folder = tmp_path_factory.mktemp("pages")
     (folder / "report.docx").write_bytes(report())
     profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
