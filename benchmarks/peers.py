@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.measure import CPU, Steps
 from pipeline.forward import BATCHNORM_EPSILON, Parameters, number_of_layers
-from pipeline.precision import LARGE, SMALL, full_precision, onednn_is_faster
+from pipeline.precision import ON_CPU, full_precision, way_of
 from pipeline.training import initialize_stack, training_step
 
 LEARNING_RATE = 0.009
@@ -188,7 +188,7 @@ def scikit_learn(data: Data, layers: list[int]) -> Steps:
 
 
 def bare_products(layers: list[int], networks: int, batch_size: int, device: torch.device = CPU) -> Steps:
-    """Multiply the matrices of a step into buffers that are there, by the engine's settings, and do nothing else."""
+    """Multiply the matrices of a step into buffers that are there, the engine's way, and do nothing else."""
 
     def random(*shape: int) -> Tensor:
         return torch.randn(*shape, device=device)
@@ -203,21 +203,19 @@ def bare_products(layers: list[int], networks: int, batch_size: int, device: tor
         else:
             A = random(networks, inputs, batch_size)
             pairs += [(W, A), (dZ, A.mT), (W.mT, dZ)]
-    all_threads, work = torch.get_num_threads(), []
-    for left, right in pairs:
-        operations = 2 * left.numel() * right.shape[-1]
-        threads = 1 if operations < SMALL else all_threads
-        by_onednn = operations >= LARGE and device == CPU and onednn_is_faster()
-        work.append((threads, "medium" if by_onednn else "highest", left, right, left @ right))
+    threads = torch.get_num_threads()
+    work = [(way_of(left, right), left, right, left @ right) for left, right in pairs]
 
     def steps(batches: Tensor) -> None:
-        with torch.inference_mode(), full_precision():
-            for _ in batches:
-                for threads, precision, left, right, out in work:
-                    torch.set_num_threads(threads)
-                    torch.set_float32_matmul_precision(precision)
-                    torch.matmul(left, right, out=out)
-        torch.set_num_threads(all_threads)
+        try:
+            with torch.inference_mode(), full_precision():
+                for _ in batches:
+                    for way, left, right, out in work:
+                        torch.set_num_threads(1 if way == "one thread" else threads)
+                        ON_CPU.fp32_precision = "bf16" if way == "oneDNN" else "ieee"
+                        torch.matmul(left, right, out=out)
+        finally:
+            torch.set_num_threads(threads)
 
     return steps
 

@@ -1,8 +1,8 @@
-"""Matrix products at full float32 accuracy, a large one by the faster of torch's two CPU libraries.
+"""Matrix products on as many threads, and by that one of torch's two CPU libraries, as their size deserves.
 
-torch multiplies by its BLAS unless ``torch.set_float32_matmul_precision("medium")`` lets oneDNN do it. On some
-processors that doubles the speed of a large product at the same accuracy, while a small one costs more than before; on
-others it rounds to bfloat16, or changes nothing. So it is tried, once in a process.
+torch multiplies by its BLAS unless ``torch.backends.mkldnn.matmul.fp32_precision = "bf16"`` lets oneDNN do it. On some
+processors that doubles the speed of a large product at full float32 accuracy, while a small one costs more than
+before; on others it rounds to bfloat16, or changes nothing. So it is tried, once in a process for a number of threads.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ PROBE = (320, 784, 512)  # rows, terms and columns of the product that is tried:
 ROUNDS = 10  # of each setting, in turns
 CLEARLY_FASTER = 0.75  # of the time: no noise of the clock may decide, as the two round differently
 AS_EXACT = 2.0  # times the error
+
+_mkldnn: Any = torch.backends.mkldnn  # whose type hints lack the setting
+ON_CPU, ON_GPU = _mkldnn.matmul, torch.backends.cuda.matmul
 
 
 def product(left: Tensor, right: Tensor, plus: Tensor | None = None) -> Tensor:
@@ -36,63 +40,72 @@ def product(left: Tensor, right: Tensor, plus: Tensor | None = None) -> Tensor:
     -------
     (..., n, m) tensor
     """
-    operations = 2 * left.numel() * right.shape[-1]
-    if operations < SMALL:
+    way = way_of(left, right)
+    if way == "one thread":
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         try:
+            torch.set_num_threads(1)
             return _multiply(left, right, plus)
         finally:
             torch.set_num_threads(threads)
-    if operations >= LARGE and left.dtype == torch.float32 and left.device.type == "cpu" and onednn_is_faster():
-        found = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("medium")
+    if way == "oneDNN":
+        found = ON_CPU.fp32_precision
         try:
+            ON_CPU.fp32_precision = "bf16"
             return _multiply(left, right, plus)
         finally:
-            torch.set_float32_matmul_precision(found)
+            ON_CPU.fp32_precision = found
     return _multiply(left, right, plus)
+
+
+def way_of(left: Tensor, right: Tensor) -> Literal["one thread", "oneDNN", "torch's own"]:
+    """Choose how two matrices, or stacks of them, are multiplied."""
+    operations = 2 * left.numel() * right.shape[-1]
+    if operations < SMALL and left.is_cpu:
+        return "one thread"
+    if operations >= LARGE and left.is_cpu and left.dtype == torch.float32 and type(left) is Tensor:
+        return "oneDNN" if onednn_is_faster(torch.get_num_threads()) else "torch's own"
+    return "torch's own"
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Round float32 products to nothing less, on a GPU neither, and put torch's setting back at the end."""
-    found = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    """Let nothing round float32 products to less, on a GPU neither, and put torch's settings back at the end."""
+    found = ON_CPU.fp32_precision, ON_GPU.fp32_precision
     try:
+        ON_CPU.fp32_precision = ON_GPU.fp32_precision = "ieee"
         yield
     finally:
-        torch.set_float32_matmul_precision(found)
-
-
-def onednn_is_faster() -> bool:
-    """Say whether oneDNN multiplies large float32 matrices clearly faster than torch's BLAS here, and no less exactly.
-
-    It is tried once in a process for each number of threads.
-    """
-    return _onednn_is_faster(torch.get_num_threads())
+        ON_CPU.fp32_precision, ON_GPU.fp32_precision = found
 
 
 @lru_cache
-def _onednn_is_faster(threads: int) -> bool:
-    generator = torch.Generator().manual_seed(0)
+def onednn_is_faster(threads: int) -> bool:
+    """Try a large float32 product by both libraries, and say whether oneDNN is clearly faster and no less exact.
+
+    Parameters
+    ----------
+    threads : int
+        As many as torch uses now; there is an answer for each number.
+    """
     rows, terms, columns = PROBE
-    left, right = torch.randn(rows, terms, generator=generator), torch.randn(terms, columns, generator=generator)
+    left = torch.arange(rows * terms, dtype=torch.float32, device="cpu").sin().view(rows, terms)
+    right = torch.arange(terms * columns, dtype=torch.float32, device="cpu").cos().view(terms, columns)
     exact = left.double() @ right.double()
-    found = torch.get_float32_matmul_precision()
-    seconds: dict[str, list[float]] = {"highest": [], "medium": []}
+    found = ON_CPU.fp32_precision
+    seconds: dict[str, list[float]] = {"ieee": [], "bf16": []}
     errors = {}
     try:
         for _ in range(ROUNDS):
             for precision, elapsed in seconds.items():
-                torch.set_float32_matmul_precision(precision)
+                ON_CPU.fp32_precision = precision
                 time_taken, result = _timed_product(left, right)
                 elapsed.append(time_taken)
                 errors[precision] = torch.linalg.norm(result - exact).item()
     finally:
-        torch.set_float32_matmul_precision(found)
-    faster = min(seconds["medium"]) < CLEARLY_FASTER * min(seconds["highest"])
-    return faster and errors["medium"] <= AS_EXACT * errors["highest"]
+        ON_CPU.fp32_precision = found
+    faster = min(seconds["bf16"]) < CLEARLY_FASTER * min(seconds["ieee"])
+    return faster and errors["bf16"] <= AS_EXACT * errors["ieee"]
 
 
 def _multiply(left: Tensor, right: Tensor, plus: Tensor | None) -> Tensor:
@@ -103,7 +116,9 @@ def _multiply(left: Tensor, right: Tensor, plus: Tensor | None) -> Tensor:
     if dims == 3 and right.dim() == 3 and left.shape[0] == right.shape[0]:
         return torch.bmm(left, right) if plus is None else torch.baddbmm(plus, left, right)
     result = torch.matmul(left, right)
-    return result if plus is None else result + plus
+    if plus is None:
+        return result
+    return result.add_(plus) if plus.shape[:-1] == result.shape[:-1] else result + plus
 
 
 def _timed_product(left: Tensor, right: Tensor) -> tuple[float, Tensor]:

@@ -333,6 +333,7 @@ def predict(X: Array, Y: Array, parameters: Mapping[str, Array]) -> float | Tens
     return accuracy if accuracy.dim() else accuracy.item()
 
 
+@full_precision()
 def evaluate(X: Tensor, Y: Tensor, parameters: Mapping[str, Array]) -> tuple[Tensor, Tensor]:
     """Compute the data cost and the accuracy of a trained stack, block by block.
 
