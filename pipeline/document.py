@@ -262,6 +262,7 @@ class Document:
         section.page_width, section.page_height = Cm(21), Cm(29.7)
         section.left_margin = section.right_margin = (section.page_width - Cm(TEXT_WIDTH)) // 2
         section.top_margin, section.bottom_margin = Cm(2.2), Cm(2.2)
+        self._docx.settings.element.find(qn("w:zoom")).set(qn("w:percent"), "100")  # python-docx lacks it; required
         styles = self._docx.styles
         for level, name in enumerate(CONTENTS_STYLES):
             entry = styles.add_style(name, WD_STYLE_TYPE.PARAGRAPH, builtin=True)

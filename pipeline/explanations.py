@@ -209,7 +209,8 @@ TRAINING = (
 def write(document: Document) -> None:
     """Write the explanations, a heading for each section of the assignment."""
     document.paragraph(
-        "In the formulas l counts layers and m the examples of a batch; dX stands for the gradient at X."
+        "In the formulas l counts layers and m the examples of a batch; dX stands for the gradient at X. [A condition] "
+        "is 1 where it holds, else 0; μ and σ² are a unit's mean and variance over the examples of a batch."
     )
     for title, group in (
         ("Forward propagation", FORWARD),

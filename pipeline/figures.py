@@ -9,8 +9,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 from torch import Tensor
@@ -35,7 +36,7 @@ DASHES: tuple[Any, ...] = (
 )
 NO_ARM = "#4D4D4D"  # the colour of what is of no single arm
 HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "||||")
-WEIGHT_MAP, SHARE_MAP, INK_MAP = "cividis", "Blues", "gray_r"  # in grey, too, each runs from dark to bright or back
+WEIGHT_MAP, INK_MAP = "cividis", "gray_r"  # in grey, too, each runs from dark to bright or back
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer; of more than four arms a line each
 WIDTH = 6.3  # inches between the report's margins
 DPI = 200
@@ -122,27 +123,33 @@ def seed_distribution(accuracies: Mapping[str, Tensor], titles: Titles) -> bytes
         return _png(figure)
 
 
-def headline_model(result: TrainingResult, evaluation: Evaluation, classes: Sequence[str]) -> bytes:
-    """Draw the headline model's cost at every 100th step, and its confusion matrix on the test set."""
-    k = evaluation.headline
+def headline_model(
+    result: TrainingResult, evaluation: Evaluation, classes: Sequence[str], titles: Titles, arm: str
+) -> bytes:
+    """Draw an arm's headline model: its cost at every 100th step, and its confusion matrix on the test set."""
+    k, column = evaluation.headline, list(titles).index(arm)
+    colour = _of(PALETTE, column)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.4))
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
         costs = (result.costs + result.penalties)[:, k].numpy()
         penalised = " with penalty" if result.l2[k] else ""
         left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label=f"training batch{penalised}")
-        left.plot(result.evaluation_steps, result.validation_costs[:, k].numpy(), color="black", label="validation set")
+        validation = result.validation_costs[:, k].numpy()
+        left.plot(
+            result.evaluation_steps, validation, color=colour, linestyle=_of(DASHES, column), label="validation set"
+        )
         left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")
-        left.set(title="Cost of the headline model", ylabel="cost (nats)", ylim=(0, None))
+        left.set(title=f"{titles[arm]}: cost of the headline model", ylabel="cost (nats)", ylim=(0, None))
         _count_steps(left, STEP_TICKS)
         left.legend()
-        _draw_confusion(right, evaluation.confusion[k].numpy(), classes)
+        _draw_confusion(right, evaluation.confusion[k].numpy(), classes, colour)
         return _png(figure)
 
 
-def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str]) -> None:
+def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str], colour: str) -> None:
     percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    axis.imshow(percent, cmap=SHARE_MAP, norm=PowerNorm(0.4, 0, 100), aspect="auto")  # four digits need the width
+    axis.imshow(percent, cmap=shades(colour), norm=PowerNorm(0.4, 0, 100), aspect="auto")  # four digits need the width
     for (i, j), count in np.ndenumerate(counts):
         if count:
             colour = "white" if percent[i, j] > 25 else "black"
@@ -153,6 +160,12 @@ def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str]) ->
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     axis.grid(visible=False)
+
+
+def shades(colour: str) -> LinearSegmentedColormap:
+    """Run from white over a colour to a darker one."""
+    red, green, blue = to_rgb(colour)
+    return LinearSegmentedColormap.from_list("shades", ["white", colour, to_hex((red / 2, green / 2, blue / 2))])
 
 
 def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
@@ -320,8 +333,9 @@ def step_times(rounds: Mapping[str, Mapping[int, NDArray[Any]]], titles: Titles)
                 xerr=[mean - low, high - mean],
                 error_kw={"elinewidth": 1, "capsize": 2},
                 height=0.9 * height,
-                color=("#B8B8B8", NO_ARM)[place % 2],
-                label="one network alone" if size == 1 else f"one of a stack of {size}",
+                color=[_of(PALETTE, column) for column in range(len(titles))],
+                hatch=HATCHES[place],
+                edgecolor="white",
             )
             axis.bar_label(bars, fmt="mean {:,.0f}", fontsize=7.5, padding=2)
         axis.set_yticks(range(len(titles)), list(titles.values()))
@@ -330,7 +344,12 @@ def step_times(rounds: Mapping[str, Mapping[int, NDArray[Any]]], titles: Titles)
         axis.margins(x=0.12)
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
-        figure.legend(loc="outside lower center", ncols=len(sizes))
+        names = ["one network alone" if size == 1 else f"one of a stack of {size}" for size in sizes]
+        patches = [
+            Patch(facecolor=NO_ARM, edgecolor="white", hatch=hatch, label=name)
+            for name, hatch in zip(names, HATCHES, strict=False)
+        ]
+        figure.legend(handles=patches, loc="outside lower center", ncols=len(sizes))
         return _png(figure)
 
 

@@ -13,7 +13,7 @@ from pipeline import explanations, report_arm, report_study
 from pipeline.comparison import QUANTITIES
 from pipeline.document import Document
 from pipeline.origins import origin_of
-from pipeline.report_study import collapse_sentence
+from pipeline.report_study import collapse_sentences
 from pipeline.statistics import summarise
 from pipeline.study import Study
 from pipeline.wording import capitalised, counted, listed, lower, median_interval, percent, verdict
@@ -60,7 +60,7 @@ def build_report(study: Study) -> bytes:
     explanations.write(document)
     document.heading("How to reproduce this report", name="reproduction")
     _reproduction(document, study)
-    document.heading("The cost at every 100th training step", name="costs")
+    document.heading("Appendix: the cost at every 100th training step", name="costs")
     _cost_tables(document, study)
     return document.to_bytes()
 
@@ -126,7 +126,7 @@ def findings(study: Study) -> list[str]:
             _finding(study, max(study.others, key=lambda arm: gains[arm].difference)),
         ]
     sentences += report_study.batchnorm_sentences(study)[:1]
-    return [*sentences, collapse_sentence(study)]
+    return [*sentences, collapse_sentences(study)[0]]
 
 
 def _finding(study: Study, arm: str) -> str:

@@ -57,7 +57,7 @@ def _outcome(document: Document, study: Study, arm: str) -> None:
     if diverged := [str(each.seed) for each in study.diagnoses[arm] if each.diverged]:
         document.paragraph(f"**The training of these seeds diverged: {', '.join(diverged)}.**")
     document.figure(
-        figures.headline_model(result, evaluation, study.card.classes),
+        figures.headline_model(result, evaluation, study.card.classes, study.titles, arm),
         f"{title}: the headline model's cost at every 100th training step, and its confusion matrix on the test set.",
         f"Cost curve against training steps, and confusion matrix of test examples. {confusion}",
         name=f"headline_{arm}",

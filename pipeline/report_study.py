@@ -85,7 +85,7 @@ def _health(document: Document, study: Study) -> None:
     document.paragraph(f"{plateau_sentence(study)} {divergence_sentence(study)}")
     document.paragraph(
         "A unit is dead if it is active for no training example, and all but dead if it is active for fewer than "
-        f"{percent(100 * SILENT, 0)} of them ([[health_table]]). {collapse_sentence(study)}"
+        f"{percent(100 * SILENT, 0)} of them ([[health_table]]). {' '.join(collapse_sentences(study))}"
     )
     if sentences := batchnorm_sentences(study):
         document.paragraph(f"**What batch norm does to all this.** {' '.join(sentences)}")
@@ -205,12 +205,14 @@ def divergence_sentence(study: Study) -> str:
     return f"Training diverged for {listed(parts)}." if parts else "No training diverged."
 
 
-def collapse_sentence(study: Study) -> str:
-    """Name the networks that collapsed, and which of their units died."""
+def collapse_sentences(study: Study) -> list[str]:
+    """Count the networks that collapsed, and name the worst of them and its units that died."""
     collapsed = [(arm, each) for arm, diagnoses in study.diagnoses.items() for each in diagnoses if each.collapsed]
     if not collapsed:
         networks = share(0, len(study.diagnoses[study.reference]))
-        return f"No network collapsed, which means below {percent(COLLAPSED, 0)} test accuracy: {networks} in each arm."
+        return [
+            f"No network collapsed, which means below {percent(COLLAPSED, 0)} test accuracy: {networks} in each arm."
+        ]
     per_arm = {arm: sum(each.collapsed for each in diagnoses) for arm, diagnoses in study.diagnoses.items()}
     places = listed(
         [f"{share(count, len(study.diagnoses[arm]))} of {lower(study.titles[arm])}" for arm, count in per_arm.items()]
@@ -231,11 +233,11 @@ def collapse_sentence(study: Study) -> str:
         if never
         else f"recognises {percent(worst.recall, 1)} of class {study.card.classes[worst.weakest_class]}"
     )
-    return (
-        f"Collapsed networks, those below {percent(COLLAPSED, 0)} test accuracy: {places}{against}. The worst is seed "
-        f"{worst.seed} of {lower(study.titles[arm])} with {percent(worst.accuracy)}: {died}{rest}, and the network "
-        f"{weakest}.{_not_the_cause(study) if dead or silent else ''}"
-    )
+    return [
+        f"Collapsed networks, those below {percent(COLLAPSED, 0)} test accuracy: {places}{against}.",
+        f"The worst is seed {worst.seed} of {lower(study.titles[arm])} with {percent(worst.accuracy)}: {died}{rest}, "
+        f"and the network {weakest}.{_not_the_cause(study) if dead or silent else ''}",
+    ]
 
 
 def _not_the_cause(study: Study) -> str:

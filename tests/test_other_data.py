@@ -129,7 +129,10 @@ def test_kmnist_runs_through_every_stage_and_its_classes_are_in_the_figures(run_
     result = artifacts.read_record(TrainingResult, folder / "models" / "baseline")
     evaluation = artifacts.read_record(Evaluation, folder / "results" / "evaluation" / "baseline")
     names, digits = ORIGINS["kmnist"].classes, [str(digit) for digit in range(10)]
-    drawn = {tuple(each): figures.headline_model(result, evaluation, each) for each in (names, digits)}
+    titles = {name: arm.title for name, arm in load_params(folder / "params.yaml").arms.items()}
+    drawn = {
+        tuple(each): figures.headline_model(result, evaluation, each, titles, "baseline") for each in (names, digits)
+    }
     mistakes = {tuple(each): figures.confident_mistakes(evaluation, each) for each in (names, digits)}
     with zipfile.ZipFile(io.BytesIO((folder / "report.docx").read_bytes())) as package:
         pictures = [package.read(name) for name in package.namelist() if name.endswith(".png")]

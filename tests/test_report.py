@@ -33,7 +33,7 @@ from pipeline.origins import ORIGINS
 from pipeline.params import load_params
 from pipeline.preprocessing import DatasetCard
 from pipeline.report import PROJECT, build_report, findings
-from pipeline.report_study import collapse_sentence, divergence_sentence, plateau_sentence
+from pipeline.report_study import collapse_sentences, divergence_sentence, plateau_sentence
 from pipeline.statistics import Comparison, compare
 from pipeline.study import Study
 from pipeline.timing import KINDS
@@ -293,6 +293,7 @@ def test_it_is_valid_office_open_xml(tmp_path):
     path.write_bytes(report())
     assert len(report()) < 2e6
     assert [error.description for error in OpenXmlValidator().validate(path).errors] == []
+    assert docx.Document(path).settings.element.find(f"{W}zoom").get(f"{W}percent") == "100"  # the schema wants it
 
 
 def test_its_properties_are_honest():
@@ -585,6 +586,7 @@ def with_arms(arms):
 def test_findings_are_three_to_five_each_with_its_interval():
     said = findings(study())
     assert 3 <= len(said) <= 5
+    assert not any(re.search(r"\. [A-Z]", sentence) for sentence in said)  # none is two
     assert all(re.search(r"\[[\N{MINUS SIGN}+\d.,]+, [\N{MINUS SIGN}+\d.,]+", sentence) for sentence in said)
     for sentence in said[1:3]:
         assert re.search(r"(better|worse) by .* of 6 seeds|no difference that six seeds can show", sentence)
@@ -653,17 +655,19 @@ def test_divergence_names_the_seeds():
 
 
 def test_a_collapse_names_the_worst_seed_and_what_died():
-    said = collapse_sentence(fared()).replace("\xa0", " ")
+    said = " ".join(collapse_sentences(fared())).replace("\xa0", " ")
     assert said.startswith("No network collapsed, which means below 85 % test accuracy: 0 of 6 [0.0, ")
     worst = {"accuracy": 20.0, "collapsed": True, "dead": {"A1": [2], "A2": [1, 3]}, "never_predicted": [7, 8]}
-    said = collapse_sentence(fared(seed2=worst, seed4={"accuracy": 80.0, "collapsed": True})).replace("\xa0", " ")
+    said = " ".join(collapse_sentences(fared(seed2=worst, seed4={"accuracy": 80.0, "collapsed": True}))).replace(
+        "\xa0", " "
+    )
     assert "2 of 6 [4.3, 77.7 %] of baseline" in said
     assert said.endswith(
         "The worst is seed 2 of baseline with 20.00 %: unit 2 of layer 1 and units 1 and 3 of layer 2 died, and the "
         "network never predicts 7 or 8."
     )
     alive = {"accuracy": 20.0, "collapsed": True, "silent": {"A1": [], "A2": [4]}, "weakest_class": 8, "recall": 8.1}
-    said = collapse_sentence(fared(seed2=alive)).replace("\xa0", " ")
+    said = " ".join(collapse_sentences(fared(seed2=alive))).replace("\xa0", " ")
     assert said.endswith(
         "no unit of it died; unit 4 of layer 2 is all but dead, and the network recognises 8.1 % of class 8."
     )
@@ -672,12 +676,12 @@ def test_a_collapse_names_the_worst_seed_and_what_died():
 def test_units_that_die_elsewhere_without_a_collapse_are_told_with_one():
     worst = {"accuracy": 20.0, "collapsed": True, "silent": {"A1": [], "A2": [4]}, "weakest_class": 8, "recall": 8.1}
     dead, silent = {"dead": {"A1": [], "A2": [4]}}, {"silent": {"A1": [1], "A2": []}}
-    said = collapse_sentence(fared(seed2=worst, seed3=dead, seed5=silent))
+    said = " ".join(collapse_sentences(fared(seed2=worst, seed3=dead, seed5=silent)))
     assert said.endswith(
         " of class 8. Such units do not by themselves mean collapse: of the three networks that have some, two did not "
         "collapse."
     )
-    without = collapse_sentence(fared(seed2=worst | {"silent": {"A1": [], "A2": []}}, seed3=dead))
+    without = " ".join(collapse_sentences(fared(seed2=worst | {"silent": {"A1": [], "A2": []}}, seed3=dead)))
     assert "no unit of it died, and the network" in without
     assert "Such units" not in without
 
@@ -800,9 +804,9 @@ def test_every_figure_has_a_title_in_words():
         assert any(len(title.split()) >= 3 for title in titles), titles
 
 
-@pytest.mark.parametrize("name", [figures.WEIGHT_MAP, figures.SHARE_MAP, figures.INK_MAP])
+@pytest.mark.parametrize("name", [figures.WEIGHT_MAP, figures.INK_MAP, *map(figures.shades, figures.PALETTE)])
 def test_colour_maps_run_one_way_in_grey(name):
-    luminance = mpl.colormaps[name](range(256))[:, :3] @ (0.2126, 0.7152, 0.0722)
+    luminance = mpl.colormaps.get_cmap(name)(range(256))[:, :3] @ (0.2126, 0.7152, 0.0722)
     steps = luminance[1:] - luminance[:-1]
     assert (steps >= -2e-3).all() or (steps <= 2e-3).all()
     assert abs(luminance[-1] - luminance[0]) > 0.5

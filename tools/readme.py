@@ -25,7 +25,6 @@ PICTURES = Path("docs")
 REPORT = Path("report.docx")
 PAGE = Path("dvc_plots/index.html")
 HEADER = ["", "Test (%)", "Validation (%)", "Train (%)", "Steps", "Epochs", "Mean test, all seeds (%)", "Difference"]
-COLOURS = 256  # in a screenshot: small, and no hue lost
 
 
 def table(seeds: list[dict[str, str]], study: dict[str, Any]) -> str:
@@ -83,12 +82,12 @@ def report_page(report: Path, number: int) -> bytes:
 
 
 def _smaller(picture: Path) -> bytes:
-    """Halve a picture's size if it is wide, and leave it few colours."""
+    """Take a third off a picture's size if it is wide."""
     image = Image.open(picture).convert("RGB")
     if image.width > 1000:
         image = image.resize((image.width * 2 // 3, image.height * 2 // 3), Image.Resampling.LANCZOS)
     content = io.BytesIO()
-    image.quantize(COLOURS).save(content, format="png", optimize=True)
+    image.save(content, format="png", optimize=True)
     return content.getvalue()
 
 
