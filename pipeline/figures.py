@@ -130,7 +130,8 @@ def headline_model(
     k, column = evaluation.headline, list(titles).index(arm)
     colour = _of(PALETTE, column)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.4))
+        figure = Figure(figsize=(WIDTH, 2.45))
+        _title(figure, f"{titles[arm]}: cost and mistakes of the headline model")
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
         costs = (result.costs + result.penalties)[:, k].numpy()
         penalised = " with penalty" if result.l2[k] else ""
@@ -140,7 +141,7 @@ def headline_model(
             result.evaluation_steps, validation, color=colour, linestyle=_of(DASHES, column), label="validation set"
         )
         left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")
-        left.set(title=f"{titles[arm]}: cost of the headline model", ylabel="cost (nats)", ylim=(0, None))
+        left.set(title="Cost", ylabel="cost (nats)", ylim=(0, None))
         _count_steps(left, STEP_TICKS)
         left.legend()
         _draw_confusion(right, evaluation.confusion[k].numpy(), classes, colour)
