@@ -76,7 +76,7 @@ def report_page(report: Path, number: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         convert = ["soffice", f"-env:UserInstallation={Path(folder).as_uri()}", "--headless", "--convert-to", "pdf"]
         subprocess.run([*convert, "--outdir", folder, str(report)], check=True, capture_output=True)
-        pages = ["-f", str(number), "-l", str(number), "-singlefile", "-r", "110", "-png"]
+        pages = ["-f", str(number), "-l", str(number), "-singlefile", "-r", "100", "-png"]
         subprocess.run(["pdftoppm", *pages, Path(folder, f"{report.stem}.pdf"), Path(folder, "page")], check=True)
         return _smaller(Path(folder, "page.png"))
 
