@@ -164,7 +164,7 @@ def test_the_probe_asks_nothing_of_what_is_around_it(mode):
 def test_the_probe_works_within_vmap():
     left, right = factors(LARGE)
     result = torch.func.vmap(product, in_dims=(0, None))(left.expand(2, -1, -1), right)
-    torch.testing.assert_close(result[1], left @ right)
+    torch.testing.assert_close(result[1], left @ right, rtol=0, atol=2e-4)  # of numbers up to 100
 
 
 @pytest.mark.parametrize("shape", [SMALL, MIDDLE, LARGE], ids=["small", "middle", "large"])
