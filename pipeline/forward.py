@@ -344,7 +344,7 @@ def batchnorm_forward(A: Tensor) -> tuple[Tensor, Cache]:
     """
     mean = A.mean(dim=-1, keepdim=True)
     centred = A - mean
-    var = torch.linalg.vecdot(centred, centred).unsqueeze(-1) / A.shape[-1]
+    var = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square_().div_(A.shape[-1])
     inverse_std = torch.rsqrt(var + BATCHNORM_EPSILON)
     NA = centred.mul_(inverse_std)
     return NA, {"NA": NA, "mean": mean, "var": var, "inverse_std": inverse_std}
