@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -17,6 +18,8 @@ from pipeline.precision import ON_CPU, full_precision
 
 MATRIX = {"cpu": 2048, "cuda": 8192}  # rows and columns of the product whose rate stands for the machine's best
 FULL_PRECISION = 1e-5  # relative error of that product; of one rounded to bfloat16 or TF32 it is above 1e-4
+PAUSE = 0.01  # seconds
+MOST_PAUSES = 50
 CPU = torch.device("cpu")
 
 Steps = Callable[[Tensor], Any]  # from indices to the weights (networks, units, inputs), or None
@@ -27,7 +30,8 @@ def in_turns(turns: Mapping[str, Callable[[], object]], rounds: int, device: tor
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(rounds + 1):
         for name, turn in turns.items():
-            turn()  # not timed: meanwhile the threads of whoever came before stop spinning
+            _rest()
+            turn()  # not timed: it wakes the threads
             start = clock(device)
             turn()
             seconds[name].append(clock(device) - start)
@@ -87,6 +91,15 @@ def best_product_rate(rounds: int, device: torch.device = CPU) -> dict[str, floa
         if device.type == "cpu" and torch.linalg.norm(by_onednn()[:8] - exact) < FULL_PRECISION * exact.norm():
             turns["oneDNN"] = by_onednn
         return {name: 2 * size**3 / seconds / 1e9 for name, seconds in in_turns(turns, rounds, device).items()}
+
+
+def _rest() -> None:
+    """Wait until the threads of whoever came before stop spinning: NumPy's OpenBLAS keeps a core busy for 0.13 s."""
+    for _ in range(MOST_PAUSES):
+        start = time.process_time()
+        time.sleep(PAUSE)
+        if time.process_time() - start < PAUSE / 2:
+            return
 
 
 def line(label: str, cells: Iterable[str], width: int) -> str:

@@ -2,6 +2,8 @@
 
 import re
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -55,6 +57,22 @@ def test_turns_alternate_and_a_first_one_does_not_count():
     seconds = measure.in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
     assert order == ["a", "a", "b", "b"] * 4
     assert set(seconds) == {"a", "b"}
+
+
+def test_nobody_starts_while_the_threads_of_another_still_spin():
+    def spin():
+        end = time.monotonic() + 0.1
+        while time.monotonic() < end:
+            pass
+
+    spinning, seen = [], []
+
+    def with_a_thread():
+        spinning.append(threading.Thread(target=spin))
+        spinning[-1].start()
+
+    measure.in_turns({"a": with_a_thread, "b": lambda: seen.append([each.is_alive() for each in spinning])}, rounds=1)
+    assert seen == [[False] * 2, [False] * 2, [False] * 4, [False] * 4]
 
 
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
