@@ -87,11 +87,13 @@ def _weight_histograms(document: Document, study: Study, arm: str, weights: Weig
     norms = {
         name: {layer: row["norm"].mean().item() for layer, row in layers.items()} for name, layers in weights.items()
     }
+    first = [f"{study.titles[name]} {next(iter(of_a_layer.values())):.1f}" for name, of_a_layer in norms.items()]
     document.figure(
         figures.weight_histograms(tables.weight_rows(study.results), norms, study.titles),
         "The weights of all seeds, layer by layer: their distribution, the outermost bins holding what lies beyond, "
         "and their Euclidean norms, averaged over the seeds.",
-        f"Histograms of the weights of each layer for {listed(list(study.titles.values()))}, and bars of their norms.",
+        f"Histograms of the weights of each layer for {listed(list(study.titles.values()))}, and bars of their norms. "
+        f"The first layer's: {listed(first)}.",
         name=f"histograms_{arm}",
     )
 

@@ -2,54 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pipeline import figures, tables
 from pipeline.comparison import ACTIVATION, QUANTITIES
 from pipeline.diagnosis import COLLAPSED, PLATEAU_MARGIN, SILENT, Diagnosis, guessing_cost
 from pipeline.document import Document
 from pipeline.statistics import compare, summarise
-from pipeline.study import Study
+from pipeline.study import Study, Values
 from pipeline.tables import Rows
 from pipeline.wording import counted, listed, lower, number_word, numbers, percent, share, verdict
 
 
 def write(document: Document, study: Study) -> None:
     """Write the section."""
-    titles, accuracies = study.titles, tables.accuracy_rows(study.results)
+    titles, costs, accuracies = study.titles, tables.curve_rows(study.results), tables.accuracy_rows(study.results)
+    of_the_test = {arm: study.evaluations[arm].accuracies["test"] for arm in titles}
+    times = {arm: study.step_times(arm) for arm in titles}
     document.paragraph(
         "[[curves]] shows how the costs fall and [[accuracy]] how accuracy rises; [[seeds]] has a dot for every "
         "network, and [[times]] the time of a step."
     )
     document.figure(
-        figures.cost_curves(tables.curve_rows(study.results), titles),
+        figures.cost_curves(costs, titles),
         "Cost without penalty against training steps: median over the seeds and the band between the quartiles. "
         "A network that has stopped keeps its last value.",
-        "Curves of training and validation cost for each arm.",
+        f"Curves of training and validation cost for each arm. {_last_medians(study, costs, 'validation cost', 2)}",
         name="curves",
     )
     document.figure(
         figures.accuracy_curves(accuracies, titles),
         "Validation accuracy against training steps: median over the seeds and the band between the quartiles."
         f"{_cut(accuracies)}",
-        "Curves of validation accuracy for each arm.",
+        "Curves of validation accuracy for each arm, in per cent. "
+        f"{_last_medians(study, accuracies, 'validation accuracy', 1)}",
         name="accuracy",
     )
     document.figure(
-        figures.seed_distribution({arm: study.evaluations[arm].accuracies["test"] for arm in titles}, titles),
+        figures.seed_distribution(of_the_test, titles),
         "Test accuracy of every network; grey lines join networks of one seed, black bars mark the medians.",
-        "Test accuracy of every seed in each arm.",
+        "Test accuracy of every seed in each arm, in per cent, from the lowest to the highest: "
+        f"{_of_each(study, {arm: f'{a.min():.1f} to {a.max():.1f}' for arm, a in of_the_test.items()})}.",
         name="seeds",
     )
     document.figure(
-        figures.step_times({arm: study.step_times(arm) for arm in titles}, titles),
+        figures.step_times(times, titles),
         f"Time of a training step of one network, batch {study.params.training.batch_size}, "
         f"{study.timed_on}: mean of {counted(study.params.timing.rounds, 'round')} in which the arms take turns, "
         "whiskers from the fastest to the slowest round.",
-        "Bars of the time that a training step takes, alone and in a stack.",
+        "Bars of the microseconds that a training step takes, by size of the stack: "
+        f"{_of_each(study, {arm: _means(of_a_size) for arm, of_a_size in times.items()})}.",
         name="times",
     )
     _mistakes(document, study)
     _health(document, study)
     _interval(document)
+
+
+def _of_each(study: Study, said: Mapping[str, str]) -> str:
+    """Join what is said of each arm, after its title."""
+    return listed([f"{study.titles[arm]} {each}" for arm, each in said.items()])
+
+
+def _last_medians(study: Study, rows: Rows, series: str, decimals: int) -> str:
+    """Say where the curves of a series end."""
+    last = {row["arm"]: f"{row['median']:.{decimals}f}" for row in rows if row["series"] == series}
+    return f"The median {series} ends at: {_of_each(study, last)}." if last else ""
+
+
+def _means(of_a_size: Mapping[int, Values]) -> str:
+    """Write an arm's mean time for each size of a stack."""
+    return ", ".join(f"{times.mean():,.0f} of {size}" for size, times in of_a_size.items())
 
 
 def _cut(accuracies: Rows) -> str:
@@ -75,9 +98,16 @@ def _mistakes(document: Document, study: Study) -> None:
         figures.confident_mistakes(study.evaluations[best], study.card.classes),
         f"The test images that the {lower(study.titles[best])} headline model misclassifies with the greatest "
         "confidence: true class, predicted class, and the probability it gave to the latter.",
-        "The most confidently misclassified test images.",
+        f"Images of the test set that are misclassified: {listed(_misclassified(study, best)) or 'none'}.",
         name="mistakes",
     )
+
+
+def _misclassified(study: Study, arm: str) -> list[str]:
+    """Name the true and the predicted class of each image that is shown, in its order."""
+    mistakes, classes = study.evaluations[arm].mistakes, study.card.classes
+    pairs = zip(mistakes["true"].tolist(), mistakes["predicted"].tolist(), strict=True)
+    return [f"{classes[true]} as {classes[predicted]}" for true, predicted in pairs]
 
 
 def _health(document: Document, study: Study) -> None:

@@ -222,6 +222,32 @@ def test_every_figure_has_a_text_for_those_who_cannot_see_it_and_a_numbered_capt
         assert caption.startswith(f"Figure {number}.")
 
 
+def alternative(caption):
+    """Return the alternative text of the figure whose caption has these words."""
+    captions = [p.text for p in document().paragraphs if p.style.name == "Caption" and p.text.startswith("Figure")]
+    figures = list(document().element.iter(f"{WP}docPr"))
+    (found,) = (each for each, text in zip(figures, captions, strict=True) if caption in text)
+    return found.get("descr")
+
+
+def test_the_texts_of_the_study_s_figures_say_what_they_show():
+    lowest, highest = (f"{limit(study().evaluations['l2'].accuracies['test']):.1f}" for limit in (min, max))
+    assert f"and L2 {lowest} to {highest}." in alternative("Test accuracy of every network")
+    costs = study().results["l2"].validation_costs
+    last = [column[np.isfinite(column)][-1] for column in costs.mT.numpy()]
+    assert "The median validation cost ends at: Baseline " in alternative("Cost without penalty")
+    assert alternative("Cost without penalty").endswith(f" and L2 {np.median(last):.2f}.")
+    assert alternative("Validation accuracy against training steps").count(", Batch norm ") == 1
+    assert alternative("Time of a training step").endswith(
+        ": Baseline 167 of 1, 35 of 16, Batch norm 200 of 1, 50 of 16 and L2 167 of 1, 35 of 16."
+    )
+    assert re.search(r" as \d( and \d as \d)?\.$", alternative("misclassifies"))
+    assert re.search(
+        r"The first layer's: Baseline \d+\.\d, Batch norm \d+\.\d and L2 \d+\.\d\.$",
+        alternative("The weights of all seeds"),
+    )
+
+
 def bookmarks():
     """Return the text that each bookmark of the document spans."""
     spans = {}
