@@ -18,8 +18,7 @@ from pipeline.precision import ON_CPU, full_precision
 
 MATRIX = {"cpu": 2048, "cuda": 8192}  # rows and columns of the product whose rate stands for the machine's best
 FULL_PRECISION = 1e-5  # relative error of that product; of one rounded to bfloat16 or TF32 it is above 1e-4
-PAUSE = 0.01  # seconds
-MOST_PAUSES = 50
+PAUSE, PAUSES = 0.01, 50  # seconds, and how many at most before a turn
 CPU = torch.device("cpu")
 
 Steps = Callable[[Tensor], Any]  # from indices to the weights (networks, units, inputs), or None
@@ -94,8 +93,8 @@ def best_product_rate(rounds: int, device: torch.device = CPU) -> dict[str, floa
 
 
 def _rest() -> None:
-    """Wait until the threads of whoever came before stop spinning: NumPy's OpenBLAS keeps a core busy for 0.13 s."""
-    for _ in range(MOST_PAUSES):
+    """Wait, half a second at most, until nobody's threads spin: NumPy's OpenBLAS keeps a core busy for 0.13 s."""
+    for _ in range(PAUSES):
         start = time.process_time()
         time.sleep(PAUSE)
         if time.process_time() - start < PAUSE / 2:

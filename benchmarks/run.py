@@ -79,7 +79,7 @@ def main() -> None:
     }
     artifacts.write_json(FOLDER / "results.json", _rounded(results))
     artifacts.write_bytes(FOLDER / "cost.png", plot.costs(costs))
-    text = as_text(table, shares, rates)
+    text = as_text(table, shares, rates, options.rounds)
     page = PAGE.read_text(encoding="utf-8")
     page = re.sub(r"(?s)(```text\n).*?(\n```)", lambda block: block[1] + text + block[2], page)
     artifacts.write_bytes(PAGE, page.encode())
@@ -114,11 +114,14 @@ def cost(
 
 
 def as_text(
-    table: Mapping[str, Mapping[str, float]], shares: Mapping[str, Mapping[str, float]], rates: Mapping[str, float]
+    table: Mapping[str, Mapping[str, float]],
+    shares: Mapping[str, Mapping[str, float]],
+    rates: Mapping[str, float],
+    rounds: int,
 ) -> str:
     """Set the medians as a table, a peer a line, and the ratios that matter."""
     width = max(map(len, table)) + 2
-    lines = ["Microseconds a training step of one network", line("", table, width)]
+    lines = [f"Microseconds a training step of one network, medians of {rounds} rounds", line("", table, width)]
     for name in next(iter(table.values())):
         lines.append(line(name, [f"{row[name]:.0f}" if name in row else "-" for row in table.values()], width))
     for label, ours, theirs in (

@@ -344,7 +344,8 @@ def batchnorm_forward(A: Tensor) -> tuple[Tensor, Cache]:
     """
     mean = A.mean(dim=-1, keepdim=True)
     centred = A - mean
-    var = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square_().div_(A.shape[-1])
+    norm = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)  # which needs no array of the squares
+    var = norm.square() / A.shape[-1]
     inverse_std = torch.rsqrt(var + BATCHNORM_EPSILON)
     NA = centred.mul_(inverse_std)
     return NA, {"NA": NA, "mean": mean, "var": var, "inverse_std": inverse_std}

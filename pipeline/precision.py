@@ -1,8 +1,8 @@
 """Matrix products on as many threads, and by that one of torch's two CPU libraries, as their size deserves.
 
 torch multiplies by its BLAS unless ``torch.backends.mkldnn.matmul.fp32_precision = "bf16"`` lets oneDNN do it. On some
-processors that doubles the speed of a large product at full float32 accuracy, while a small one costs more than
-before; on others it rounds to bfloat16, or changes nothing. So it is tried, once in a process for a number of threads.
+processors that is up to twice as fast for a large product at full float32 accuracy, while a small one costs more than
+before; on others it rounds to bfloat16. So it is tried, once in a process for a number of threads.
 The two round differently: oneDNN is taken unless it is clearly slower, so that no noise of the clock decides where
 both are alike.
 """
@@ -20,7 +20,7 @@ from torch import Tensor
 
 SMALL = 150_000  # multiplications and additions; below, waking a second thread costs more than it saves
 LARGE = 4_000_000  # multiplications and additions; below, oneDNN's call costs what its speed gains
-PROBE = (320, 784, 512)  # rows, terms and columns of the product that is tried: the first layer of sixteen networks
+PROBE = (320, 784, 512)  # rows, terms and columns of what is tried: the first layer of sixteen networks, batch 512
 ROUNDS = 20  # of each setting, in turns
 CLEARLY_SLOWER = 1.33  # times the time
 AS_EXACT = 2.0  # times the error

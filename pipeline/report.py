@@ -194,9 +194,9 @@ def _reproduction(document: Document, study: Study) -> None:
         "One command makes everything again: `make` installs the locked packages and runs `dvc repro`, which runs "
         "what is not up to date. `make plots` draws the results on one page, `dvc metrics diff` compares them with an "
         "earlier commit's, and `make test` runs the tests. The first page names the versions that this report was made "
-        "with. On another kind of processor sums are rounded in another order, and after thousands of steps results "
-        "differ in their last digits; times are those of the machine. [[parameters]] lists every parameter of "
-        "`params.yaml`."
+        "with. On another kind of processor sums are rounded in another order, which after thousands of steps shows in "
+        "the results, a network's accuracy included; times are those of the machine. [[parameters]] lists every "
+        "parameter of `params.yaml`."
     )
     if name == "digits":
         document.paragraph("The data come with scikit-learn, so that its version stands for their checksum.")

@@ -87,13 +87,13 @@ def _weight_histograms(document: Document, study: Study, arm: str, weights: Weig
     norms = {
         name: {layer: row["norm"].mean().item() for layer, row in layers.items()} for name, layers in weights.items()
     }
-    first = [f"{study.titles[name]} {next(iter(of_a_layer.values())):.1f}" for name, of_a_layer in norms.items()]
+    first = [f"{study.titles[name]} {next(iter(by_layer.values())):.1f}" for name, by_layer in norms.items()]
     document.figure(
         figures.weight_histograms(tables.weight_rows(study.results), norms, study.titles),
         "The weights of all seeds, layer by layer: their distribution, the outermost bins holding what lies beyond, "
         "and their Euclidean norms, averaged over the seeds.",
         f"Histograms of the weights of each layer for {listed(list(study.titles.values()))}, and bars of their norms. "
-        f"The first layer's: {listed(first)}.",
+        f"The first layer's norms: {'; '.join(first)}.",
         name=f"histograms_{arm}",
     )
 
@@ -136,11 +136,13 @@ def write_path(document: Document, study: Study, chosen: float) -> None:
         f"{best:g}, {choice} ([[path]], [[path_figure]]).{_path_verdict(study, best)}"
     )
     _path_table(document, rows)
+    said = [f"{row['l2']:g}: {row['validation_accuracy']:.1f} and {row['weight_norm']:.1f}" for row in rows]
     document.figure(
         figures.l2_path(rows, chosen),
         "Validation accuracy, mean and range over the seeds, and norm of all weights against lambda; the dotted line "
         "marks the arm's lambda.",
-        f"Validation accuracy and weight norm against lambda. Lowest validation cost at lambda = {best:g}.",
+        f"Validation accuracy in per cent, and weight norm, against lambda: {'; '.join(said)}. "
+        f"Lowest validation cost at lambda = {best:g}.",
         name="path_figure",
     )
 

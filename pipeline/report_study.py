@@ -17,7 +17,7 @@ from pipeline.wording import counted, listed, lower, number_word, numbers, perce
 def write(document: Document, study: Study) -> None:
     """Write the section."""
     titles, costs, accuracies = study.titles, tables.curve_rows(study.results), tables.accuracy_rows(study.results)
-    of_the_test = {arm: study.evaluations[arm].accuracies["test"] for arm in titles}
+    test_accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in titles}
     times = {arm: study.step_times(arm) for arm in titles}
     document.paragraph(
         "[[curves]] shows how the costs fall and [[accuracy]] how accuracy rises; [[seeds]] has a dot for every "
@@ -39,10 +39,10 @@ def write(document: Document, study: Study) -> None:
         name="accuracy",
     )
     document.figure(
-        figures.seed_distribution(of_the_test, titles),
+        figures.seed_distribution(test_accuracies, titles),
         "Test accuracy of every network; grey lines join networks of one seed, black bars mark the medians.",
         "Test accuracy of every seed in each arm, in per cent, from the lowest to the highest: "
-        f"{_of_each(study, {arm: f'{a.min():.1f} to {a.max():.1f}' for arm, a in of_the_test.items()})}.",
+        f"{_of_each(study, {arm: f'{a.min():.1f} to {a.max():.1f}' for arm, a in test_accuracies.items()})}.",
         name="seeds",
     )
     document.figure(
@@ -50,8 +50,8 @@ def write(document: Document, study: Study) -> None:
         f"Time of a training step of one network, batch {study.params.training.batch_size}, "
         f"{study.timed_on}: mean of {counted(study.params.timing.rounds, 'round')} in which the arms take turns, "
         "whiskers from the fastest to the slowest round.",
-        "Bars of the microseconds that a training step takes, by size of the stack: "
-        f"{_of_each(study, {arm: _means(of_a_size) for arm, of_a_size in times.items()})}.",
+        "Bars of the mean microseconds of a training step of one network: "
+        f"{_of_each(study, {arm: _mean_times(by_size) for arm, by_size in times.items()})}.",
         name="times",
     )
     _mistakes(document, study)
@@ -61,18 +61,19 @@ def write(document: Document, study: Study) -> None:
 
 def _of_each(study: Study, said: Mapping[str, str]) -> str:
     """Join what is said of each arm, after its title."""
-    return listed([f"{study.titles[arm]} {each}" for arm, each in said.items()])
+    return "; ".join(f"{study.titles[arm]} {each}" for arm, each in said.items())
 
 
 def _last_medians(study: Study, rows: Rows, series: str, decimals: int) -> str:
-    """Say where the curves of a series end."""
+    """Say where the curves of a series end; nothing if there are none."""
     last = {row["arm"]: f"{row['median']:.{decimals}f}" for row in rows if row["series"] == series}
     return f"The median {series} ends at: {_of_each(study, last)}." if last else ""
 
 
-def _means(of_a_size: Mapping[int, Values]) -> str:
+def _mean_times(by_size: Mapping[int, Values]) -> str:
     """Write an arm's mean time for each size of a stack."""
-    return ", ".join(f"{times.mean():,.0f} of {size}" for size, times in of_a_size.items())
+    where = {size: f"in a stack of {size}" if size > 1 else "alone" for size in by_size}
+    return listed([f"{times.mean():,.0f} {where[size]}" for size, times in by_size.items()])
 
 
 def _cut(accuracies: Rows) -> str:
@@ -98,13 +99,13 @@ def _mistakes(document: Document, study: Study) -> None:
         figures.confident_mistakes(study.evaluations[best], study.card.classes),
         f"The test images that the {lower(study.titles[best])} headline model misclassifies with the greatest "
         "confidence: true class, predicted class, and the probability it gave to the latter.",
-        f"Images of the test set that are misclassified: {listed(_misclassified(study, best)) or 'none'}.",
+        f"The surest mistakes on the test set: {listed(_misclassified(study, best)) or 'none'}.",
         name="mistakes",
     )
 
 
 def _misclassified(study: Study, arm: str) -> list[str]:
-    """Name the true and the predicted class of each image that is shown, in its order."""
+    """Name the true and the predicted class of each image that is shown, the surest mistake first."""
     mistakes, classes = study.evaluations[arm].mistakes, study.card.classes
     pairs = zip(mistakes["true"].tolist(), mistakes["predicted"].tolist(), strict=True)
     return [f"{classes[true]} as {classes[predicted]}" for true, predicted in pairs]

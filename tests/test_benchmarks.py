@@ -2,8 +2,6 @@
 
 import re
 import sys
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -59,20 +57,15 @@ def test_turns_alternate_and_a_first_one_does_not_count():
     assert set(seconds) == {"a", "b"}
 
 
-def test_nobody_starts_while_the_threads_of_another_still_spin():
-    def spin():
-        end = time.monotonic() + 0.1
-        while time.monotonic() < end:
-            pass
-
-    spinning, seen = [], []
-
-    def with_a_thread():
-        spinning.append(threading.Thread(target=spin))
-        spinning[-1].start()
-
-    measure.in_turns({"a": with_a_thread, "b": lambda: seen.append([each.is_alive() for each in spinning])}, rounds=1)
-    assert seen == [[False] * 2, [False] * 2, [False] * 4, [False] * 4]
+@pytest.mark.parametrize(("busy", "pauses"), [(0, 1), (3, 4), (1000, measure.PAUSES)])
+def test_a_turn_waits_until_nobody_s_threads_spin_but_not_for_ever(monkeypatch, busy, pauses):
+    slept = []
+    monkeypatch.setattr(measure.time, "sleep", slept.append)
+    monkeypatch.setattr(measure.time, "process_time", lambda: measure.PAUSE * min(len(slept), busy))
+    seen = []
+    measure.in_turns({"a": lambda: seen.append(len(slept))}, rounds=1)
+    assert seen[:2] == [pauses, pauses]
+    assert set(slept) == {measure.PAUSE}
 
 
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
