@@ -240,7 +240,7 @@ def weight_histograms(weights: Rows, norms: Mapping[str, Mapping[str, float]], t
                     label=titles[arm],
                 )
                 bar = below.barh(column, norms[arm][layer], color=colour, hatch=_of(HATCHES, column), edgecolor="white")
-                below.bar_label(bar, fmt="%.3g", fontsize=7, padding=2)
+                below.bar_label(bar, fmt="%#.3g", fontsize=7, padding=2)
             above.set(title=layer, xlabel="weight")
             above.set_yscale("function", functions=(np.sqrt, np.square))
             above.set_ylim(0, None)
