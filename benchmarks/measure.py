@@ -21,7 +21,7 @@ FULL_PRECISION = 1e-5  # relative error of that product; of one rounded to bfloa
 PAUSE, PAUSES = 0.01, 50  # seconds, and how many at most before a turn
 CPU = torch.device("cpu")
 
-Steps = Callable[[Tensor], Any]  # from indices to the weights (networks, units, inputs), or None
+Steps = Callable[[Tensor], Any]  # from indices to the trained parameters by name, or None
 
 
 def in_turns(turns: Mapping[str, Callable[[], object]], rounds: int, device: torch.device = CPU) -> dict[str, float]:

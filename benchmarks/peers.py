@@ -1,13 +1,15 @@
 """Who is measured: each peer takes training steps of 784-20-7-5-10 on given batches.
 
 A peer is made once and then called with a ``(steps, batch_size)`` tensor of example indices, again and again; a step
-is gather, forward, backward and update in float32 by plain gradient descent. All but scikit-learn start from the same
-parameters, and return the first layer's weights, so that a test can see that they do the same work.
+is gather, forward, backward and update in float32 by plain gradient descent, and with batch norm an update of the
+running statistics, without which the network could not predict. All but scikit-learn start from the same parameters,
+and return them trained, so that a test can see that they do the same work.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,7 @@ from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
 from benchmarks.measure import CPU, Steps
-from pipeline.forward import BATCHNORM_EPSILON, Parameters, number_of_layers
+from pipeline.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM, Parameters, number_of_layers
 from pipeline.precision import ON_CPU, full_precision, way_of
 from pipeline.training import initialize_stack, training_step
 
@@ -52,22 +54,24 @@ class Data:
         return Data(rows.to(device), labels.to(device), Y.to(device))
 
 
-def stacked_parameters(layers: list[int], networks: int, device: torch.device = CPU) -> Parameters:
+def stacked_parameters(
+    layers: list[int], networks: int, device: torch.device = CPU, use_batchnorm: bool = False
+) -> Parameters:
     """Initialise networks as one stack; a single one has no replica axis."""
-    stack = initialize_stack(layers, range(networks), device=device)
+    stack = initialize_stack(layers, range(networks), use_batchnorm=use_batchnorm, device=device)
     return stack if networks > 1 else {name: stacked[0] for name, stacked in stack.items()}
 
 
 def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take this project's steps, by the functions that train."""
-    parameters = stacked_parameters(layers, networks, data.rows.device)
+    parameters = stacked_parameters(layers, networks, data.rows.device, use_batchnorm)
 
-    def steps(batches: Tensor) -> Tensor:
+    def steps(batches: Tensor) -> Parameters:
         with torch.inference_mode(), full_precision():
             for batch in batches:
                 X, Y = data.rows.index_select(0, batch).mT, data.Y.index_select(1, batch)
                 training_step(X, Y, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
-        return parameters["W1"]
+        return parameters
 
     return steps
 
@@ -77,17 +81,22 @@ def eager(data: Data, layers: list[int], use_batchnorm: bool) -> Steps:
     model = torch_model(layers, use_batchnorm).to(data.rows.device)
     start = stacked_parameters(layers, 1)
     linear = [module for module in model if isinstance(module, nn.Linear)]
+    norms = [module for module in model if isinstance(module, nn.BatchNorm1d)]
     for layer, module in enumerate(linear, start=1):
         module.load_state_dict({"weight": start[f"W{layer}"], "bias": start[f"b{layer}"].flatten()})
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
 
-    def steps(batches: Tensor) -> Tensor:
+    def steps(batches: Tensor) -> Parameters:
         for batch in batches:
             optimizer.zero_grad()
             logits = model(data.rows.index_select(0, batch))
             torch.autograd.backward(nn.functional.cross_entropy(logits, data.labels.index_select(0, batch)))
             optimizer.step()
-        return linear[0].weight.detach()
+        trained = {f"W{layer}": module.weight.detach() for layer, module in enumerate(linear, start=1)}
+        for layer, module in enumerate(norms, start=1):
+            running = dict(module.named_buffers())
+            trained |= {f"{name}{layer}": running[f"running_{name}"][:, None] for name in ("mean", "var")}
+        return trained
 
     return steps
 
@@ -103,27 +112,33 @@ def torch_model(layers: list[int], use_batchnorm: bool) -> nn.Sequential:
 
 def vmap_grad(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take steps of ``torch.func.vmap(grad)`` over the networks."""
-    parameters = stacked_parameters(layers, networks, data.rows.device)
-    L = number_of_layers(parameters)
+    weights, running = _trained_and_kept(stacked_parameters(layers, networks, data.rows.device, use_batchnorm))
+    L = number_of_layers(weights)
 
-    def cost(parameters: Parameters, X: Tensor, labels: Tensor) -> Tensor:
+    def cost(weights: Parameters, X: Tensor, labels: Tensor) -> tuple[Tensor, Parameters]:
         A = X
+        seen: Parameters = {}
         for layer in range(1, L):
-            A = torch.relu(nn.functional.linear(A, parameters[f"W{layer}"], parameters[f"b{layer}"].squeeze(-1)))
+            A = torch.relu(nn.functional.linear(A, weights[f"W{layer}"], weights[f"b{layer}"].squeeze(-1)))
             if use_batchnorm:
-                centred = A - A.mean(0)
-                A = centred * torch.rsqrt(centred.square().mean(0) + BATCHNORM_EPSILON)
-        logits = nn.functional.linear(A, parameters[f"W{L}"], parameters[f"b{L}"].squeeze(-1))
-        return nn.functional.cross_entropy(logits, labels)
+                mean = A.mean(0)
+                centred = A - mean
+                var = centred.square().mean(0)
+                A = centred * torch.rsqrt(var + BATCHNORM_EPSILON)
+                seen |= {f"mean{layer}": mean[:, None], f"var{layer}": var[:, None] * (len(X) / (len(X) - 1))}
+        logits = nn.functional.linear(A, weights[f"W{L}"], weights[f"b{L}"].squeeze(-1))
+        return nn.functional.cross_entropy(logits, labels), seen
 
-    gradient = torch.func.vmap(torch.func.grad(cost), in_dims=(0, None, None))
+    gradient = torch.func.vmap(torch.func.grad(cost, has_aux=True), in_dims=(0, None, None))
 
-    def steps(batches: Tensor) -> Tensor:
+    def steps(batches: Tensor) -> Parameters:
         for batch in batches:
-            grads = gradient(parameters, data.rows.index_select(0, batch), data.labels.index_select(0, batch))
-            for name, value in parameters.items():
+            grads, seen = gradient(weights, data.rows.index_select(0, batch), data.labels.index_select(0, batch))
+            for name, value in weights.items():
                 value.sub_(grads[name], alpha=LEARNING_RATE)
-        return parameters["W1"]
+            for name, value in running.items():
+                value.lerp_(seen[name], BATCHNORM_MOMENTUM)
+        return weights | running
 
     return steps
 
@@ -131,25 +146,31 @@ def vmap_grad(data: Data, layers: list[int], networks: int, use_batchnorm: bool)
 def jax_scan(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take steps of JAX: ``grad`` under ``vmap`` over the networks, all steps in one compiled ``scan``."""
     rows, labels = jnp.asarray(data.rows.cpu().numpy()), jnp.asarray(data.labels.cpu().numpy())
-    starts = stacked_parameters(layers, max(networks, 2))
-    parameters = {name: jnp.asarray(value[:networks].numpy()) for name, value in starts.items()}
+    starts = stacked_parameters(layers, max(networks, 2), use_batchnorm=use_batchnorm)
+    parameters = _trained_and_kept({name: jnp.asarray(value[:networks].numpy()) for name, value in starts.items()})
     L = number_of_layers(starts)
 
-    def cost(parameters: Any, X: Any, labels: Any) -> Any:
+    def cost(weights: Any, X: Any, labels: Any) -> Any:
         A = X
+        seen: dict[str, Any] = {}
         for layer in range(1, L):
-            A = jax.nn.relu(A @ parameters[f"W{layer}"].T + parameters[f"b{layer}"][:, 0])
+            A = jax.nn.relu(A @ weights[f"W{layer}"].T + weights[f"b{layer}"][:, 0])
             if use_batchnorm:
-                A = (A - A.mean(0)) * jax.lax.rsqrt(A.var(0) + BATCHNORM_EPSILON)
-        logits = A @ parameters[f"W{L}"].T + parameters[f"b{L}"][:, 0]
-        return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean()
+                mean, var = A.mean(0), A.var(0)
+                A = (A - mean) * jax.lax.rsqrt(var + BATCHNORM_EPSILON)
+                seen |= {f"mean{layer}": mean[:, None], f"var{layer}": var[:, None] * (len(X) / (len(X) - 1))}
+        logits = A @ weights[f"W{L}"].T + weights[f"b{L}"][:, 0]
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean(), seen
 
-    gradient = jax.vmap(jax.grad(cost), in_axes=(0, None, None))
+    gradient = jax.vmap(jax.grad(cost, has_aux=True), in_axes=(0, None, None))
 
     def scan(parameters: Any, batches: Any, rows: Any, labels: Any) -> Any:
         def step(parameters: Any, batch: Any) -> Any:
-            grads = gradient(parameters, rows[batch], labels[batch])
-            return jax.tree.map(lambda value, grad: value - LEARNING_RATE * grad, parameters, grads), None
+            weights, running = parameters
+            grads, seen = gradient(weights, rows[batch], labels[batch])
+            weights = jax.tree.map(lambda value, grad: value - LEARNING_RATE * grad, weights, grads)
+            running = jax.tree.map(lambda value, new: value + BATCHNORM_MOMENTUM * (new - value), running, seen)
+            return (weights, running), None
 
         return jax.lax.scan(step, parameters, batches)[0]
 
@@ -159,9 +180,15 @@ def jax_scan(data: Data, layers: list[int], networks: int, use_batchnorm: bool) 
         nonlocal parameters
         with jax.default_matmul_precision("highest"):  # on a GPU it would multiply in TF32, and not do the same work
             parameters = jax.block_until_ready(compiled(parameters, jnp.asarray(batches.cpu().numpy()), rows, labels))
-        return parameters["W1"]
+        return parameters[0] | parameters[1]
 
     return steps
+
+
+def _trained_and_kept(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part what has a gradient from the running statistics."""
+    trained = {name: value for name, value in parameters.items() if name[0] in "Wb"}
+    return trained, {name: value for name, value in parameters.items() if name not in trained}
 
 
 def scikit_learn(data: Data, layers: list[int]) -> Steps:

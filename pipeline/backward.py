@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline.forward import as_tensor, softmax
+from pipeline.forward import as_tensor, scalar, softmax
 from pipeline.precision import product
 
 if TYPE_CHECKING:
@@ -47,16 +47,17 @@ def linear_backward(
     """
     A_prev, W, b = (cache["A"], cache["W"], cache["b"]) if isinstance(cache, dict) else cache
     dZ, A_prev, W, b = as_tensor(dZ), as_tensor(A_prev), as_tensor(W), as_tensor(b)
-    if dZ.shape[-2:] != (W.shape[-2], A_prev.shape[-1]):
+    of_dZ, of_A, of_W = dZ.shape, A_prev.shape, W.shape
+    m = of_A[-1]
+    if len(of_dZ) < 2 or of_dZ[-2] != of_W[-2] or of_dZ[-1] != m:
         raise ValueError(
-            f"linear_backward wants dZ (..., {W.shape[-2]}, {A_prev.shape[-1]}) for W {tuple(W.shape)} "
-            f"and A_prev {tuple(A_prev.shape)}, got {tuple(dZ.shape)}"
+            f"linear_backward wants dZ (..., {of_W[-2]}, {m}) for W {tuple(of_W)} "
+            f"and A_prev {tuple(of_A)}, got {tuple(of_dZ)}"
         )
-    m = A_prev.shape[-1]
-    dA_prev = _of_shape(A_prev, product(W.mT, dZ)) if input_gradient else None
-    dZ_mean = dZ / m  # in the first layer, the largest, smaller than dW
-    dW = _of_shape(W, product(dZ_mean, A_prev.mT))
-    db = _of_shape(b, dZ_mean.sum(dim=-1, keepdim=True))
+    dA_prev = _sum_to(of_A, product(W.mT, dZ)) if input_gradient else None
+    dZ_mean = dZ / scalar(m, dZ.dtype, dZ.device)  # in the first layer, the largest, smaller than dW
+    dW = _sum_to(of_W, product(dZ_mean, A_prev.mT))
+    db = _sum_to(b.shape, dZ_mean.sum(dim=-1, keepdim=True))
     return dA_prev, dW, db
 
 
@@ -113,7 +114,7 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
     """
     dA, Z = _same_shape("relu_backward", dA, activation_cache)
     active = Z.sign().clamp_min_(0)  # ones and zeros: a bool mask multiplies five times slower
-    return active * dA
+    return active.mul_(dA) if dA.shape == Z.shape else active * dA
 
 
 def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
@@ -266,14 +267,14 @@ def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     return torch.addcmul(dNA, NA, projection, value=-1 / m).sub_(total, alpha=1 / m).mul_(inverse_std)
 
 
-def _of_shape(array: Tensor, gradient: Tensor) -> Tensor:
-    """Sum a gradient over the replica axes along which ``array`` was broadcast."""
-    return gradient if gradient.shape == array.shape else gradient.sum_to_size(array.shape)
+def _sum_to(shape: torch.Size, gradient: Tensor) -> Tensor:
+    """Sum a gradient over the replica axes along which an array of this shape was broadcast."""
+    return gradient if gradient.shape == shape else gradient.sum_to_size(shape)
 
 
 def _same_shape(function: str, dA: Array, Z: Array) -> tuple[Tensor, Tensor]:
     dA, Z = as_tensor(dA), as_tensor(Z)
-    if dA.shape[-2:] != Z.shape[-2:]:
+    if dA.shape != Z.shape and dA.shape[-2:] != Z.shape[-2:]:
         raise ValueError(f"{function} wants dA of the shape of Z, got {tuple(dA.shape)} and {tuple(Z.shape)}")
     return dA, Z
 

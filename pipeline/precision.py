@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-SMALL = 150_000  # multiplications and additions; below, waking a second thread costs more than it saves
+SMALL = 300_000  # multiplications and additions; below, waking a second thread costs more than it saves
 LARGE = 4_000_000  # multiplications and additions; below, oneDNN's call costs what its speed gains
 PROBE = (320, 784, 512)  # rows, terms and columns of what is tried: the first layer of sixteen networks, batch 512
 ROUNDS = 20  # of each setting, in turns
@@ -112,11 +112,13 @@ def onednn_is_as_good(threads: int) -> bool:
 
 def _multiply(left: Tensor, right: Tensor, plus: Tensor | None) -> Tensor:
     """Multiply by the function that costs least to call; one that adds too saves a pass over the result."""
-    dims = left.dim() if plus is None or plus.shape[:-1] == left.shape[:-1] else 0
-    if dims == 2 and right.dim() == 2:
+    dims = left.dim() if plus is None or plus.dim() == left.dim() else 0
+    if dims == right.dim() == 2:
         return torch.mm(left, right) if plus is None else torch.addmm(plus, left, right)
-    if dims == 3 and right.dim() == 3 and left.shape[0] == right.shape[0]:
-        return torch.bmm(left, right) if plus is None else torch.baddbmm(plus, left, right)
+    if dims == right.dim() == 3:
+        networks = left.shape[0]
+        if networks == right.shape[0] and (plus is None or networks == plus.shape[0]):
+            return torch.bmm(left, right) if plus is None else torch.baddbmm(plus, left, right)
     result = torch.matmul(left, right)
     if plus is None:
         return result

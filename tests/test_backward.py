@@ -221,7 +221,8 @@ def test_scaling_a_units_weights_changes_nothing_but_what_eps_lets_through(scale
     for layer in (1, 2):
         radial = (parameters[f"W{layer}"] * grads[f"dW{layer}"]).sum(1, keepdim=True)
         radial += parameters[f"b{layer}"] * grads[f"db{layer}"]
-        NA, var = (caches[layer - 1]["batchnorm_cache"][name] for name in ("NA", "var"))
+        NA, norm = (caches[layer - 1]["batchnorm_cache"][name] for name in ("NA", "norm"))
+        var = norm**2 / X.shape[1]
         leak = BATCHNORM_EPSILON / (var + BATCHNORM_EPSILON)
         assert_close(radial, leak * (grads[f"dA{layer}"] * NA).mean(1, keepdim=True), 1e-12)
         live = var > 0.01 * scale**2
