@@ -36,7 +36,7 @@ from pipeline import (
     softmax_backward,
     update_parameters,
 )
-from pipeline.forward import BATCHNORM_EPSILON, batchnorm_forward
+from pipeline.forward import BATCHNORM_EPSILON, batchnorm_forward, scalar
 
 each_combination = pytest.mark.parametrize(("use_batchnorm", "l2"), COMBINATIONS.values(), ids=COMBINATIONS.keys())
 
@@ -338,3 +338,12 @@ def test_update_refuses_a_learning_rate_that_is_none(rate):
     parameters = random_parameters(DIMS)
     with pytest.raises(ValueError, match="learning_rate must be positive and finite"):
         update_parameters(parameters, {f"d{name}": value for name, value in parameters.items()}, rate)
+
+
+def test_inference_mode_leaves_nothing_behind_that_autograd_cannot_meet():
+    A, W, b, dZ, cotangent = normal(5, 7), normal(4, 5), normal(4, 1), normal(4, 7), normal(4, 5)
+    scalar.cache_clear()
+    with torch.inference_mode():
+        linear_backward(dZ, (A, W, b))
+    _, dW, _ = linear_backward(dZ.requires_grad_(), (A, W, b))
+    assert_close(torch.autograd.grad(dW, dZ, cotangent)[0], cotangent @ A / 7, 1e-12)
