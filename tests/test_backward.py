@@ -125,7 +125,7 @@ def test_linear_backward_leaves_out_the_input_gradient_on_demand():
         assert_close(actual, expected, 0)
 
 
-@pytest.mark.parametrize("shape", [(4, 8), (5, 7), (7, 4)], ids=str)
+@pytest.mark.parametrize("shape", [(4, 8), (5, 7), (7, 4), (7,)], ids=str)
 def test_linear_backward_names_a_gradient_that_does_not_fit(shape):
     with pytest.raises(ValueError, match=r"dZ \(\.\.\., 4, 7\)") as error:
         linear_backward(normal(*shape), layer_cache()["linear_cache"])
@@ -139,6 +139,12 @@ def test_linear_backward_names_a_gradient_that_does_not_fit(shape):
 def test_relu_backward_equals_autograd(replicas):
     dA, Z = normal(*replicas, 5, 7), normal(*replicas, 5, 7)
     assert_close(relu_backward(dA, Z), *autograd(torch.relu, [Z], dA))
+
+
+@pytest.mark.parametrize(("of_dA", "of_Z"), [((3, 5, 7), (5, 7)), ((5, 7), (3, 5, 7)), ((3, 1, 5, 7), (2, 5, 7))])
+def test_relu_backward_broadcasts_over_networks(of_dA, of_Z):
+    dA, Z = normal(*of_dA), normal(*of_Z)
+    assert_close(relu_backward(dA, Z), torch.where(Z > 0, dA, 0), 0)
 
 
 def test_relu_backward_lets_nothing_through_at_zero():

@@ -184,7 +184,7 @@ def test_the_probe_works_within_vmap():
 
 @pytest.mark.parametrize("shape", [SMALL, MIDDLE, LARGE], ids=["small", "middle", "large"])
 @pytest.mark.parametrize("plus", [None, (3, 1, 1), (1, 1), (2, 3, 1, 1)], ids=lambda axes: f"plus {axes}")
-@pytest.mark.parametrize("stacked", ["neither", "left", "both", "broadcast"])
+@pytest.mark.parametrize("stacked", ["neither", "left", "both", "broadcast", "one"])
 @pytest.mark.usefixtures("library")
 def test_products_keep_full_float32_accuracy(shape, stacked, plus):
     left, right = factors(shape)
@@ -192,6 +192,7 @@ def test_products_keep_full_float32_accuracy(shape, stacked, plus):
     left = left if stacked == "neither" else torch.stack([left, -left, 2 * left])
     right = torch.stack([right, right / 3, -right]) if stacked in ("both", "broadcast") else right
     left = left[:1] if stacked == "broadcast" else left
+    left, right = (left[:1], right[None]) if stacked == "one" else (left, right)
     exact = left.double() @ right.double() + (0 if b is None else b.double())
     result = product(left, right, b)
     assert result.shape == exact.shape
