@@ -55,7 +55,7 @@ def linear_backward(
             f"and A_prev {tuple(of_A)}, got {tuple(of_dZ)}"
         )
     dA_prev = _sum_to(of_A, product(W.mT, dZ)) if input_gradient else None
-    dZ_mean = dZ / scalar(m, dZ.dtype, dZ.device)  # in the first layer, the largest, smaller than dW
+    dZ_mean = dZ / scalar(m, dZ)  # in the first layer, the largest, smaller than dW
     dW = _sum_to(of_W, product(dZ_mean, A_prev.mT))
     db = _sum_to(b.shape, dZ_mean.sum(dim=-1, keepdim=True))
     return dA_prev, dW, db
@@ -114,7 +114,7 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
     """
     dA, Z = _same_shape("relu_backward", dA, activation_cache)
     active = Z.sign().clamp_min_(0)  # ones and zeros: a bool mask multiplies five times slower
-    return active.mul_(dA) if dA.shape == Z.shape else active * dA
+    return active * dA
 
 
 def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:

@@ -318,7 +318,7 @@ def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = 
     Raises
     ------
     ValueError
-        If only one of the two statistics is given.
+        If only one of the two statistics is given, or neither and there is no example.
 
     References
     ----------
@@ -343,22 +343,28 @@ def batchnorm_forward(A: Tensor) -> tuple[Tensor, Cache]:
     -------
     NA : (..., units, m)
     batchnorm_cache : dict
-        ``NA``, and of shape (..., units, 1) ``mean``, ``norm``, ``sqrt(m * var)``, and ``inverse_std``,
-        ``1 / sqrt(var + eps)``.
+        ``NA``, and of shape (..., units, 1) ``mean``, ``norm``, that of the centred activations, ``sqrt(m * var)``,
+        and ``inverse_std``, ``1 / sqrt(var + eps)``.
+
+    Raises
+    ------
+    ValueError
+        If there is no example.
     """
-    m, (dtype, device) = A.shape[-1], (A.dtype, A.device)
-    mean = A.sum(dim=-1, keepdim=True).div_(scalar(m, dtype, device))
+    m = A.shape[-1]
+    if m < 1:
+        raise ValueError(f"batch norm wants at least one example, a column each, got A {tuple(A.shape)}")
+    mean = A.sum(dim=-1, keepdim=True).div_(scalar(m, A))
     centred = A - mean
     norm = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)  # which needs no array of the squares
-    epsilon = scalar(BATCHNORM_EPSILON, dtype, device)
-    inverse_std = torch.addcmul(epsilon, norm, norm, value=1 / m).rsqrt_()
+    inverse_std = torch.addcmul(scalar(BATCHNORM_EPSILON, A), norm, norm, value=1 / m).rsqrt_()
     NA = centred.mul_(inverse_std)
     return NA, {"NA": NA, "mean": mean, "norm": norm, "inverse_std": inverse_std}
 
 
 def number_of_layers(parameters: Mapping[str, Array]) -> int:
     """Count the layers L of a network, the input not among them."""
-    layers = "".join(parameters).count("W")
+    layers = [name[:1] for name in parameters].count("W")
     if not layers:
         raise ValueError(f"parameters must hold W1, b1 and so on, got {sorted(parameters)}")
     return layers
@@ -370,11 +376,20 @@ def as_tensor(array: Array, dtype: torch.dtype | None = None) -> Tensor:
     return tensor if dtype is None or tensor.dtype == dtype else tensor.to(dtype)
 
 
+def scalar(value: float, like: Tensor) -> Tensor:
+    """Return a number as a tensor of no axes, for what happens at every step.
+
+    PyTorch makes one of a Python number at every call, which takes as long as to add two small arrays. In inference
+    mode, as in training, it is made once; elsewhere it could belong to a transform that ends, and is made anew.
+    """
+    if torch.is_inference_mode_enabled():
+        return _remembered(value, like.dtype, like.device)
+    return like.new_full((), value)
+
+
 @lru_cache
-def scalar(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return a number as a tensor of no axes: PyTorch divides a small array by it in half the time of a number's."""
-    with torch.inference_mode(False):  # a tensor of inference could not be met by autograd later
-        return torch.full((), value, dtype=dtype, device=device)
+def _remembered(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((), value, dtype=dtype, device=device)
 
 
 def _update_running_statistics(parameters: Any, layer: int, batchnorm_cache: Cache) -> None:
@@ -382,6 +397,6 @@ def _update_running_statistics(parameters: Any, layer: int, batchnorm_cache: Cac
     if f"mean{layer}" not in parameters:
         parameters[f"mean{layer}"] = torch.zeros_like(mean)
         parameters[f"var{layer}"] = torch.ones_like(norm)
-    kept = scalar(1 - BATCHNORM_MOMENTUM, norm.dtype, norm.device)
+    kept = scalar(1 - BATCHNORM_MOMENTUM, norm)
     as_tensor(parameters[f"mean{layer}"]).lerp_(mean, BATCHNORM_MOMENTUM)
     as_tensor(parameters[f"var{layer}"]).mul_(kept).addcmul_(norm, norm, value=BATCHNORM_MOMENTUM / max(m - 1, 1))

@@ -27,6 +27,7 @@ from pipeline import (
     L_model_forward,
     batchnorm_backward,
     compute_cost,
+    forward,
     linear_activation_backward,
     linear_activation_forward,
     linear_backward,
@@ -36,7 +37,7 @@ from pipeline import (
     softmax_backward,
     update_parameters,
 )
-from pipeline.forward import BATCHNORM_EPSILON, batchnorm_forward, scalar
+from pipeline.forward import BATCHNORM_EPSILON, batchnorm_forward
 
 each_combination = pytest.mark.parametrize(("use_batchnorm", "l2"), COMBINATIONS.values(), ids=COMBINATIONS.keys())
 
@@ -346,10 +347,28 @@ def test_update_refuses_a_learning_rate_that_is_none(rate):
         update_parameters(parameters, {f"d{name}": value for name, value in parameters.items()}, rate)
 
 
-def test_inference_mode_leaves_nothing_behind_that_autograd_cannot_meet():
+def test_steps_of_every_mode_leave_nothing_behind_that_another_cannot_meet():
     A, W, b, dZ, cotangent = normal(5, 7), normal(4, 5), normal(4, 1), normal(4, 7), normal(4, 5)
-    scalar.cache_clear()
+    forward._remembered.cache_clear()
+
+    def linear(dZ):
+        return linear_backward(dZ, (A, W, b))[1]
+
+    def cost(dZ):
+        return linear(dZ).square().sum()
+
     with torch.inference_mode():
-        linear_backward(dZ, (A, W, b))
-    _, dW, _ = linear_backward(dZ.requires_grad_(), (A, W, b))
-    assert_close(torch.autograd.grad(dW, dZ, cotangent)[0], cotangent @ A / 7, 1e-12)
+        linear(dZ)
+    assert forward._remembered.cache_info().currsize == 1
+    curvature = torch.func.jacrev(torch.func.jacrev(cost))
+    assert_close(curvature(dZ), curvature(2 * dZ), 1e-12)
+    assert_close(torch.func.grad(cost)(dZ), 2 * linear(dZ) @ A / 7, 1e-12)
+    assert_close(torch.func.vmap(linear)(torch.stack([dZ, -dZ])), torch.stack([linear(dZ), -linear(dZ)]), 1e-12)
+    assert_close(torch.autograd.grad(linear(dZ.requires_grad_()), dZ, cotangent)[0], cotangent @ A / 7, 1e-12)
+
+
+def test_gradients_of_many_labels_can_be_mapped_over_one_pass():
+    _, Y, _, AL, caches = network(use_batchnorm=True)
+    labels = torch.stack([Y, Y.flip(0)])
+    mapped = torch.func.vmap(lambda Y: L_model_backward(AL, Y, caches)["dW1"])(labels)
+    assert_close(mapped, torch.stack([L_model_backward(AL, Y, caches)["dW1"] for Y in labels]), 1e-12)

@@ -418,3 +418,14 @@ def test_softmax_and_the_network_name_what_they_cannot_take():
         softmax(normal(3))
     with pytest.raises(ValueError, match="parameters must hold W1"):
         L_model_forward(normal(6, 9), {}, False)
+
+
+def test_gradients_kept_beside_the_parameters_are_no_layers():
+    X, parameters = normal(DIMS[0], 5), random_parameters(DIMS)
+    kept = parameters | {f"d{name}": value for name, value in parameters.items()}
+    assert_close(L_model_forward(X, kept, False)[0], L_model_forward(X, parameters, False)[0], 0)
+
+
+def test_batchnorm_names_a_batch_of_no_examples():
+    with pytest.raises(ValueError, match=r"at least one example, a column each, got A \(5, 0\)"):
+        apply_batchnorm(normal(5, 0))

@@ -36,7 +36,6 @@ from pipeline import (
     training,
     update_parameters,
 )
-from pipeline.forward import scalar
 from pipeline.training import _batches, evaluate, training_step
 
 X, Y = blobs(40, noise=1.5)
@@ -598,17 +597,9 @@ ROOT = Path(__file__).parents[1]
 SHIPPED = sorted(path for folder in ("pipeline", "stages") for path in (ROOT / folder).rglob("*.py"))
 
 
-@pytest.fixture
-def scalars_of_its_own():
-    """Remember no number that is a tensor of another fake GPU, and leave none behind."""
-    scalar.cache_clear()
-    yield
-    scalar.cache_clear()
-
-
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
 @pytest.mark.parametrize("l2", [0.0, 0.01, "each its own"])
-def test_a_step_stays_on_its_device_and_never_waits_for_it(use_batchnorm, l2, scalars_of_its_own):
+def test_a_step_stays_on_its_device_and_never_waits_for_it(use_batchnorm, l2):
     """A fake GPU refuses to mix devices, and to give a value to the host."""
     with FakeTensorMode():
         parameters = {
