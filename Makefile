@@ -58,7 +58,7 @@ test-remotes: .venv/bench .venv/remotes
 # Of the columns of `dvc exp show` (one for every metric, parameter and file): the parameters whose values differ, and the
 # arms' mean validation accuracy where it differs.
 experiments: install
-	dvc exp show --only-changed --drop '.*/[^:]*$$|.*:(gain|low|high|mean|test)$$|params\.yaml$$|models$$|results$$|Created$$'
+	dvc exp show --only-changed --drop '.*/[^:]*$$|.*:(dataset|gain|low|high|mean|test)$$|params\.yaml$$|models$$|results$$|Created$$'
 
 plots: install
 	python -m tools.plots_template

@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 import jax
 import torch
 
-from benchmarks import peers
-from benchmarks.measure import Steps, best_product_rate, in_turns, line, microseconds
+from benchmarks import EXAMPLES, LAYERS, peers
+from benchmarks.measure import Steps, in_turns, line, microseconds
+from benchmarks.rates import best_product_rate
 from pipeline.devices import device_of
 
-LAYERS = [784, 20, 7, 5, 10]
 BATCH_SIZE = 512
 NETWORKS = (16, 32, 1024)
-EXAMPLES = 48_000
 COPY = 2**30  # bytes
 
 Table = Mapping[str, Mapping[str, float]]

@@ -19,12 +19,12 @@ import torch
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
+from benchmarks import LEARNING_RATE
 from benchmarks.measure import CPU, Steps
 from pipeline.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM, Parameters, number_of_layers
 from pipeline.precision import ON_CPU, full_precision, way_of
 from pipeline.training import initialize_stack, training_step
 
-LEARNING_RATE = 0.009
 CLASSES = 10
 
 

@@ -17,18 +17,17 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks import floors, peers, plot
-from benchmarks.measure import Steps, best_product_rate, line, microseconds
+from benchmarks import EXAMPLES, LAYERS, floors, peers, plot
+from benchmarks.measure import Steps, line, microseconds
+from benchmarks.rates import best_product_rate
 from pipeline import artifacts
 from pipeline.precision import onednn_is_as_good
 
-LAYERS = [784, 20, 7, 5, 10]
 BATCH_SIZES = (64, 256, 512)
 STACKS = (1, 16, 32)
 REPLICAS = (1, 2, 4, 8, 16, 32, 64, 128)
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 WIDTHS = (20, 50, 100, 200, 500, 1000, 2000)
-EXAMPLES = 48_000
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "README.md"
 

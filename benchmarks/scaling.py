@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from benchmarks import EXAMPLES, LAYERS, LEARNING_RATE
 from pipeline import artifacts, distributed
 from pipeline.distributed import Group
 from stages.launch import launch_ranks
@@ -26,8 +27,7 @@ NETWORKS = (16, 64)
 SETTINGS = ((1, 1), (1, 2), (2, 1), (4, 1))  # processes, and threads of each
 ROUNDS = 3
 STEPS = 200
-EXAMPLES = {"train": 48_000, "validation": 12_000}
-LAYERS = [784, 20, 7, 5, 10]
+SIZES = {"train": EXAMPLES, "validation": EXAMPLES // 4}
 BATCH_SIZE = 256
 RANKS = 2  # of one thread, on a core each: whose cost is extrapolated
 SEEDS, SEED_STEPS, MACHINES, CORES = 1000, 10_000, 4, 16  # to this
@@ -40,7 +40,7 @@ Examples = tuple[torch.Tensor, torch.Tensor]
 def measure() -> None:
     """Let the settings take turns on four ranks, of which some rest where fewer are enough; rank 0 writes."""
     with distributed.group() as ranks:
-        sets = [random_examples(count) for count in EXAMPLES.values()]
+        sets = [random_examples(count) for count in SIZES.values()]
         seconds = {networks: in_turns(ranks, sets, networks) for networks in NETWORKS}
         if ranks.rank == 0:
             sizes = {"steps": STEPS, "batch_size": BATCH_SIZE, "cores": os.cpu_count(), "torch": torch.__version__}
@@ -87,7 +87,7 @@ def train_together(ranks: Group, sets: Sequence[Examples], networks: int) -> Non
         l2=0.0,
         progress=lambda snapshot: None,
         validation=validation,
-        learning_rate=0.009,
+        learning_rate=LEARNING_RATE,
         max_steps=STEPS,
         batch_size=BATCH_SIZE,
         patience=STEPS,

@@ -15,14 +15,17 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-Record = TypeVar("Record")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -95,23 +98,33 @@ def write_record(folder: Path, record: Any) -> None:
     """Write a dataclass into a folder.
 
     A field that is a dictionary of tensors becomes ``<field>.safetensors``, all tensors together
-    ``tensors.safetensors``, and the rest ``record.json``.
+    ``tensors.safetensors``, and the rest ``record.json``. What else of this kind an earlier record left is removed.
     """
     fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    for name in [name for name, value in fields.items() if _is_tensors(value)]:
-        write_tensors(folder / f"{name}.safetensors", fields.pop(name))
-    tensors = {name: fields.pop(name) for name in list(fields) if isinstance(fields[name], Tensor)}
-    if tensors:
-        write_tensors(folder / "tensors.safetensors", tensors)
+    files = {name: fields.pop(name) for name in list(fields) if _is_tensors(fields[name])}
+    if tensors := {name: fields.pop(name) for name in list(fields) if isinstance(fields[name], Tensor)}:
+        files["tensors"] = tensors
+    for path in folder.glob("*.safetensors"):
+        if path.stem not in files:
+            path.unlink()
+    for name, content in files.items():
+        write_tensors(folder / f"{name}.safetensors", content)
     write_json(folder / "record.json", fields)
 
 
 def read_record(kind: type[Record], folder: Path) -> Record:
-    """Read a dataclass of the given kind from a folder."""
+    """Read a dataclass of the given kind from a folder; what is missing or too much is named."""
     fields = read_json(folder / "record.json")
+    if not isinstance(fields, dict):
+        raise ValueError(f"{folder / 'record.json'} is damaged: it must hold an object, got {type(fields).__name__}")
     for path in sorted(folder.glob("*.safetensors")):
         tensors = read_tensors(path)
         fields |= tensors if path.stem == "tensors" else {path.stem: tensors}
+    expected = {field.name for field in dataclasses.fields(kind)}
+    if missing := expected - fields.keys():
+        raise ValueError(f"{folder} is no {kind.__name__}: it lacks {', '.join(sorted(missing))}")
+    if foreign := fields.keys() - expected:
+        raise ValueError(f"{folder} is no {kind.__name__}: it holds {', '.join(sorted(foreign))}")
     return kind(**fields)
 
 

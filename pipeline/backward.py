@@ -9,6 +9,7 @@ was broadcast over replica axes.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -199,7 +200,7 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     return grads
 
 
-def update_parameters(parameters: Parameters, grads: dict[str, Tensor], learning_rate: float) -> Parameters:
+def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learning_rate: float) -> Parameters:
     """Take one step of gradient descent, in place (assignment, section 2f).
 
     Parameters
@@ -223,7 +224,7 @@ def update_parameters(parameters: Parameters, grads: dict[str, Tensor], learning
     require_learning_rate(learning_rate)
     for name in parameters:
         if name[0] in "Wb":
-            parameters[name] = as_tensor(parameters[name]).sub_(grads[f"d{name}"], alpha=learning_rate)
+            parameters[name] = as_tensor(parameters[name]).sub_(as_tensor(grads[f"d{name}"]), alpha=learning_rate)
     return parameters
 
 

@@ -48,7 +48,7 @@ QUANTITIES = {
     "test_accuracy": Quantity("test accuracy", "points", 2, "better", "worse"),
     "spread": Quantity("distance from the arm's median accuracy", "points", 2, "larger", "smaller"),
     "collapsed": Quantity("collapsed networks", "% of all", 2, "more", "fewer", interval=False),
-    "validation_cost": Quantity("lowest validation cost", "nats", 4, "worse", "better"),
+    "validation_cost": Quantity("validation cost at the best step", "nats", 4, "worse", "better"),
     "equal_steps_accuracy": Quantity("validation accuracy at equal steps", "points", 2, "better", "worse"),
     "equal_steps_cost": Quantity("validation cost at equal steps", "nats", 4, "worse", "better"),
     "steps": Quantity("training steps until the stop", "steps", 0, "more", "fewer"),
@@ -58,8 +58,8 @@ QUANTITIES = {
     "dead_units": Quantity("dead units", "units a network", 2, "more", "fewer"),
 }
 # What follows is in the report alone: times, as they are measured apart, weights and activations.
-SECONDS = Quantity("time to stop", "s", 2, "longer", "shorter")
-STEP_TIME = Quantity("time of a training step of one network", "microseconds", 0, "longer", "shorter", pair="round")
+SECONDS = Quantity("time to stop", "s", 3, "longer", "shorter")
+STEP_TIME = Quantity("time of a training step of one network", "microseconds", 1, "longer", "shorter", pair="round")
 NORM = Quantity("Euclidean norm", "", 2, "larger", "smaller")
 ACTIVATION = Quantity("99th percentile of the activations", "", 1, "larger", "smaller")
 

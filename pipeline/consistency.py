@@ -35,4 +35,7 @@ def require_fit(params: Params, name: str, classes: int, examples: int) -> None:
             "it must set at least one aside and leave at least one"
         ) from error
     if batch > len(train):
-        raise ValueError(f"training.batch_size is {batch}: it must be at most the {len(train):,} examples of {name}")
+        raise ValueError(
+            f"training.batch_size is {batch}: it must be at most the {len(train):,} examples of {name} that "
+            "are left to train on"
+        )

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from pipeline.stack import Snapshot, TrainingResult
-from pipeline.training import train
+from pipeline.training import lambda_of_each, train
 
 SILENCE = timedelta(minutes=5)  # a rank that does not speak for so long counts as dead, its connection broken or not
 GRACE = 5.0  # seconds for the launcher of a dead rank to end this one first: it knows what the rank died of
@@ -117,8 +117,8 @@ class Group:
             if snapshot.training:  # that a rank has none left is told below, until no rank has
                 progress(self._with_others(snapshot))
 
-        l2 = l2[part] if isinstance(l2, Sequence) else l2
-        result = train(X, Y, layers_dims, seeds=seeds[part], l2=l2, progress=tell, **settings)
+        lambdas = lambda_of_each(l2, len(seeds))
+        result = train(X, Y, layers_dims, seeds=seeds[part], l2=lambdas[part], progress=tell, **settings)
         own = _end_of(result)
         while (everyone := self._with_others(own)).training:
             progress(everyone)

@@ -48,9 +48,11 @@ class Document:
     Parameters
     ----------
     title, subtitle, author, keywords : str
+    footer : str
+        What stands before the number of every page.
     """
 
-    def __init__(self, title: str, subtitle: str, *, author: str = "", keywords: str = "") -> None:
+    def __init__(self, title: str, subtitle: str, *, footer: str = "", author: str = "", keywords: str = "") -> None:
         self._docx: Any = docx.Document()
         self._counts = {"Figure": 0, "Table": 0}
         self._headings: list[tuple[int, str, str]] = []
@@ -60,7 +62,7 @@ class Document:
         self._targets: dict[str, tuple[str, str]] = {}  # bookmark and text by name
         self._references: list[tuple[str, Any, Any]] = []
         self._drop_template_parts()
-        self._lay_out()
+        self._lay_out(footer)
         properties = self._docx.core_properties
         properties.title, properties.subject = title, subtitle
         properties.author = properties.last_modified_by = author
@@ -257,7 +259,7 @@ class Document:
         application = next(part for part in package.iter_parts() if part.partname == "/docProps/app.xml")
         application._blob = APPLICATION.encode()
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, footer: str) -> None:
         section = self._docx.sections[0]
         section.page_width, section.page_height = Cm(21), Cm(29.7)
         section.left_margin = section.right_margin = (section.page_width - Cm(TEXT_WIDTH)) // 2
@@ -293,9 +295,11 @@ class Document:
         styles.element.append(parse_xml(TABLE_STYLE))
         next(styles.element.iter(qn("w:lang"))).set(qn("w:val"), LANGUAGE)
         self._number_headings()
-        footer = section.footer.paragraphs[0]
-        footer.alignment = WD_ALIGN_PARAGRAPH.CENTER
-        _add_field(footer, "PAGE", "1")
+        foot = section.footer.paragraphs[0]
+        foot.alignment = WD_ALIGN_PARAGRAPH.CENTER
+        if footer:
+            foot.add_run(f"{footer} \N{MIDDLE DOT} ")
+        _add_field(foot, "PAGE", "1")
 
     def _number_headings(self) -> None:
         """Let Word number the headings: 1, 1.1, 1.2, 2."""

@@ -55,17 +55,16 @@ def initialize_parameters(
     Raises
     ------
     ValueError
-        If there are fewer than two layers, one of them has no unit, the seed is not whole, or the dtype not
-        floating.
+        If there are fewer than two layers, one of them has no whole number of units, the seed is none that
+        torch.Generator takes, or the dtype not floating.
 
     References
     ----------
     K. He et al., "Delving deep into rectifiers", 2015, eq. 10.
     """
-    if len(layer_dims) < 2 or any(units < 1 for units in layer_dims):
-        raise ValueError(f"layer_dims must be two or more sizes of at least 1, got {list(layer_dims)}")
-    if not isinstance(seed, Integral | torch.Generator):
-        raise ValueError(f"seed must be a whole number or a torch.Generator, got {seed!r}")
+    require_layers("layer_dims", layer_dims)
+    if not isinstance(seed, torch.Generator):
+        require_seed("seed", seed)
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating type, got {dtype}")
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(int(seed))
@@ -115,7 +114,7 @@ def softmax(Z: Array) -> tuple[Tensor, Tensor]:
     """Turn logits into probabilities, column by column (assignment, section 1c).
 
     The logits are shifted by their maximum, and no probability is below the smallest normal number:
-    whatever the logits, ``log(A)`` and ``1 / A`` stay finite.
+    whatever the logits, if they are finite, so are ``log(A)`` and ``1 / A``.
 
     Parameters
     ----------
@@ -302,7 +301,8 @@ def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
 def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = None) -> Tensor:
     """Normalise each unit over the examples, ``(A - mean) / sqrt(var + eps)`` (assignment, section 1h).
 
-    No scale and no shift are learnt (assignment, section 5). A constant unit gives zeros.
+    No scale and no shift are learnt (assignment, section 5). A dead unit gives zeros; so does any constant one, but
+    for the rounding of its mean.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = 
     return (A - as_tensor(mean)) * torch.rsqrt(as_tensor(var) + BATCHNORM_EPSILON)
 
 
-def batchnorm_forward(A: Tensor) -> tuple[Tensor, Cache]:
+def batchnorm_forward(A: Array) -> tuple[Tensor, Cache]:
     """Normalise each unit by its own mean and biased variance over the examples.
 
     Parameters
@@ -351,6 +351,7 @@ def batchnorm_forward(A: Tensor) -> tuple[Tensor, Cache]:
     ValueError
         If there is no example.
     """
+    A = as_tensor(A)
     m = A.shape[-1]
     if m < 1:
         raise ValueError(f"batch norm wants at least one example, a column each, got A {tuple(A.shape)}")
@@ -371,9 +372,24 @@ def number_of_layers(parameters: Mapping[str, Array]) -> int:
 
 
 def as_tensor(array: Array, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a tensor as it is and a NumPy array as the tensor that shares its memory, in another dtype as a copy."""
-    tensor = array if isinstance(array, Tensor) else torch.as_tensor(array)
+    """Return a tensor as it is and a NumPy array as the tensor that shares its memory, in another dtype as a copy.
+
+    A flipped array is copied, since no tensor can share it.
+    """
+    tensor = array if isinstance(array, Tensor) else _from_numpy(array)
     return tensor if dtype is None or tensor.dtype == dtype else tensor.to(dtype)
+
+
+def require_layers(name: str, layers: Sequence[int]) -> None:
+    """Refuse layers that are not two or more whole numbers of units."""
+    if len(layers) < 2 or not all(isinstance(units, Integral) and units >= 1 for units in layers):
+        raise ValueError(f"{name} must be two or more whole numbers of at least 1, got {list(layers)}")
+
+
+def require_seed(name: str, seed: int) -> None:
+    """Refuse a seed that torch.Generator does not take."""
+    if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**64:
+        raise ValueError(f"{name} must be whole, from -2**63 to 2**64 - 1, got {seed!r}")
 
 
 def scalar(value: float, like: Tensor) -> Tensor:
@@ -390,6 +406,11 @@ def scalar(value: float, like: Tensor) -> Tensor:
 @lru_cache
 def _remembered(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.full((), value, dtype=dtype, device=device)
+
+
+def _from_numpy(array: Any) -> Tensor:
+    flipped = min(getattr(array, "strides", None) or [0]) < 0
+    return torch.as_tensor(array.copy() if flipped else array)
 
 
 def _update_running_statistics(parameters: Any, layer: int, batchnorm_cache: Cache) -> None:

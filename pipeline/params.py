@@ -19,7 +19,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**63)]
+Workers = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Lambda = Annotated[float, Field(ge=0)]
 SHOWN = 120  # characters of a wrong value that an error shows
@@ -33,13 +34,19 @@ def _not_the_study(name: str) -> str:
     return name
 
 
+def _plain(title: str) -> str:
+    if not title.strip() or not title.isprintable() or any(mark in title for mark in ("[[", "]]", "**", "`")):
+        raise ValueError("must be printable, not blank, and without [[, ]], ** and `, which the report takes for marks")
+    return title
+
+
 def _distinct(values: list[Any]) -> list[Any]:
     if len(set(values)) < len(values):
         raise ValueError("must not repeat a value")
     return values
 
 
-ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_the_study)]
+ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), AfterValidator(_not_the_study)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -89,8 +96,8 @@ class Training(_Section):
     seeds: Seeds
     shuffle_seed: Seed
     device: Literal["auto", "cpu", "cuda"]
-    threads: Count
-    processes: Count
+    threads: Workers
+    processes: Workers
 
     @field_validator("processes")
     @classmethod
@@ -108,7 +115,7 @@ class Training(_Section):
 class Arm(_Section):
     """What one arm has of its own."""
 
-    title: str = Field(min_length=1)
+    title: Annotated[str, AfterValidator(_plain)]
     use_batchnorm: bool
     l2: Lambda
 
@@ -145,6 +152,17 @@ class Params(_Section):
                     f"training.batch_size is {self.training.batch_size}: should be at least 2, "
                     f"as arms.{name} normalises over a batch"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _a_network_each(self) -> Params:
+        path = len(self.l2_path.values) * len(self.l2_path.seeds)
+        networks, where = min((len(self.training.seeds), "each arm"), (path, "l2_path"))
+        if self.training.processes > networks:
+            raise ValueError(
+                f"training.processes is {self.training.processes}: should be at most {networks}, "
+                f"as {where} has no more networks to share"
+            )
         return self
 
 

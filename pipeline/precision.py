@@ -4,7 +4,8 @@ torch multiplies by its BLAS unless ``torch.backends.mkldnn.matmul.fp32_precisio
 processors that is up to twice as fast for a large product at full float32 accuracy, while a small one costs more than
 before; on others it rounds to bfloat16. So it is tried, once in a process for a number of threads.
 The two round differently: oneDNN is taken unless it is clearly slower, so that no noise of the clock decides where
-both are alike.
+both are alike. Threads and library are settings of the process: products of several threads at once would change them
+for one another.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from pipeline.wording import capitalised, counted, listed, lower, median_interva
 
 PROJECT = "mnist-from-scratch"
 DIGEST = 16  # hexadecimal digits of the parameters' checksum
-ARMS_IN_FINDINGS = 3  # others than the reference; of more, the best alone has a sentence
+ARMS_IN_FINDINGS = 2  # others than the reference; of more, the best alone has a sentence
 
 
 def build_report(study: Study) -> bytes:
@@ -43,6 +43,7 @@ def build_report(study: Study) -> bytes:
     document = Document(
         "A neural network from scratch",
         f"{capitalised(what) or 'Training'} on {data}, {networks} an arm",
+        footer=data,
         author=PROJECT,
         keywords=f"{data}, backpropagation, batch normalisation, L2, PyTorch, DVC",
     )
@@ -89,7 +90,8 @@ def _findings(document: Document, study: Study) -> None:
         else "In brackets stands a 95 % interval (section [[interval]] says which)."
     )
     document.paragraph(
-        f"{intervals} They are not corrected for their number. All accuracies are percentages of the examples, all "
+        f"{intervals} They are not corrected for their number: an arm is judged by its test accuracy, and all other "
+        "quantities are there to explain it. All accuracies are percentages of the examples, all "
         "costs are in nats. At equal steps means at the last evaluation that both networks of a pair reached; that is "
         "on the validation set, which decides when a network stops"
         f"{' and chose lambda' if study.first_with_l2 else ''}."
@@ -104,7 +106,7 @@ def _findings(document: Document, study: Study) -> None:
 
 
 def findings(study: Study) -> list[str]:
-    """Put the study into three to five sentences."""
+    """Put the study into at most five sentences."""
     evaluation = study.evaluations[study.reference]
     test = summarise(evaluation.accuracies["test"])
     sentences = [
@@ -175,10 +177,11 @@ def _experiment(document: Document, study: Study) -> None:
         "all training is over."
     )
     document.paragraph(
-        f"Each arm trains {counted(len(training.seeds), 'network')} that differ in their start alone. Network k of one "
-        "arm has the start and the batches of network k of every other, so that arms are compared pair by pair. The "
-        "networks of an arm share the split and the order of the batches: the spread over seeds is that of the start, "
-        "not of the data. The **headline model** of an arm is the network with the lowest validation cost."
+        f"Each arm trains {counted(len(training.seeds), 'network')}, one a seed, which decides its start alone. "
+        "Network k of one arm has the start and the batches of network k of every other, so that arms are compared "
+        "pair by pair. The networks of an arm share the split and the order of the batches: the spread over seeds is "
+        "that of the start, not of the data. The **headline model** of an arm is the network with the lowest "
+        "validation cost."
     )
     document.paragraph("[[arms]] lists the arms and what differs between them.", keep_with_next=True)
     rows = [

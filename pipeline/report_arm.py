@@ -70,8 +70,8 @@ def _headline_sentences(study: Study, arm: str) -> str:
     return (
         f"The headline model (seed {result.seeds[k]}) trained for {result.steps[k]:,} steps, which are "
         f"{result.epochs[k]:.1f} epochs, with batches of {training.batch_size} examples. It stopped because {why}; its "
-        f"best step was {result.best_step[k]:,}. [[outcome_{arm}]] gives its final accuracies and those of all "
-        f"{counted(len(result.seeds), 'network')}. Section [[costs]] lists its cost at every 100th step; "
+        f"best step was {result.best_step[k]:,}. [[outcome_{arm}]] gives its final accuracies and those of the "
+        f"arm's {counted(len(result.seeds), 'network')}. Section [[costs]] lists its cost at every 100th step; "
         f"[[headline_{arm}]] draws it beside its confusion matrix."
     )
 
@@ -93,8 +93,8 @@ def _outcome_table(document: Document, study: Study, arm: str) -> None:
     document.table(
         ["", *(f"{name.capitalize()} (%)" for name in study.card.sizes), "Validation cost", "Steps", "Epochs"],
         rows,
-        f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training; the headline model, and all "
-        f"{counted(len(result.seeds), 'seed')}.",
+        f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training; the headline model, and the "
+        f"arm's {counted(len(result.seeds), 'seed')}.",
         name=f"outcome_{arm}",
         widths=[3.6, 1.8, 2.8, 1.8, 2.7, 1.6, 1.7],
     )
@@ -122,7 +122,7 @@ def _dead_sentence(study: Study, arm: str) -> str:
     dead = {
         layer: sum(len(each.dead[layer]) for each in study.diagnoses[arm]) for layer in study.evaluations[arm].activity
     }
-    of_all = f"Of the {units:,} hidden units of all {counted(len(study.diagnoses[arm]), 'network')}"
+    of_all = f"Of the {units:,} hidden units of the arm's {counted(len(study.diagnoses[arm]), 'network')}"
     if not any(dead.values()):
         return f"{of_all} none is dead: each is active for some training example."
     places = listed([f"{number_word(count)} in layer {layer[1:]}" for layer, count in dead.items() if count])
@@ -137,9 +137,10 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
     said = {name: verdict(comparison, QUANTITIES[name]) for name, comparison in compared.items()}
     title, reference = study.titles[arm], lower(study.titles[study.reference])
     document.heading(f"{title} compared with {reference}", level=2)
+    why = " Section [[health]] looks into why." if arm == study.first_with_batchnorm else ""
     document.paragraph(
-        f"**Performance.** Test accuracy: {said['test_accuracy']}. Lowest validation cost: {said['validation_cost']}. "
-        f"[[comparison_{arm}]] has every difference."
+        f"**Performance.** Test accuracy: {said['test_accuracy']}. Validation cost at the best step: "
+        f"{said['validation_cost']}. [[comparison_{arm}]] has every difference.{why}"
     )
     document.paragraph(
         f"**Number of training steps.** Until the stop: {said['steps']}. A comparison at the stop mixes how "
@@ -162,9 +163,9 @@ def _running_time(study: Study, arm: str) -> str:
         f"**Running time.** A training step of one network: {steps}. All of these are means of "
         f"{counted(len(study.step_times(arm)[alone]), 'round')} in which the arms take turns, on {study.timed_on}, and "
         "subtract to the difference but for rounding; its interval is of the differences round by round. The time to "
-        "stop is a network's number of steps times the mean time of a step of its arm, without the looks at the "
-        "validation set: alone "
-        f"{ours:,.2f} s on average, {theirs:,.2f} s of {reference}, "
+        "stop is a network's number of steps times the mean time of a step of its arm, and its looks at the validation "
+        "set times the mean time of a look: alone "
+        f"{ours:,.3f} s on average, {theirs:,.3f} s of {reference}, "
         f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds and takes the times of a "
         "step as measured."
     )
@@ -176,7 +177,7 @@ def _places(study: Study, arm: str) -> dict[int, str]:
 
 
 def _step_time(study: Study, arm: str, size: int, place: str) -> str:
-    ours, theirs = (f"{study.step_times(each)[size].mean():,.0f}" for each in (arm, study.reference))
+    ours, theirs = (f"{study.step_times(each)[size].mean():,.1f}" for each in (arm, study.reference))
     compared = verdict(study.compare_step_times(arm, size), STEP_TIME)
     return f"{place}, {ours} microseconds, {theirs} of {lower(study.titles[study.reference])}, {compared}"
 

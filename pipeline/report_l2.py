@@ -54,7 +54,8 @@ def write_weights(document: Document, study: Study, arm: str) -> None:
     )
     document.heading("The weights with and without L2", level=2)
     document.paragraph(
-        f"The Euclidean norm of each layer's weights, with L2 against {lower(study.titles[reference])}: {norms}. "
+        "All weights are those of a network's best step. The Euclidean norm of each layer's weights, with L2 against "
+        f"{lower(study.titles[reference])}: {norms}. "
         f"[[histograms_{arm}]] shows the distribution and the norm of the weights layer by layer, [[weights_{arm}]] "
         f"has their figures, and [[images_{arm}]] shows what the first layer has learnt to look for."
     )
@@ -76,8 +77,8 @@ def _weight_table(document: Document, study: Study, arm: str, weights: Weights) 
     document.table(
         ["Layer", "Arm", "Norm", "Mean magnitude", "Largest magnitude", f"Below {NEAR_ZERO:g} (%)"],
         rows,
-        "The weights layer by layer, averaged over the seeds: Euclidean norm, mean and largest magnitude, "
-        f"and the share of magnitudes below {NEAR_ZERO:g}.",
+        "The weights layer by layer at the best step, averaged over the seeds: Euclidean norm, mean and largest "
+        f"magnitude, and the share of magnitudes below {NEAR_ZERO:g}.",
         name=f"weights_{arm}",
         widths=[1.5, 3.5, 2.2, 3, 3.2, 2.6],
     )
@@ -106,11 +107,13 @@ def _weight_images(document: Document, study: Study, arm: str) -> None:
     units = study.params.network.layers[0]
     shown = figures.units_shown(units, len(study.arms))
     which = f"all {units} units" if shown == units else f"the {shown} units of {units} with the largest norm"
+    norms = {name: parameters["W1"].norm(dim=1).topk(shown).values for name, parameters in headlines.items()}
+    spans = [f"from {of[0]:.1f} down to {of[-1]:.1f} for {study.titles[name]}" for name, of in norms.items()]
     document.figure(
         figures.first_layer_weights(headlines, study.titles),
         f"The first layer's weights of the headline models as images: {which}, in descending order of their norm. "
         "Dark is negative, bright is positive; at most 0.5 % of a model's weights lie beyond the scale.",
-        f"Images of the first layer's weights for {listed(list(study.titles.values()))}.",
+        f"Images of the first layer's weights, which of the units shown have norms {'; '.join(spans)}.",
         name=f"images_{arm}",
     )
 

@@ -337,7 +337,8 @@ def _interval(document: Document) -> None:
         "sixteen seeds none of the three bounds the mean as often as it says; whether ours leaves out zero keeps its "
         "meaning, while its ends are a guide. For collapsed networks, whose differences have three values, they would "
         "not even be that, and only the decision, McNemar's exact test, is used. Below six pairs there is no interval. "
-        "Intervals hold one by one; they are not corrected for their number."
+        "Intervals hold one by one; they are not corrected for their number. An arm is judged by its test accuracy; "
+        "the other comparisons are there to explain it."
     )
     document.paragraph(
         "**Of medians** from one order statistic to another, by the exact sign test, which asks nothing of the "

@@ -25,8 +25,8 @@ class Snapshot:
     ----------
     step : int
         Training steps done.
-    costs : (replicas,) tensor
-        Data cost of this step's batch plus the penalty, NaN for replicas that have stopped.
+    costs : (replicas that took this step,) tensor
+        Data cost of this step's batch plus the penalty.
     training : int
         Replicas still training.
     best_validation_cost : float
@@ -47,7 +47,8 @@ class TrainingResult:
     ----------
     parameters : dict
         Best parameters, ``(replicas, ...)``: the last that improved the validation cost by more than
-        ``min_delta``, or the last finite ones where there is no validation.
+        ``min_delta``; without validation those of the last look, every ``evaluate_every`` steps, at which they were
+        finite.
     seeds : list of int
     l2 : list of float
         Lambda of each network's penalty.
@@ -80,6 +81,12 @@ class TrainingResult:
     best_step: list[int]
     epochs: list[float]
     stop_reason: list[str]
+
+    def at_best(self, curve: Tensor) -> Tensor:
+        """Look up a curve of evaluations at each network's best step, ``(replicas,)``; NaN where no step was good."""
+        best = torch.tensor(self.best_step)
+        rows = torch.searchsorted(torch.tensor(self.evaluation_steps), best)
+        return curve[rows, torch.arange(len(best))].where(best > 0, math.nan)
 
 
 class Stack:
@@ -153,9 +160,10 @@ class Stack:
         """Tell how the stack stands, after a cost was recorded."""
         best = self.best_cost.min().item()
         _, costs, penalties = self.recorded[-1]
+        took_it = (self.steps == 0) | (self.steps == self.step)
         return Snapshot(
             step=self.step,
-            costs=costs + penalties,
+            costs=(costs + penalties)[took_it],
             training=len(self.live),
             best_validation_cost=best if self.evaluated and math.isfinite(best) else math.nan,
         )

@@ -38,7 +38,8 @@ class Study:
     path : TrainingResult
         The networks of the lambda path.
     timing : dict
-        ``device``, ``threads`` and ``seconds_per_step`` by kind of arm and stack size, a value a round.
+        ``device`` and ``threads``; ``seconds_per_step`` and ``seconds_per_look`` (at the validation set) by kind of
+        arm and stack size, a value a round.
     versions : dict
         Of the packages that computed the results.
     """
@@ -107,24 +108,33 @@ class Study:
 
     @functools.cached_property
     def path_costs(self) -> dict[float, Values]:
-        """The lowest validation cost of each network of the lambda path, by lambda."""
-        lowest = self.path.validation_costs.nan_to_num(nan=math.inf).amin(dim=0).numpy()
-        return {value: lowest[np.array(self.path.l2) == value] for value in dict.fromkeys(self.path.l2)}
+        """The validation cost of each network of the lambda path, by lambda; infinite if no step of it was good."""
+        costs = self.path.at_best(self.path.validation_costs).nan_to_num(nan=math.inf).numpy()
+        return {value: costs[np.array(self.path.l2) == value] for value in dict.fromkeys(self.path.l2)}
 
     def step_times(self, arm: str) -> dict[int, Values]:
         """Return microseconds a step *of one network*, a value a round, by the size of its stack, ascending."""
-        settings = self.arms[arm]
-        rounds = self.timing["seconds_per_step"][kind_of(settings.use_batchnorm, settings.l2)]
-        return {size: 1e6 / size * np.array(rounds[str(size)]) for size in sorted(map(int, rounds))}
+        return {size: 1e6 * seconds for size, seconds in self._seconds("seconds_per_step", arm).items()}
 
     def compare_step_times(self, arm: str, size: int) -> Comparison:
         """Compare an arm's microseconds a step with the reference's, round by round."""
         return compare(self.step_times(arm)[size], self.step_times(self.reference)[size])
 
     def seconds_to_stop(self, arm: str, size: int) -> Values:
-        """Return each network's steps until its stop times the mean time of a step of its arm."""
-        return np.array(self.results[arm].steps) * float(self.step_times(arm)[size].mean()) / 1e6
+        """Return each network's time until its stop, by its steps and looks and the mean times of its arm."""
+        steps = np.array(self.results[arm].steps)
+        looks = np.searchsorted(self.results[arm].evaluation_steps, steps, side="right")
+        per_step, per_look = (
+            self._seconds(each, arm)[size].mean() for each in ("seconds_per_step", "seconds_per_look")
+        )
+        return np.asarray(steps * per_step + looks * per_look)
 
     def compare_seconds(self, arm: str, size: int) -> Comparison:
         """Compare an arm's time to stop with the reference's, seed by seed."""
         return compare(self.seconds_to_stop(arm, size), self.seconds_to_stop(self.reference, size))
+
+    def _seconds(self, what: str, arm: str) -> dict[int, Values]:
+        """Return the seconds *of one network*, a value a round, by the size of its stack, ascending."""
+        settings = self.arms[arm]
+        rounds = self.timing[what][kind_of(settings.use_batchnorm, settings.l2)]
+        return {size: np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pipeline.comparison import QUANTITIES, Quantity
@@ -31,15 +30,16 @@ def data_name(card: DatasetCard, wanted: str) -> str:
     return card.name if card.name == wanted else f"{card.name} (fallback for {wanted})"
 
 
-def arm_metrics(evaluation: Evaluation, difference: Comparison | None) -> dict[str, Any]:
-    """Put an arm into the few figures that `dvc metrics` shows in a row.
+def arm_metrics(dataset: str, evaluation: Evaluation, difference: Comparison | None) -> dict[str, Any]:
+    """Put an arm into the few values that `dvc metrics` shows in a row.
 
-    Its headline model's ``test`` accuracy; over the seeds the mean validation accuracy ``val``, by
+    The data set's name; its headline model's ``test`` accuracy; over the seeds the mean validation accuracy ``val``, by
     which to choose parameters, and the ``mean`` test accuracy; and but for the reference the ``gain`` in that, with the
     ends of its interval.
     """
     k = evaluation.headline
     metrics: dict[str, Any] = {
+        "dataset": dataset,
         "test": round(evaluation.accuracies["test"][k].item(), 2),
         "val": round(evaluation.accuracies["validation"].mean().item(), 2),
         "mean": round(evaluation.accuracies["test"].mean().item(), 2),
@@ -179,20 +179,18 @@ def l2_path_rows(result: TrainingResult) -> Rows:
 
     Networks that diverged before their first evaluation do not count; nor does a lambda with which all did.
     """
-    replicas = torch.arange(len(result.l2))
-    at_best = torch.searchsorted(torch.tensor(result.evaluation_steps), torch.tensor(result.best_step))
-    best_costs = result.validation_costs[at_best, replicas].numpy()
-    accuracies = result.validation_accuracies[at_best, replicas].numpy()
+    costs = result.at_best(result.validation_costs).numpy()
+    accuracies = result.at_best(result.validation_accuracies).numpy()
     norms = l2_penalty(result.parameters, 2.0).sqrt().numpy()
     rows: Rows = []
     for value in dict.fromkeys(result.l2):
-        these = (np.array(result.l2) == value) & np.isfinite(best_costs)
+        these = (np.array(result.l2) == value) & np.isfinite(costs)
         if not these.any():
             continue
         rows.append(
             {
                 "l2": value,
-                "validation_cost": round(float(best_costs[these].mean()), 5),
+                "validation_cost": round(float(costs[these].mean()), 5),
                 "validation_accuracy": round(float(accuracies[these].mean()), 3),
                 "accuracy_low": round(float(accuracies[these].min()), 3),
                 "accuracy_high": round(float(accuracies[these].max()), 3),

@@ -1,4 +1,4 @@
-"""Seconds a training step of each kind of arm."""
+"""Seconds of each kind of arm: a training step, and a look at the validation set."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from pipeline.devices import clock
 from pipeline.precision import full_precision
-from pipeline.training import initialize_stack, training_step
+from pipeline.training import evaluate, initialize_stack, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
+Seconds = dict[tuple[str, int], list[float]]  # of each round, by kind and stack size
 KINDS: dict[str, Any] = {
     "plain": {"use_batchnorm": False, "l2": 0.0},
     "batchnorm": {"use_batchnorm": True, "l2": 0.0},
@@ -34,12 +35,13 @@ def time_steps(
     Y: Tensor,
     layers_dims: Sequence[int],
     *,
+    validation: tuple[Tensor, Tensor],
     batch_size: int,
     networks: Sequence[int],
     rounds: int,
     steps: int,
-) -> dict[str, dict[str, list[float]]]:
-    """Time training steps, the kinds and stack sizes taking turns.
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Time training steps and looks at the validation set, the kinds and stack sizes taking turns.
 
     Parameters
     ----------
@@ -47,35 +49,47 @@ def time_steps(
         The steps are taken on its device.
     Y : (n_L, examples) tensor
     layers_dims : sequence of int
+    validation : (X, Y)
+        The validation set, on the same device.
     batch_size : int
     networks : sequence of int
         Stack sizes.
     rounds : int
         Turns of each, after a first one to warm up that does not count.
     steps : int
-        Training steps in a turn.
+        Training steps in a turn; one look follows them.
 
     Returns
     -------
     dict
-        For each kind and stack size (as text), the seconds a step of the whole stack, a value a round.
+        ``seconds_per_step`` and ``seconds_per_look``: for each kind and stack size (as text), the seconds of the
+        whole stack, a value a round.
     """
     examples = X.mT.contiguous()
-    turns: dict[tuple[str, int], list[float]] = {pair: [] for pair in itertools.product(KINDS, dict.fromkeys(networks))}
-    stacks = {pair: initialize_stack(layers_dims, range(pair[1]), device=X.device) for pair in turns}
+    stacks = {
+        (kind, count): initialize_stack(layers_dims, range(count), device=X.device)
+        for kind, count in itertools.product(KINDS, dict.fromkeys(networks))
+    }
+    per_step: Seconds = {pair: [] for pair in stacks}
+    per_look: Seconds = {pair: [] for pair in stacks}
     batches = torch.randint(len(examples), (steps, batch_size), generator=torch.Generator().manual_seed(0)).to(X.device)
     with torch.inference_mode(), full_precision():
         for _ in range(rounds + 1):
-            for (kind, count), seconds in turns.items():
-                parameters = stacks[kind, count]
+            for (kind, count), parameters in stacks.items():
                 start = clock(X.device)
                 for batch in batches:
                     X_batch, Y_batch = examples.index_select(0, batch).mT, Y.index_select(1, batch)
                     training_step(X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
-                seconds.append((clock(X.device) - start) / steps)
-    return {
-        kind: {
-            str(count): [float(f"{each:.4g}") for each in turns[kind, count][1:]] for count in dict.fromkeys(networks)
-        }
-        for kind in KINDS
-    }
+                stepped = clock(X.device)
+                evaluate(*validation, parameters)
+                per_step[kind, count].append((stepped - start) / steps)
+                per_look[kind, count].append(clock(X.device) - stepped)
+    return {"seconds_per_step": _by_kind(per_step), "seconds_per_look": _by_kind(per_look)}
+
+
+def _by_kind(seconds: Seconds) -> dict[str, dict[str, list[float]]]:
+    """Sort the rounds by kind and stack size, without the first, which warms up."""
+    table: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
+    for (kind, count), rounds in seconds.items():
+        table[kind][str(count)] = [float(f"{each:.4g}") for each in rounds[1:]]
+    return table

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ from pipeline.forward import (
     initialize_parameters,
     l2_penalty,
     number_of_layers,
+    require_layers,
+    require_seed,
 )
 from pipeline.precision import full_precision
 from pipeline.stack import Stack, TrainingResult
@@ -98,16 +100,16 @@ def train(
     ValueError
         If an argument is not what it must be; the message names it.
     """
-    if len(layers_dims) < 2 or not all(isinstance(units, Integral) and units >= 1 for units in layers_dims):
-        raise ValueError(f"layers_dims must be two or more whole numbers of at least 1, got {list(layers_dims)}")
+    require_layers("layers_dims", layers_dims)
     X, Y = _checked_examples("X", X, "Y", Y, layers_dims)
     if validation is not None:
         validation = _checked_examples("validation[0]", validation[0], "validation[1]", validation[1], layers_dims)
-    lambdas = [float(each) for each in l2] if isinstance(l2, Iterable) else [float(l2)] * len(seeds)
+    lambdas = lambda_of_each(l2, len(seeds))
     _check_settings(
         X.shape[1],
         seeds,
         lambdas,
+        shuffle_seed=shuffle_seed,
         learning_rate=learning_rate,
         min_delta=min_delta,
         use_batchnorm=use_batchnorm,
@@ -153,6 +155,12 @@ def train(
     except KeyboardInterrupt:
         stack.stop(torch.ones_like(stack.live, dtype=torch.bool), "interrupted")
     return stack.result([int(seed) for seed in seeds], lambdas, epochs_per_step=batch_size / len(examples))
+
+
+def lambda_of_each(l2: float | Sequence[float] | Tensor, networks: int) -> list[float]:
+    """Return lambda network by network, where it is one for all or one for each."""
+    each = torch.as_tensor(l2, dtype=torch.float64)
+    return each.tolist() if each.dim() else [each.item()] * networks
 
 
 def initialize_stack(
@@ -384,7 +392,7 @@ def _batches(examples: int, batch_size: int, steps: int, seed: int, device: torc
 
 
 def _print_costs(snapshot: Snapshot) -> None:
-    costs = "  ".join(f"{cost:.6f}" for cost in snapshot.costs.tolist() if not math.isnan(cost))
+    costs = "  ".join(f"{cost:.6f}" for cost in snapshot.costs.tolist())
     print(f"step {snapshot.step:6d}  cost {costs}", flush=True)
 
 
@@ -412,6 +420,7 @@ def _check_settings(
     seeds: Sequence[int],
     lambdas: list[float],
     *,
+    shuffle_seed: int,
     learning_rate: float,
     min_delta: float,
     use_batchnorm: bool,
@@ -419,8 +428,8 @@ def _check_settings(
 ) -> None:
     require_learning_rate(learning_rate)
     for name, value in counts.items():
-        if not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{name} must be whole and at least 1, got {value}")
+        if not isinstance(value, Integral) or not 1 <= value < 2**63:
+            raise ValueError(f"{name} must be whole, at least 1 and below 2**63, got {value}")
     if counts["batch_size"] > examples:
         raise ValueError(f"batch_size must be at most the {examples} examples, got {counts['batch_size']}")
     if use_batchnorm and counts["batch_size"] < 2:
@@ -429,8 +438,8 @@ def _check_settings(
         raise ValueError(f"min_delta must be at least 0 and finite, got {min_delta}")
     if not len(seeds):
         raise ValueError("seeds must name at least one seed, got none")
-    if not all(isinstance(seed, Integral) for seed in seeds):
-        raise ValueError(f"seeds must be whole numbers, got {list(seeds)}")
+    for name, each in [("shuffle_seed", shuffle_seed), *(("seeds", seed) for seed in seeds)]:
+        require_seed(name, each)
     if len(lambdas) != len(seeds):
         raise ValueError(f"l2 must be one number or one for each of the {len(seeds)} seeds, got {len(lambdas)}")
     if not all(0 <= each < math.inf for each in lambdas):

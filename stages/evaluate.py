@@ -27,7 +27,7 @@ def main(params: Params) -> None:
         arm: compare_arms(results[arm], evaluations[arm], results[reference], evaluations[reference]) for arm in others
     }
     for arm in params.arms:
-        metrics = tables.arm_metrics(evaluations[arm], comparisons.get(arm, {}).get("test_accuracy"))
+        metrics = tables.arm_metrics(card.name, evaluations[arm], comparisons.get(arm, {}).get("test_accuracy"))
         artifacts.write_json(METRICS / "arms" / f"{arm}.json", metrics)
     artifacts.write_json(METRICS / "study.json", tables.study(card.name, results, evaluations, comparisons))
     path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")

@@ -1,4 +1,4 @@
-"""Measure seconds a training step for each kind of arm, for one network alone and for the stack.
+"""Measure what a training step and a look at the validation set take each kind of arm, one network and the stack.
 
 The kinds take turns, so that a busy moment of the machine falls on all of them. This is the only stage whose
 output differs from run to run; nothing but the report depends on it.
@@ -20,17 +20,17 @@ def main(params: Params) -> None:
     torch.set_num_threads(training.threads)
     device = take_device(training.device)
     X, Y = examples("train", device)
-    seconds = time_steps(
+    measured = time_steps(
         X,
         Y,
         [len(X), *params.network.layers],
+        validation=examples("validation", device),
         batch_size=training.batch_size,
         networks=[1, len(training.seeds)],
         rounds=params.timing.rounds,
         steps=params.timing.steps,
     )
-    measured = {"device": device.type, "threads": training.threads, "seconds_per_step": seconds}
-    artifacts.write_json(RESULTS / "timing.json", measured)
+    artifacts.write_json(RESULTS / "timing.json", {"device": device.type, "threads": training.threads, **measured})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 from collections import Counter
@@ -76,4 +77,7 @@ def _write(result: TrainingResult, label: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_training(lambda params: main(params, sys.argv[1]), f"train@{sys.argv[1]}", "stages.train", sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("arm", help="its name in params.yaml")
+    name = parser.parse_args().arm
+    run_training(lambda params: main(params, name), f"train@{name}", "stages.train", name)

@@ -69,8 +69,41 @@ def test_a_record_is_json_and_safetensors_and_nothing_else(tmp_path):
 
 def test_a_record_of_another_kind_is_refused(tmp_path):
     artifacts.write_record(tmp_path, RECORDS["DatasetCard"]())
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="is no Evaluation: it lacks accuracies, activations, "):
         artifacts.read_record(Evaluation, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "record.json is damaged: it must hold an object, got list"),
+        ("null", "record.json is damaged: it must hold an object, got NoneType"),
+        ("{}", "is no DatasetCard: it lacks classes, mean, name, sizes, std"),
+        ('{"classes": [], "mean": 0, "name": "", "sizes": {}, "std": 1, "sd": 1}', "is no DatasetCard: it holds sd"),
+    ],
+)
+def test_a_record_that_is_none_is_named(tmp_path, text, said):
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(ValueError, match=said) as failed:
+        artifacts.read_record(DatasetCard, tmp_path)
+    assert str(tmp_path) in str(failed.value)
+
+
+@pytest.mark.parametrize("name", ["tensors", "parameters"])
+def test_a_record_without_one_of_its_files_is_named(tmp_path, name):
+    artifacts.write_record(tmp_path, trained())
+    (tmp_path / f"{name}.safetensors").unlink()
+    lacks = {"tensors": "costs, ", "parameters": "parameters$"}[name]
+    with pytest.raises(ValueError, match=f"^{tmp_path} is no TrainingResult: it lacks {lacks}"):
+        artifacts.read_record(TrainingResult, tmp_path)
+
+
+def test_nothing_of_an_earlier_record_stays(tmp_path):
+    evaluation = evaluated(trained())
+    artifacts.write_record(tmp_path, evaluation)
+    without = replace(evaluation, activity={})
+    artifacts.write_record(tmp_path, without)
+    assert is_same(artifacts.read_record(Evaluation, tmp_path), without)
 
 
 def test_a_transposed_tensor_is_stored_as_it_looks(tmp_path):

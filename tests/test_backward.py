@@ -308,7 +308,10 @@ def test_update_descends_in_place_and_returns_the_same_dict(as_numpy):
     _, Y, parameters, AL, caches = network((3,), use_batchnorm=True)
     grads = L_model_backward(AL, Y, caches)
     expected = {name: tensor - 0.1 * grads[f"d{name}"] for name, tensor in parameters.items()}
-    held = {name: tensor.numpy() if as_numpy else tensor for name, tensor in parameters.items()}
+    held, grads = (
+        {name: tensor.numpy() if as_numpy else tensor for name, tensor in tensors.items()}
+        for tensors in (parameters, grads)
+    )
     assert update_parameters(held, grads, 0.1) is held
     assert_all_close(held, expected, 1e-15)
     assert_all_close(parameters, expected, 1e-15)  # the very memory that was given

@@ -28,6 +28,7 @@ from pipeline import (
     relu,
     softmax,
 )
+from pipeline.forward import batchnorm_forward
 
 REPLICAS = {"no replicas": (), "one axis": (3,), "two axes": (2, 3)}
 each_replica_shape = pytest.mark.parametrize("replicas", REPLICAS.values(), ids=REPLICAS.keys())
@@ -69,6 +70,7 @@ CALLS = {
         [probabilities(4, 7), one_hot(4, 7), random_parameters(DIMS)],
     ),
     "l2_penalty": lambda: (l2_penalty, [random_parameters(DIMS), 0.3]),
+    "batchnorm_forward": lambda: (batchnorm_forward, [normal(4, 7)]),
     "apply_batchnorm": lambda: (apply_batchnorm, [normal(4, 7)]),
     "apply_batchnorm, given statistics": lambda: (
         lambda A, mean, var: apply_batchnorm(A, mean=mean, var=var), [normal(4, 7), normal(4, 1), normal(4, 1) ** 2]
@@ -80,6 +82,18 @@ each_function = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys()
 @each_function
 def test_numpy_arrays_give_the_same_tensors(call):
     assert_numpy_gives_the_same(*call())
+
+
+def test_a_flipped_array_is_taken_as_it_looks():
+    A, W, b = normal(5, 7), normal(4, 5), normal(4, 1)
+    Z, _ = linear_forward(A.numpy()[:, ::-1], W.numpy()[::-1], b.numpy()[::-1])
+    assert_close(Z, (W @ A + b).flip(0, 1), 1e-12)
+
+
+@pytest.mark.parametrize("layers", [[4], [4, 0], [4, 2.0, 2], [4, "3"]], ids=str)
+def test_start_names_layers_that_are_none(layers):
+    with pytest.raises(ValueError, match=r"layer_dims must be two or more whole numbers of at least 1, got \["):
+        initialize_parameters(layers)
 
 
 @each_function
@@ -123,7 +137,7 @@ def test_start_depends_on_the_seed_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": 0.2}, "seed must be a whole number .*got 0.2"),
+        ({"seed": 0.2}, "seed must be whole, .*got 0.2"),
         ({"dtype": torch.int64}, "dtype must be a floating type"),
     ],
 )

@@ -221,14 +221,22 @@ WRONG = [
     ("training.device", None, A_DEVICE),
     ("training.device", 0, A_DEVICE),
     ("training.device", ["cuda"], A_DEVICE),
+    ("training.patience", 2**63, "less than 9223372036854775808"),
     ("training.threads", 0, AT_LEAST_1),
+    ("training.threads", 1025, "less than or equal to 1024"),
     ("training.processes", 0, AT_LEAST_1),
     ("training.processes", 3, "must be at most training.threads, which is 2: each process needs a thread"),
     ("arms", {}, "at least 1 item"),
     ("arms", None, NO_MAP),
     ("arms", ["baseline"], NO_MAP),
     (f"arms.{ARM}", None, ""),
-    (f"arms.{ARM}.title", "", "at least 1 character"),
+    (f"arms.{ARM}.title", "", "printable, not blank"),
+    (f"arms.{ARM}.title", "  ", "printable, not blank"),
+    (f"arms.{ARM}.title", "two\nlines", "printable, not blank"),
+    (f"arms.{ARM}.title", "a \a bell", "printable, not blank"),
+    (f"arms.{ARM}.title", "see [[b]]", "without [[, ]], ** and `"),
+    (f"arms.{ARM}.title", "a **bold** one", "without [[, ]], ** and `"),
+    (f"arms.{ARM}.title", "`code`", "without [[, ]], ** and `"),
     (f"arms.{ARM}.title", 7, "a valid string"),
     (f"arms.{ARM}.use_batchnorm", 0, NO_BOOLEAN),
     (f"arms.{ARM}.use_batchnorm", "false", NO_BOOLEAN),
@@ -285,6 +293,37 @@ def test_batch_norm_wants_more_than_one_example(tmp_path):
     assert (
         said == "params.yaml: training.batch_size is 1: should be at least 2, as arms.batchnorm normalises over a batch"
     )
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "said"),
+    [
+        (
+            "training",
+            {"seeds": [0, 1]},
+            "should be at most 2, as each arm has no more networks to share",
+        ),
+        (
+            "l2_path",
+            {"seeds": [5], "values": [0.0, 0.1]},
+            "should be at most 2, as l2_path has no more networks to share",
+        ),
+    ],
+)
+def test_each_process_needs_a_network(tmp_path, section, changes, said):
+    values = copy.deepcopy(VALUES)
+    values["training"] |= {"threads": 3, "processes": 3}
+    values[section] |= changes
+    assert complaint(tmp_path, yaml.safe_dump(values)) == f"params.yaml: training.processes is 3: {said}"
+    values["training"]["processes"] = 2
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    assert load_params(tmp_path / "params.yaml").training.processes == 2
+
+
+def test_an_arms_name_may_have_64_letters_and_no_more(tmp_path):
+    assert "at most 64 characters" in complaint(tmp_path, with_value(("arms", "a" * 65), VALUES["arms"][ARM]))
+    (tmp_path / "params.yaml").write_text(with_value(("arms", "a" * 64), VALUES["arms"][ARM]), encoding="utf-8")
+    assert "a" * 64 in load_params(tmp_path / "params.yaml").arms
 
 
 def test_further_mistakes_are_counted(tmp_path):

@@ -36,6 +36,7 @@ from pipeline.report import PROJECT, build_report, findings
 from pipeline.report_study import collapse_sentences, divergence_sentence, plateau_sentence
 from pipeline.statistics import Comparison, compare
 from pipeline.study import Study
+from pipeline.tables import l2_path_rows
 from pipeline.timing import KINDS
 from pipeline.wording import counted, lower, signed, verdict
 
@@ -100,6 +101,7 @@ def study(learning_rate=0.2):
                 kind: {"1": [1e-4, 3e-4, 1e-4], "16": [4e-4, 9e-4, 4e-4]} if kind != "batchnorm" else SLOWER
                 for kind in KINDS
             },
+            "seconds_per_look": {kind: {"1": [2e-3, 4e-3, 3e-3], "16": [1e-2, 3e-2, 2e-2]} for kind in KINDS},
         },
         versions={"torch": "0.0"},
     )
@@ -589,7 +591,7 @@ def test_sentences_follow_from_the_interval(comparison, quantity, said):
 
 
 def test_time_and_numbers_in_words():
-    assert verdict(Comparison(2.0, 1.0, 3.0, 9, 0, 9), SECONDS) == "longer by 2.00 s [1.00, 3.00], 9 of 9 seeds"
+    assert verdict(Comparison(2.0, 1.0, 3.0, 9, 0, 9), SECONDS) == "longer by 2.000 s [1.000, 3.000], 9 of 9 seeds"
     assert [signed(value, 2) for value in (1.25, -0.001, 0.0, -1234.5)] == [
         "+1.25",
         "0.00",
@@ -637,6 +639,10 @@ def test_one_arm_alone_is_reported_without_comparisons():
     alone = with_arms({"plain": "Plain"})
     assert len(findings(alone)) == 2
     assert "compared with plain" not in shown(alone)
+
+
+def test_findings_of_four_arms_are_five_at_most():
+    assert len(findings(with_arms({"plain": "Plain", "a": "A", "b": "B", "c": "C"}))) <= 5
 
 
 def test_ten_arms_are_summed_up():
@@ -735,7 +741,9 @@ def test_step_times_are_compared_round_by_round():
     compared = study().compare_step_times("batchnorm", 1)
     assert (compared.difference, compared.above, compared.below) == (pytest.approx(100 / 3), 2, 1)
     assert "with too few rounds for an interval" in verdict(compared, STEP_TIME)
-    assert verdict(Comparison(80, 60, 90, 9, 0, 9), STEP_TIME) == "longer by 80 microseconds [60, 90], 9 of 9 rounds"
+    assert (
+        verdict(Comparison(80, 60, 90, 9, 0, 9), STEP_TIME) == "longer by 80.0 microseconds [60.0, 90.0], 9 of 9 rounds"
+    )
     assert verdict(Comparison(-2, -3, -1, 0, 9, 9), NORM) == "smaller by 2.00 [1.00, 3.00], 9 of 9 seeds"
 
 
@@ -753,6 +761,17 @@ def test_levels_of_running_time_subtract_to_the_difference_that_stands_beside_th
             assert abs(ours - theirs) == pytest.approx(difference, abs=rounding)
 
 
+def test_the_cost_of_the_lambda_path_is_that_of_the_parameters_it_keeps():
+    """With a ``min_delta`` that is not always the lowest of the curve."""
+    path = trained(l2=[0.0, 0.0, 0.01, 0.01], seeds=[0, 1, 0, 1], min_delta=0.1)
+    lowest = path.validation_costs.nan_to_num(math.inf).amin(dim=0)
+    assert (path.at_best(path.validation_costs) > lowest).any()
+    costs = dataclasses.replace(study(), path=path).path_costs
+    assert {row["l2"]: row["validation_cost"] for row in l2_path_rows(path)} == {
+        value: pytest.approx(of_all.mean(), abs=1e-5) for value, of_all in costs.items()
+    }
+
+
 def test_the_networks_of_the_lambda_path_are_compared_by_seed():
     lowest = study().path.validation_costs.nan_to_num(math.inf).amin(dim=0).tolist()
     assert {value: costs.tolist() for value, costs in study().path_costs.items()} == {
@@ -761,8 +780,9 @@ def test_the_networks_of_the_lambda_path_are_compared_by_seed():
     }
 
 
-def test_time_to_stop_is_steps_times_the_mean_time_of_a_step():
-    expected = [steps * (4 + 9 + 4) / 3 * 1e-4 / 16 for steps in study().results["l2"].steps]
+def test_time_to_stop_is_that_of_the_steps_and_of_the_looks_at_the_validation_set():
+    """A look comes every 30 steps."""
+    expected = [(steps * (4 + 9 + 4) / 3 * 1e-4 + steps // 30 * 2e-2) / 16 for steps in study().results["l2"].steps]
     assert study().seconds_to_stop("l2", 16).tolist() == pytest.approx(expected)
 
 
@@ -770,7 +790,8 @@ def test_the_levels_of_time_to_stop_are_means_over_the_networks():
     results = dict(study().results)
     results["l2"] = dataclasses.replace(results["l2"], steps=[60_000 * k for k in (1, 2, 3, 4, 5, 9)])
     said = report_arm._running_time(dataclasses.replace(study(), results=results), "l2")
-    assert f"alone {240_000 * 5e-4 / 3:.2f} s on average" in said
+    looks = np.mean([len(study().results["l2"].evaluation_steps)])
+    assert f"alone {240_000 * 5e-4 / 3 + looks * 3e-3:.3f} s on average" in said
 
 
 def test_activations_are_compared_network_by_network():

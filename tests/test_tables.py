@@ -21,14 +21,15 @@ def test_an_arms_metrics_are_its_headline_model_its_mean_and_its_gain():
     evaluation = measured(ACCURACIES, headline=1)
     mean = round(sum(ACCURACIES) / 4, 2)
     seen = round(evaluation.accuracies["validation"].mean().item(), 2)
-    assert tables.arm_metrics(evaluation, None) == {"test": 97.0, "val": seen, "mean": mean}
+    known = {"dataset": "digits", "test": 97.0, "val": seen, "mean": mean}
+    assert tables.arm_metrics("digits", evaluation, None) == known
     gain = Comparison(1.2345, 0.987, 1.5, 3, 1, 4)
-    assert tables.arm_metrics(evaluation, gain) == {
-        **{"test": 97.0, "val": seen, "mean": mean},
+    assert tables.arm_metrics("digits", evaluation, gain) == {
+        **known,
         **{"gain": 1.23, "low": 0.99, "high": 1.5},
     }
     few = Comparison(1.0, -math.inf, math.inf, 3, 1, 4)
-    assert list(tables.arm_metrics(evaluation, few)) == ["test", "val", "mean", "gain"]
+    assert list(tables.arm_metrics("digits", evaluation, few)) == ["dataset", "test", "val", "mean", "gain"]
 
 
 ARMS = {
@@ -48,7 +49,7 @@ def test_metrics_are_json(tmp_path, arm):
     results = {"reference": reference, "arm": result}
     evaluations = {name: evaluated(each) for name, each in results.items()}
     comparisons = compare_arms(result, evaluations["arm"], reference, evaluations["reference"])
-    write_json(tmp_path / "arm.json", tables.arm_metrics(evaluations["arm"], comparisons["test_accuracy"]))
+    write_json(tmp_path / "arm.json", tables.arm_metrics("digits", evaluations["arm"], comparisons["test_accuracy"]))
     study = tables.study("digits", results, evaluations, {"arm": comparisons})
     write_json(tmp_path / "study.json", study)
     assert list(study["arms"]) == ["reference", "arm"]

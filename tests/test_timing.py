@@ -10,11 +10,12 @@ from pipeline import devices, timing
 from pipeline.timing import KINDS, kind_of, time_steps
 
 X, Y = (each.float() for each in blobs(30))
+VALIDATION = tuple(each.float() for each in blobs(40, seed=1))
 ROUNDS, STEPS = 3, 2
 
 
 def timed(networks=(1, 4), rounds=ROUNDS):
-    return time_steps(X, Y, DIMS, batch_size=10, networks=networks, rounds=rounds, steps=STEPS)
+    return time_steps(X, Y, DIMS, validation=VALIDATION, batch_size=10, networks=networks, rounds=rounds, steps=STEPS)
 
 
 @pytest.mark.parametrize(
@@ -32,26 +33,33 @@ def test_an_arms_kind_is_told_by_what_costs_time(use_batchnorm, l2, kind):
 
 
 def test_every_kind_and_stack_size_has_a_positive_time():
-    seconds = timed()
-    assert list(seconds) == list(KINDS)
-    assert all(list(of_kind) == ["1", "4"] for of_kind in seconds.values())
-    turns = [each for of_kind in seconds.values() for each in of_kind.values()]
-    assert all(len(each) == ROUNDS and all(0 < value < 1 for value in each) for each in turns)
+    measured = timed()
+    assert list(measured) == ["seconds_per_step", "seconds_per_look"]
+    for seconds in measured.values():
+        assert list(seconds) == list(KINDS)
+        assert all(list(of_kind) == ["1", "4"] for of_kind in seconds.values())
+        turns = [each for of_kind in seconds.values() for each in of_kind.values()]
+        assert all(len(each) == ROUNDS and all(0 < value < 1 for value in each) for each in turns)
 
 
 def test_a_stack_of_one_is_timed_once():
-    assert all(list(of_kind) == ["1"] for of_kind in timed(networks=(1, 1)).values())
+    measured = timed(networks=(1, 1))
+    assert all(list(of_kind) == ["1"] for seconds in measured.values() for of_kind in seconds.values())
 
 
 def test_every_turn_is_kept_but_the_first(monkeypatch):
-    """Of each kind the first turn takes 1000 s, the others 1, 9 and 2 s, times the kind's number."""
+    """Of each kind the steps of the first turn take 1000 s, of the others 1, 9 and 2 s, times the kind's number.
+
+    A look takes 7 s more.
+    """
     turns = [turn * kind for turn in (1000, 1, 9, 2) for kind in range(1, len(KINDS) + 1)]
-    clock = itertools.accumulate(itertools.chain.from_iterable((0, turn) for turn in turns))
+    clock = itertools.accumulate(itertools.chain.from_iterable((0, turn, turn + 7) for turn in turns))
     monkeypatch.setattr(devices.time, "perf_counter", lambda: next(clock))
-    seconds = timed(networks=(1,))
-    assert [of_kind["1"] for of_kind in seconds.values()] == [
-        [turn * kind / STEPS for turn in (1, 9, 2)] for kind in range(1, len(KINDS) + 1)
-    ]
+    measured = timed(networks=(1,))
+    for what, (divisor, more) in {"seconds_per_step": (STEPS, 0), "seconds_per_look": (1, 7)}.items():
+        assert [of_kind["1"] for of_kind in measured[what].values()] == [
+            [(turn * kind + more) / divisor for turn in (1, 9, 2)] for kind in range(1, len(KINDS) + 1)
+        ]
 
 
 def test_the_kinds_take_turns_in_training_their_own_stack(monkeypatch):
@@ -60,7 +68,9 @@ def test_the_kinds_take_turns_in_training_their_own_stack(monkeypatch):
     def step(X_batch, Y_batch, parameters, learning_rate, **kind):
         calls.append((id(parameters), len(parameters["W1"]), tuple(kind.values()), X_batch.stride()))
 
+    looks = []
     monkeypatch.setattr(timing, "training_step", step)
+    monkeypatch.setattr(timing, "evaluate", lambda X, Y, parameters: looks.append((id(parameters), X.shape, Y.shape)))
     timed(rounds=1)
     once = calls[::STEPS][: len(KINDS) * 2]
     assert calls == [call for _ in range(2) for call in once for _ in range(STEPS)]
@@ -68,6 +78,7 @@ def test_the_kinds_take_turns_in_training_their_own_stack(monkeypatch):
         (size, tuple(kind.values())) for kind in KINDS.values() for size in (1, 4)
     ]
     assert len({stack for stack, *_ in once}) == len(once)
+    assert looks == [(stack, *(each.shape for each in VALIDATION)) for _ in range(2) for stack, *_ in once]
     assert {stride for *_, stride in calls} == {(1, DIMS[0])}
 
 

@@ -368,7 +368,7 @@ def test_a_progress_callback_sees_each_hundredth_step():
     assert [snapshot.step for snapshot in snapshots] == [100, 200]
     assert [snapshot.training for snapshot in snapshots] == [3, 3]
     for i, snapshot in enumerate(snapshots):
-        torch.testing.assert_close(snapshot.costs, result.costs[i] + result.penalties[i], equal_nan=True)
+        torch.testing.assert_close(snapshot.costs, (result.costs[i] + result.penalties[i])[[0, 2, 3]])
         so_far = result.validation_costs[: 10 * (i + 1)]
         assert snapshot.best_validation_cost == so_far.nan_to_num(math.inf).min().item()
 
@@ -397,6 +397,23 @@ def test_single_precision_stays_single_and_near_double():
         assert_close(single.parameters[name].double(), tensor, 1e-4)
 
 
+def test_a_plateau_longer_than_the_patience_stops_no_network(monkeypatch):
+    """The slightest improvement counts; with a ``min_delta`` the same networks stop before they learn."""
+
+    def small_start(layers_dims, **options):
+        return {name: 0.1 * value for name, value in initialize_parameters(layers_dims, **options).items()}
+
+    monkeypatch.setattr(training, "initialize_parameters", small_start)
+    examples, others = blobs(400, noise=0.5), blobs(300, noise=0.5, seed=1)
+    settings = {"X": examples[0], "Y": examples[1], "validation": others, "batch_size": 40, "max_steps": 2000}
+    result = run(**settings)
+    plateau = 10 * (result.validation_costs > 0.98 * math.log(4)).sum(dim=0)
+    assert (plateau >= 100).all() and (plateau > 100).any()  # the patience is 100
+    assert (result.at_best(result.validation_costs) < 0.1).all()
+    hasty = run(**settings, min_delta=0.05)
+    assert (hasty.at_best(hasty.validation_costs) > 1).all()
+
+
 # L_layer_model
 
 
@@ -413,6 +430,14 @@ def test_model_returns_plain_matrices_and_a_cost_for_each_hundred_steps(capsys):
 @pytest.mark.parametrize(("steps", "values"), [(99, 0), (100, 1), (600, 6)])
 def test_model_saves_one_cost_for_each_hundred_steps(steps, values):
     assert len(L_layer_model(X, Y, DIMS, LEARNING_RATE, steps, 10)[1]) == values
+
+
+def test_model_prints_a_cost_that_is_no_number_too(capsys):
+    with pytest.warns(RuntimeWarning, match="diverged"):
+        _, costs = L_layer_model(1e30 * X, Y, DIMS, 1e6, 300, 10, evaluate_every=1000)
+    assert all(math.isnan(cost) for cost in costs)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [f"step    {step}  cost nan" for step in (100, 200, 300)]
 
 
 def test_model_prints_nothing_when_told_so(capsys):
@@ -512,7 +537,7 @@ BAD_SETTINGS = {
     "validation Y": ({"validation": (X, Y.T)}, r"validation\[1\] must have shape .*got \(40, 4\)"),
     "layers_dims": ({"layers_dims": [6, 0, 4]}, r"layers_dims must .*got \[6, 0, 4\]"),
     "layers_dims of one layer": ({"layers_dims": [6]}, r"layers_dims must .*got \[6\]"),
-    "seeds of which two would be one": ({"seeds": [0.2, 0.7]}, r"seeds must be whole numbers, got \[0.2, 0.7\]"),
+    "seeds of which two would be one": ({"seeds": [0.2, 0.7]}, "seeds must be whole, .*got 0.2"),
     "a batch of one with batch norm": (
         {"batch_size": 1, "use_batchnorm": True},
         "batch_size must be at least 2 .*got 1",
@@ -522,14 +547,16 @@ BAD_SETTINGS = {
     "min_delta": ({"min_delta": -0.1}, "min_delta must .*got -0.1"),
     "min_delta infinite": ({"min_delta": math.inf}, "min_delta must .*got inf"),
     "l2": ({"l2": -0.1}, "l2 must be at least 0 and finite, got .*-0.1"),
+    "shuffle_seed": ({"shuffle_seed": 1.5}, "shuffle_seed must be whole, .*got 1.5"),
+    "a seed too large": ({"seeds": [0, 2**64]}, r"seeds must be whole, from -2\*\*63 to .*got 18446744073709551616"),
     "l2 not a number": ({"l2": math.nan}, "l2 must .*got .*nan"),
     "l2 of one replica": ({"l2": [0, 0, math.inf, 0]}, "l2 must .*got .*inf"),
     "l2 of too few replicas": ({"l2": [0.1, 0.1]}, "l2 must be one number or one for each of the 4 .*got 2"),
 }
 BAD_SETTINGS |= {
-    f"{name} {value}": ({name: value}, f"{name} must be whole and at least 1, got {value}")
+    f"{name} {value}": ({name: value}, rf"{name} must be whole, at least 1 and below 2\*\*63, got {value}")
     for name in ("max_steps", "batch_size", "evaluate_every", "patience")
-    for value in (0, -3, 2.5)
+    for value in (0, -3, 2.5, 2**63)
 }
 BAD_SETTINGS |= {
     f"learning_rate {value}": (

@@ -67,7 +67,7 @@ def digits_of(classes, examples):
 @pytest.mark.parametrize(
     ("classes", "examples", "said"),
     [
-        (10, 61, "training.batch_size is 50: it must be at most the 49 examples of digits"),
+        (10, 61, "training.batch_size is 50: it must be at most the 49 examples of digits that are left to train on"),
         (9, 100, "network.layers is [6, 5, 4, 10]: it must end in the 9 classes of digits"),
         (
             *(10, 2),
