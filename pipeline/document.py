@@ -25,9 +25,8 @@ from docx.shared import Cm, Pt, RGBColor
 INK = RGBColor(0x1F, 0x2A, 0x44)
 FONT = "Calibri"
 LANGUAGE = "en-GB"
-NOTHING = "\N{NO-BREAK SPACE}"  # keeps an empty cell as low as the others
 TEXT_WIDTH = 16.0  # cm between the margins
-LONG_TABLE = 9  # rows from which a table may be divided between pages
+LONG_TABLE = 24  # rows from which a table may be divided between pages
 ROWS_TOGETHER = 3  # of a divided table, at its start and at its end
 CELL_MARGIN = 4.5  # points at the left and the right of a cell
 DIGIT_WIDTH = 0.507  # of Calibri, in parts of the font's size
@@ -167,7 +166,7 @@ class Document:
             ):
                 cell.width = Cm(width)
                 paragraph = cell.paragraphs[0]
-                self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text or NOTHING)
+                self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text)
                 _set_tightly(paragraph, size, keep_with_next=_is_kept(index, len(rows)))
                 if tab and index and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
                     paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
@@ -390,6 +389,8 @@ def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:
     paragraph.paragraph_format.keep_with_next = keep_with_next
     for run in paragraph.runs:
         run.font.size = Pt(size)
+    mark = parse_xml(f'<w:rPr {nsdecls("w")}><w:sz w:val="{round(2 * size)}"/></w:rPr>')
+    paragraph._p.get_or_add_pPr().append(mark)  # on which depends the height of an empty cell
 
 
 def _leave_to_word(paragraph: Any) -> None:

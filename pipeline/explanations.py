@@ -81,7 +81,7 @@ FORWARD = (
             sub("b", "L"),
             ")",
         ),
-        "All layers in turn; N is batch norm if that is on, and nothing otherwise.",
+        "All layers in turn; N is batch norm if that is on, and otherwise leaves its input as it is.",
     ),
     Explanation(
         "compute_cost",
@@ -168,7 +168,8 @@ BACKWARD = (
             ),
         ),
         "Softmax once, then batch norm and ReLU layer by layer. N' is `batchnorm_backward` if batch norm is on, and "
-        "nothing otherwise; the input of layer l stands for the activations of layer l-1; without L2 λ is zero.",
+        "otherwise leaves its input as it is; the input of layer l stands for the activations of layer l-1; without L2 "
+        "λ is zero.",
     ),
     Explanation(
         "update_parameters",
@@ -188,9 +189,10 @@ TRAINING = (
         ),
         "Initialise the parameters P; then, batch B by batch, forward, cost, backward, update. J is the cost with its "
         "L2 penalty. Every 100 steps the cost is printed and kept. Each epoch visits every example once, in a new "
-        "order. With a validation set the parameters of its lowest cost are returned, and training stops when that has "
-        "not improved for long enough. It is a thin wrapper of `train`, which trains one network for every seed at "
-        "once, as a stack of matrices, each network as if it were alone.",
+        "order; the batch in which one ends goes on with the next. With a validation set the parameters of its lowest "
+        "cost are returned, and training stops when that has not improved for long enough. It is a thin wrapper of "
+        "`train`, which trains one network for every seed at once, as a stack of matrices, each network as if it "
+        "were alone.",
     ),
     Explanation(
         "predict",
@@ -198,7 +200,7 @@ TRAINING = (
             word("accuracy"),
             " = ",
             over("100", "m"),
-            total(word("examples"), row("[", sub("p", "c"), " > ", sub("p", "i"), ", i ≠ c]")),
+            total(word("examples"), row("[", sub("p", "c"), " > ", sub("p", "i"), word(" for all "), "i ≠ c]")),
         ),
         "An example counts where the probability of its class c is above every other. With batch norm the "
         "running statistics are used, so that an image is classified alike alone and in any batch.",

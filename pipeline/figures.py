@@ -250,7 +250,7 @@ def weight_histograms(weights: Rows, norms: Mapping[str, Mapping[str, float]], t
             below.set_yticks([])
             below.grid(visible=False)
         panels[1, 0].invert_yaxis()  # and with it the others, which share it
-        panels[0, 0].set_ylabel("% of the weights")
+        panels[0, 0].set_ylabel("% of the weights\n(square-root scale)")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(titles))
         return _png(figure)
 

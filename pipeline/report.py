@@ -168,7 +168,7 @@ def _experiment(document: Document, study: Study) -> None:
         f"{', '.join(map(str, layers[1:]))}: ReLU after each but the last, softmax after the last. Weights start at "
         "He's normal distribution, biases at zero. Plain mini-batch gradient descent takes steps at a learning rate of "
         f"{training.learning_rate:g} on batches of {training.batch_size} examples. One training step is one batch; "
-        f"an epoch is {card.sizes['train'] / training.batch_size:.2f} steps."
+        f"an epoch is {round(card.sizes['train'] / training.batch_size, 2):g} steps."
     )
     document.paragraph(
         f"Every {training.evaluate_every} steps the cost on the validation set is computed. A network stops when its "

@@ -162,9 +162,9 @@ def _running_time(study: Study, arm: str) -> str:
     return (
         f"**Running time.** A training step of one network: {steps}. All of these are means of "
         f"{counted(len(study.step_times(arm)[alone]), 'round')} in which the arms take turns, on {study.timed_on}, and "
-        "subtract to the difference but for rounding; its interval is of the differences round by round. The time to "
-        "stop is a network's number of steps times the mean time of a step of its arm, and its looks at the validation "
-        "set times the mean time of a look: alone "
+        "their difference is the one given, but for rounding; its interval is of the differences round by round. The "
+        "time to stop is a network's number of steps times the mean time of a step of its arm, and its looks at the "
+        "validation set times the mean time of a look: alone "
         f"{ours:,.3f} s on average, {theirs:,.3f} s of {reference}, "
         f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds and takes the times of a "
         "step as measured."
@@ -179,7 +179,7 @@ def _places(study: Study, arm: str) -> dict[int, str]:
 def _step_time(study: Study, arm: str, size: int, place: str) -> str:
     ours, theirs = (f"{study.step_times(each)[size].mean():,.1f}" for each in (arm, study.reference))
     compared = verdict(study.compare_step_times(arm, size), STEP_TIME)
-    return f"{place}, {ours} microseconds, {theirs} of {lower(study.titles[study.reference])}, {compared}"
+    return f"{place}, {ours} microseconds against {theirs} of {lower(study.titles[study.reference])}, {compared}"
 
 
 def _comparison_table(document: Document, study: Study, arm: str) -> None:

@@ -127,7 +127,7 @@ def write_path(document: Document, study: Study, chosen: float) -> None:
         return
     best = float(min(rows, key=lambda row: float(row["validation_cost"]))["l2"])
     choice = (
-        f"which is the one that `params.yaml` sets, lambda = {chosen:g}"
+        "the one that `params.yaml` sets"
         if math.isclose(best, chosen)
         else f"while `params.yaml` sets lambda = {chosen:g}"
     )

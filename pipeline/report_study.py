@@ -20,7 +20,7 @@ def write(document: Document, study: Study) -> None:
     test_accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in titles}
     times = {arm: study.step_times(arm) for arm in titles}
     document.paragraph(
-        "[[curves]] shows how the costs fall and [[accuracy]] how accuracy rises; [[seeds]] has a dot for every "
+        "[[curves]] shows how the costs fall and [[accuracy]] how accuracy rises; [[seeds]] has a mark for every "
         "network, and [[times]] the time of a step."
     )
     document.figure(
@@ -207,12 +207,12 @@ def plateau_sentence(study: Study) -> str:
             continue
         left = [each.left_plateau for each in on_it if each.left_plateau is not None]
         never = [each.seed for each in on_it if each.left_plateau is None]
-        ends = [f"the last left it by step {max(left):,}"] if left else []
+        ends = [f"the last of them left it by step {max(left):,}"] if left else []
         if never:
             ends.append(f"seed{'s' * (len(never) > 1)} {numbers(never)} never left it")
         parts.append(
             f"{share(len(on_it), len(diagnoses))} of {lower(study.titles[arm])} (seed{'s' * (len(on_it) > 1)} "
-            f"{numbers([each.seed for each in on_it])}), of which {listed(ends)}"
+            f"{numbers([each.seed for each in on_it])}): {listed(ends)}"
         )
     first = study.results[study.reference].evaluation_steps[0]
     if not parts:
@@ -221,7 +221,8 @@ def plateau_sentence(study: Study) -> str:
             f"{PLATEAU_MARGIN:g} nats below it."
         )
     return (
-        f"At the first evaluation, step {first:,}, within {PLATEAU_MARGIN:g} nats of {level}, were {'; '.join(parts)}."
+        f"At the first evaluation, step {first:,}, these networks were still within {PLATEAU_MARGIN:g} nats of "
+        f"{level}: {'; '.join(parts)}."
     )
 
 

@@ -112,20 +112,23 @@ def _difference_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Row
 def curve_rows(results: Results) -> Rows:
     """Tabulate training cost and validation cost against steps, median and quartiles over the seeds."""
     rows: Rows = []
+    longest = max(max(result.steps) for result in results.values())
     for arm, result in results.items():
         for series, steps, values in (
             ("training cost", result.cost_steps, result.costs),
             ("validation cost", result.evaluation_steps, result.validation_costs),
         ):
-            rows += _banded(arm, series, steps, values.numpy())
+            rows += _banded(arm, series, steps, values.numpy(), longest)
     return rows
 
 
 def accuracy_rows(results: Results) -> Rows:
     """Tabulate validation accuracy against steps, median and quartiles over the seeds."""
     rows: Rows = []
+    longest = max(max(result.steps) for result in results.values())
     for arm, result in results.items():
-        rows += _banded(arm, "validation accuracy", result.evaluation_steps, result.validation_accuracies.numpy())
+        values = result.validation_accuracies.numpy()
+        rows += _banded(arm, "validation accuracy", result.evaluation_steps, values, longest)
     return rows
 
 
@@ -201,9 +204,13 @@ def l2_path_rows(result: TrainingResult) -> Rows:
     return rows
 
 
-def _banded(arm: str, series: str, steps: list[int], values: NDArray[Any]) -> Rows:
-    """Thin a (records, replicas) curve out and take its quantiles; who has stopped keeps its last value."""
-    thinned = range(0, len(steps), max(1, math.ceil(len(steps) / CURVE_POINTS)))
+def _banded(arm: str, series: str, steps: list[int], values: NDArray[Any], longest: int) -> Rows:
+    """Thin a (records, replicas) curve out and take its quantiles; who has stopped keeps its last value.
+
+    By how much depends on the steps of the longest of all curves, so that what is left of them can be compared.
+    """
+    records = longest // steps[0] if steps else 0
+    thinned = range(0, len(steps), max(1, math.ceil(records / CURVE_POINTS)))
     kept = sorted({*thinned, len(steps) - 1} if steps else {})
     carried = values.copy()
     for row in range(1, len(carried)):

@@ -11,14 +11,14 @@ from tqdm import tqdm
 from pipeline.stack import Snapshot
 
 PLAIN_EVERY = 15.0  # seconds between two plain lines
-BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}, at most {remaining}"  # it all fits 80 columns
+BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}, cap in {remaining}"  # it all fits 80 columns
 
 
 class TrainingProgress:
     """A callback for :func:`pipeline.training.train`, to be used in a ``with`` statement.
 
-    The time left is that to the cap on the steps at the speed so far: networks stop before it, and the fewer
-    are left, the faster is a step, so that it says at most how long.
+    The time is that to the cap on the steps at the speed so far: networks stop before it, and the fewer are left,
+    the faster is a step.
     """
 
     def __init__(self, label: str, max_steps: int, *, shown: bool = True) -> None:
@@ -27,7 +27,13 @@ class TrainingProgress:
         self.shown = shown
         self.terminal = shown and sys.stderr.isatty()
         self.bar = tqdm(
-            total=max_steps, desc=label, bar_format=BAR, dynamic_ncols=True, disable=not self.terminal, leave=False
+            total=max_steps,
+            desc=label,
+            bar_format=BAR,
+            dynamic_ncols=True,
+            smoothing=0,
+            disable=not self.terminal,
+            leave=False,
         )
         self.start = self.last_line = time.monotonic()
 
@@ -50,6 +56,6 @@ class TrainingProgress:
             left = (now - self.start) / snapshot.step * (self.max_steps - snapshot.step)
             print(
                 f"{self.label}: step {snapshot.step:,} of at most {self.max_steps:,}, {snapshot.training} training, "
-                f"best validation cost {cost}, at most {left:.0f} s left",
+                f"best validation cost of all {cost}, about {left:.0f} s to the cap",
                 flush=True,
             )

@@ -72,8 +72,8 @@ def _write(result: TrainingResult, label: str, folder: Path) -> None:
         if reason == "diverged":
             print(f"{label}: seed {seed} diverged: its cost was not finite at step {step}", file=sys.stderr)
     artifacts.write_record(folder, result)
-    reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(result.stop_reason).items())
-    print(f"{label}: {statistics.mean(result.steps):,.0f} steps on average; {reasons}")
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in Counter(result.stop_reason).items())
+    print(f"{label}: {statistics.mean(result.steps):,.0f} steps on average until they stopped ({reasons})")
 
 
 if __name__ == "__main__":

@@ -89,6 +89,22 @@ def test_a_he_start_keeps_the_mean_square_and_half_of_it_halves_it():
         assert A.square().mean().item() == pytest.approx(expected, rel=0.3)
 
 
+def test_units_that_start_alike_stay_alike():
+    parameters = random_parameters(DIMS)
+    parameters["W1"][1], parameters["b1"][1], parameters["W2"][:, 1] = (
+        each.clone() for each in (parameters["W1"][0], parameters["b1"][0], parameters["W2"][:, 0])
+    )
+    X, Y = blobs(30)
+    for _ in range(20):
+        AL, caches = L_model_forward(X, parameters, False)
+        grads = L_model_backward(AL, Y, caches)
+        assert grads["dW1"][0].abs().max() > 1e-6
+        update_parameters(parameters, grads, 0.1)
+    for alike in (parameters["W1"], parameters["b1"], parameters["W2"].mT):
+        assert_close(alike[1], alike[0], 1e-12)
+        assert (alike[2] - alike[0]).abs().max() > 1e-3
+
+
 def test_from_a_start_of_zeros_nothing_but_the_last_bias_learns():
     parameters = {name: 0 * each for name, each in initialize_parameters(DIMS, dtype=torch.float64).items()}
     X, Y = blobs(30)

@@ -221,7 +221,10 @@ def test_torchrun_trains_an_arm_on_two_hosts_as_one_process_does(hosts, workspac
     with forks() as started:
         start_on(hosts, started, workspace, torchrun)
         assert [fork.wait() for fork in started] == [0, 0], [fork.said() for fork in started]
-        assert started[0].said().splitlines()[-1] == "train@baseline: 100 steps on average; cap reached 3"
+        assert (
+            started[0].said().splitlines()[-1]
+            == "train@baseline: 100 steps on average until they stopped (cap reached: 3)"
+        )
     together = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
     assert_same_training(together, alone, 1e-4)
 
@@ -283,7 +286,9 @@ def test_machines_train_all_arms_and_the_first_takes_the_results_and_goes_on(clo
         "\n".join([export_machine.replace("=0", f"={machine}"), export_others, *loop]) for machine in range(2)
     )
     printed = here.shell(f"({second}) & ({first}); wait $!")
-    assert re.findall(r"train@(\w+): 100 steps on average; cap reached 6", printed) == list(PARAMS["arms"])
+    assert re.findall(r"train@(\w+): 100 steps on average until they stopped \(cap reached: 6\)", printed) == list(
+        PARAMS["arms"]
+    )
     here.shell(page.take("dvc commit"))
     assert ran(here.shell(page.take("dvc repro"))) == ["evaluate", "l2_path", "report", "timing"]
     assert page.left == []
@@ -324,7 +329,7 @@ def test_training_processes_makes_the_stage_start_them(workspace):
         stage = functools.partial(launch.run_training, lambda params: None, "l2_path", "stages.l2_path")
         started.append(Fork(stage, workspace / "stage.log"))
         assert started[0].wait() == 0
-        assert started[0].said() == "l2_path: 100 steps on average; cap reached 2\n"
+        assert started[0].said() == "l2_path: 100 steps on average until they stopped (cap reached: 2)\n"
     together = artifacts.read_record(TrainingResult, workspace / "results" / "l2_path")
     l2_path.main(params_of_one_process(workspace))
     assert_same_training(together, artifacts.read_record(TrainingResult, workspace / "results" / "l2_path"), 1e-4)

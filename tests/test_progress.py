@@ -30,7 +30,7 @@ def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch):
     os.close(ours)
     line = written.split("\r")[-1].strip()
     assert line.startswith("train@batchnorm |")
-    assert "| 10000/30000, 16 training, best cost 0.2138, at most " in line
+    assert "| 10000/30000, 16 training, best cost 0.2138, cap in " in line
     assert line[-3] == ":" and len(line) <= 80
 
 
@@ -41,7 +41,8 @@ def test_elsewhere_there_is_a_plain_line_now_and_then(monkeypatch, capsys):
         for _ in range(3):
             shown(SNAPSHOT)
     assert capsys.readouterr().out == (
-        "train@l2: step 10,000 of at most 30,000, 16 training, best validation cost 0.2138, at most 40 s left\n"
+        "train@l2: step 10,000 of at most 30,000, 16 training, best validation cost of all 0.2138, "
+        "about 40 s to the cap\n"
     )
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import docx
 import pytest
 
 from pipeline.params import load_params
@@ -45,6 +46,7 @@ def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_w
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(committed(path), encoding="utf-8")
     (tmp_path / "README.md").write_text("<!-- results -->\nold\n<!-- end -->", encoding="utf-8")
+    (tmp_path / "report.docx").write_bytes(b"report")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(readme.shutil, "which", lambda program: None if program == "chromium" else program)
     monkeypatch.setattr(readme, "distribution", lambda seeds: b"new")
@@ -56,7 +58,18 @@ def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_w
     monkeypatch.setattr(readme, "report_page", lambda report, number: b"page")
     readme.main()
     assert "| Baseline |" in Path("README.md").read_text(encoding="utf-8")
-    assert (Path("docs/seeds.png").read_bytes(), Path("docs/report.png").read_bytes()) == (b"new", b"page")
+    made = {path.name: path.read_bytes() for path in Path("docs").iterdir()}
+    assert made == {"seeds.png": b"new", "report.png": b"page", "report.docx": b"report"}
+
+
+def test_the_report_beside_the_docs_has_the_committed_metrics():
+    report = docx.Document("docs/report.docx")
+    rows = [[cell.text for cell in row.cells] for table in report.tables for row in table.rows]
+    for arm in load_params(Path("params.yaml")).arms:
+        metrics = json.loads(committed(f"metrics/arms/{arm}.json"))
+        for label, key in (("Headline model", "test"), ("Mean", "mean")):
+            assert any(row[0] == label and f"{metrics[key]:.2f}" in row for row in rows), (arm, key)
+    assert Path("docs/report.docx").stat().st_size < 2**20
 
 
 def test_its_python_runs_as_written():
@@ -68,5 +81,5 @@ def test_its_python_runs_as_written():
 
 
 def test_pictures_it_shows_exist_and_are_small():
-    for path in re.findall(r"\]\((docs/[^)]+)\)", README):
+    for path in re.findall(r"\]\((docs/[^)]+\.png)\)", README):
         assert Path(path).stat().st_size < 200e3, path

@@ -46,7 +46,7 @@ number in the tensor. Autograd must agree to {AUTOGRAD_TOLERANCE:.0e}, relative;
 digits differ as the two add in another order. A central difference is off by
 step^2/6 times the third derivative, and by the rounding of the cost divided by
 the step. The step {STEP:.1e}, the cube root of the machine epsilon, balances the
-two; what is left is near 1e-10 and grows with the curvature, so {DIFFERENCES_TOLERANCE:.0e},
+two; what is left is near 1e-10 and grows with that derivative, so {DIFFERENCES_TOLERANCE:.0e},
 relative, is asked. Across the kink of ReLU a difference is no derivative: the
 point is drawn again until no pre-activation is within {KINK:.0e} of zero."""
 

@@ -1,4 +1,4 @@
-"""Write the README's table and pictures from the results of the last run.
+"""Write the README's table and pictures, and the copy of the report, from the results of the last run.
 
 A picture whose program is not installed (chromium; soffice and pdftoppm) stays as it is.
 """
@@ -18,10 +18,11 @@ from PIL import Image
 
 from pipeline import artifacts, figures
 from pipeline.params import load_params
+from stages import PARAMS
 from tools import plots_template
 
 README = Path("README.md")
-PICTURES = Path("docs")
+DOCS = Path("docs")
 REPORT = Path("report.docx")
 PAGE = Path("dvc_plots/index.html")
 HEADER = ["", "Test (%)", "Validation (%)", "Train (%)", "Steps", "Epochs", "Mean test, all seeds (%)", "Difference"]
@@ -29,12 +30,13 @@ HEADER = ["", "Test (%)", "Validation (%)", "Train (%)", "Steps", "Epochs", "Mea
 
 def table(seeds: list[dict[str, str]], study: dict[str, Any]) -> str:
     """Return the table of all arms as Markdown."""
+    arms = load_params(PARAMS).arms
     rows = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)]]
     for arm, over in study.items():
         headline = next(row for row in seeds if row["arm"] == arm and row["headline"] == "1")
         rows.append(
             [
-                load_params(Path("params.yaml")).arms[arm].title,
+                arms[arm].title,
                 *(f"{float(headline[f'{split}_accuracy']):.2f}" for split in ("test", "validation", "train")),
                 f"{int(headline['steps']):,}",
                 f"{float(headline['epochs']):.1f}",
@@ -54,7 +56,7 @@ def _difference(gain: dict[str, Any] | None) -> str:
 
 def distribution(seeds: list[dict[str, str]]) -> bytes:
     """Return the distribution of test accuracy over the seeds as a PNG file."""
-    titles = {name: arm.title for name, arm in load_params(Path("params.yaml")).arms.items()}
+    titles = {name: arm.title for name, arm in load_params(PARAMS).arms.items()}
     accuracies = {
         arm: torch.tensor([float(row["test_accuracy"]) for row in seeds if row["arm"] == arm]) for arm in titles
     }
@@ -92,20 +94,20 @@ def _smaller(picture: Path) -> bytes:
 
 
 def contents() -> dict[Path, bytes]:
-    """Make the README, with the table between its two marks, and the pictures beside the docs."""
+    """Make the README, with the table between its two marks, and beside the docs the pictures and the report."""
     seeds = artifacts.read_rows(Path("plots/seeds.csv"))
     study = artifacts.read_json(Path("metrics/study.json"))["arms"]
     text = README.read_text(encoding="utf-8")
     marked = re.sub(
         r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(seeds, study) + mark[2], text
     )
-    made = {README: marked.encode(), PICTURES / "seeds.png": distribution(seeds)}
+    made = {README: marked.encode(), DOCS / "seeds.png": distribution(seeds), DOCS / REPORT: REPORT.read_bytes()}
     if chromium := shutil.which("chromium"):
         plots_template.main()
         subprocess.run(["dvc", "plots", "show", "--quiet"], check=True)
-        made[PICTURES / "page.png"] = screenshot(PAGE, chromium)
+        made[DOCS / "page.png"] = screenshot(PAGE, chromium)
     if shutil.which("soffice") and shutil.which("pdftoppm"):
-        made[PICTURES / "report.png"] = report_page(REPORT, 1)
+        made[DOCS / "report.png"] = report_page(REPORT, 1)
     return made
 
 
