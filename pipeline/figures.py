@@ -37,7 +37,8 @@ DASHES: tuple[Any, ...] = (
 )
 NO_ARM = "#4D4D4D"  # the colour of what is of no single arm
 HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "||||")
-WEIGHT_MAP, INK_MAP = "cividis", "gray_r"  # in grey, too, each runs from dark to bright or back
+# In grey, too, each runs from dark to bright or back; so few shades that :func:`_png` keeps them all.
+WEIGHT_MAP, INK_MAP = mpl.colormaps["cividis"].resampled(96), mpl.colormaps["gray_r"].resampled(96)
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer; of more than four arms a line each
 WIDTH = 6.3  # inches between the report's margins
 DPI = 200
@@ -77,8 +78,9 @@ def cost_curves(curves: Rows, titles: Titles) -> bytes:
         axes = figure.subplots(1, 2, sharey=True)
         for axis, series in zip(axes, ("training cost", "validation cost"), strict=True):
             _draw_bands(axis, [row for row in curves if row["series"] == series], titles)
-            axis.set(title=f"{series.capitalize()}, median and quartiles", yscale="log")
-            _count_decades(axis)
+            axis.set_title(f"{series.capitalize()}, median and quartiles")
+            if curves:
+                _count_decades(axis)
             _count_steps(axis, STEP_TICKS)
         axes[0].set_ylabel("cross-entropy (nats)")
         axes[1].legend()
@@ -209,7 +211,9 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
             strongest = W.square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
             these = axes[place * lines : (place + 1) * lines]
             for axis, unit in zip(these.flat, strongest, strict=False):
-                image = axis.imshow(_as_image(W[unit].numpy()), cmap=WEIGHT_MAP, vmin=-limit, vmax=limit)
+                image = axis.imshow(
+                    _as_image(W[unit].numpy()), cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest"
+                )
             these[0, 0].set_title(title, fontsize=8)
         figure.colorbar(image, ax=axes, shrink=0.8, label="weight", pad=0.01)
         return _png(figure)
@@ -385,6 +389,7 @@ def _of(looks: Sequence[Any], column: int) -> Any:
 
 
 def _count_decades(axis: Axes) -> None:
+    axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.minorticks_off()

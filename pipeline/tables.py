@@ -30,16 +30,16 @@ def data_name(card: DatasetCard, wanted: str) -> str:
     return card.name if card.name == wanted else f"{card.name} (fallback for {wanted})"
 
 
-def arm_metrics(dataset: str, evaluation: Evaluation, difference: Comparison | None) -> dict[str, Any]:
+def arm_metrics(evaluation: Evaluation, difference: Comparison | None, *, stand_in: str = "") -> dict[str, Any]:
     """Put an arm into the few values that `dvc metrics` shows in a row.
 
-    The data set's name; its headline model's ``test`` accuracy; over the seeds the mean validation accuracy ``val``, by
-    which to choose parameters, and the ``mean`` test accuracy; and but for the reference the ``gain`` in that, with the
-    ends of its interval.
+    What the data set is called, if it stands in for the one asked for; the headline model's ``test`` accuracy; over
+    the seeds the mean validation accuracy ``val``, by which to choose parameters, and the ``mean`` test accuracy; and
+    but for the reference the ``gain`` in that, with the ends of its interval.
     """
     k = evaluation.headline
-    metrics: dict[str, Any] = {
-        "dataset": dataset,
+    metrics: dict[str, Any] = {"dataset": stand_in} if stand_in else {}
+    metrics |= {
         "test": round(evaluation.accuracies["test"][k].item(), 2),
         "val": round(evaluation.accuracies["validation"].mean().item(), 2),
         "mean": round(evaluation.accuracies["test"].mean().item(), 2),
@@ -100,6 +100,7 @@ def _difference_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Row
             "arm": arm,
             "quantity": QUANTITIES[name].title,
             "unit": QUANTITIES[name].unit,
+            "above_zero": QUANTITIES[name].more,
             **{"difference": "", "low": "", "high": ""},
             **{end: _rounded(getattr(comparison, end)) for end in _shown(QUANTITIES[name])},
             **{count: getattr(comparison, count) for count in ("above", "below", "pairs")},

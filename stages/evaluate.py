@@ -26,8 +26,11 @@ def main(params: Params) -> None:
     comparisons = {
         arm: compare_arms(results[arm], evaluations[arm], results[reference], evaluations[reference]) for arm in others
     }
+    data = tables.data_name(card, params.data.dataset)
+    stand_in = "" if card.name == params.data.dataset else data
     for arm in params.arms:
-        metrics = tables.arm_metrics(card.name, evaluations[arm], comparisons.get(arm, {}).get("test_accuracy"))
+        gain = comparisons.get(arm, {}).get("test_accuracy")
+        metrics = tables.arm_metrics(evaluations[arm], gain, stand_in=stand_in)
         artifacts.write_json(METRICS / "arms" / f"{arm}.json", metrics)
     artifacts.write_json(METRICS / "study.json", tables.study(card.name, results, evaluations, comparisons))
     path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")
@@ -40,7 +43,6 @@ def main(params: Params) -> None:
         "l2_path": tables.l2_path_rows(path),
     }.items():
         artifacts.write_rows(PLOTS / f"{name}.csv", [{"dataset": card.name, **row} for row in rows])
-    data = tables.data_name(card, params.data.dataset)
     for arm, measured in evaluations.items():
         accuracy = measured.accuracies["test"][measured.headline].item()
         print(f"{arm}: {accuracy:.2f} % of the test set of {data}, headline model")

@@ -66,15 +66,12 @@ def launch_ranks(processes: int, *command: str) -> None:
         "OMP_NUM_THREADS": "1",  # while a rank starts; it then sets its part of training.threads
     }
     environment.pop("DVC_STAGE", None)  # a rank ends with this process, which ends with dvc
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, *command],
-            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            process_group=0,  # Ctrl-C is for this process, which ends them
-        )
-        for rank in range(processes)
-    ]
+    ranks: list[subprocess.Popen[bytes]] = []
     try:
+        for rank in range(processes):
+            own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            # In a group of its own: Ctrl-C is for this process, which ends them.
+            ranks.append(subprocess.Popen([sys.executable, *command], env=own, process_group=0))
         while None in (statuses := [process.poll() for process in ranks]) and not any(statuses):
             time.sleep(LOOK_EVERY)
     finally:

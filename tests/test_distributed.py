@@ -353,7 +353,7 @@ def test_ctrl_c_ends_all_ranks_with_one_line(workspace):
         os.kill(started[0].pid, signal.SIGINT)
         assert started[0].wait() == 130
         assert started[0].said() == "train@baseline: interrupted\n"
-    assert not any(rank.is_running() for rank in ranks)
+        wait_until(lambda: all(map(has_ended, ranks)), started[0].said)
 
 
 def test_ranks_end_with_a_launcher_that_was_killed(workspace):

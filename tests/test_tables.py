@@ -21,15 +21,17 @@ def test_an_arms_metrics_are_its_headline_model_its_mean_and_its_gain():
     evaluation = measured(ACCURACIES, headline=1)
     mean = round(sum(ACCURACIES) / 4, 2)
     seen = round(evaluation.accuracies["validation"].mean().item(), 2)
-    known = {"dataset": "digits", "test": 97.0, "val": seen, "mean": mean}
-    assert tables.arm_metrics("digits", evaluation, None) == known
+    known = {"test": 97.0, "val": seen, "mean": mean}
+    assert tables.arm_metrics(evaluation, None) == known
+    other = "digits (fallback for mnist)"
+    assert tables.arm_metrics(evaluation, None, stand_in=other) == {"dataset": other, **known}
     gain = Comparison(1.2345, 0.987, 1.5, 3, 1, 4)
-    assert tables.arm_metrics("digits", evaluation, gain) == {
+    assert tables.arm_metrics(evaluation, gain) == {
         **known,
         **{"gain": 1.23, "low": 0.99, "high": 1.5},
     }
     few = Comparison(1.0, -math.inf, math.inf, 3, 1, 4)
-    assert list(tables.arm_metrics("digits", evaluation, few)) == ["dataset", "test", "val", "mean", "gain"]
+    assert list(tables.arm_metrics(evaluation, few)) == ["test", "val", "mean", "gain"]
 
 
 ARMS = {
@@ -49,7 +51,7 @@ def test_metrics_are_json(tmp_path, arm):
     results = {"reference": reference, "arm": result}
     evaluations = {name: evaluated(each) for name, each in results.items()}
     comparisons = compare_arms(result, evaluations["arm"], reference, evaluations["reference"])
-    write_json(tmp_path / "arm.json", tables.arm_metrics("digits", evaluations["arm"], comparisons["test_accuracy"]))
+    write_json(tmp_path / "arm.json", tables.arm_metrics(evaluations["arm"], comparisons["test_accuracy"]))
     study = tables.study("digits", results, evaluations, {"arm": comparisons})
     write_json(tmp_path / "study.json", study)
     assert list(study["arms"]) == ["reference", "arm"]
@@ -102,10 +104,12 @@ def test_a_comparison_is_told_in_its_decimals_and_what_is_not_known_is_left_out(
     first, second = whole["plot"]
     assert first == {
         **{"dataset": "mnist", "arm": "l2", "quantity": QUANTITIES["equal_steps_cost"].title, "unit": "nats"},
+        "above_zero": "worse",
         **{"difference": -0.01235, "low": -12350.0, "high": 1.0, "above": 3, "below": 12, "pairs": 16},
     }
     assert second == {
         **{"dataset": "mnist", "arm": "l2", "quantity": "test accuracy", "unit": "points"},
+        "above_zero": "better",
         **{"difference": "", "low": "", "high": "", "above": 0, "below": 0, "pairs": 0},
     }
 
