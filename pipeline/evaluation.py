@@ -163,7 +163,6 @@ def weight_histograms(arms: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dic
     histograms = {}
     for layer in range(1, number_of_layers(next(iter(arms.values()))) + 1):
         weights = {arm: parameters[f"W{layer}"].double().flatten() for arm, parameters in arms.items()}
-        weights = {arm: values[values.isfinite()] for arm, values in weights.items()}
         limit = max(values.abs().quantile(0.995).item() for values in weights.values())
         edges = torch.linspace(-limit, limit, HISTOGRAM_BINS + 1, dtype=torch.float64)
         shares = {

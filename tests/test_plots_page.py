@@ -102,8 +102,7 @@ def _sample_tables(shift):
         ],
         "study": [
             {
-                **{"arm": arm, "quantity": quantity, "unit": "x", "difference": 1.5 + shift},
-                "above_zero": "better",
+                **{"arm": arm, "quantity": quantity, "unit": "x", "above_zero": "better", "difference": 1.5 + shift},
                 **{"low": low, "high": high, "above": 2, "below": 1, "pairs": 3},
             }
             for arm in ARMS[1:]
