@@ -641,6 +641,31 @@ def test_one_arm_alone_is_reported_without_comparisons():
     assert "compared with plain" not in shown(alone)
 
 
+def test_every_page_names_the_data_set():
+    (footer,) = document().sections[0].footer.paragraphs
+    assert re.fullmatch(r"MNIST \N{MIDDLE DOT} \d+", footer.text)
+
+
+def test_what_batch_norm_does_is_pointed_at_where_it_is_compared():
+    pointed = [p.text for p in document().paragraphs if "looks into why" in p.text]
+    assert len(pointed) == 1
+    assert verdict(study().comparisons["batchnorm"]["test_accuracy"], QUANTITIES["test_accuracy"]) in pointed[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [(0.22, 2.3, ["0.5", "1", "2"]), (0.012, 0.15, ["0.02", "0.05", "0.1"]), (0.31, 0.44, ["0.32", "0.34", "0.36"])],
+)
+def test_costs_of_any_size_have_labels_on_their_axis(low, high, labels):
+    axis = figures.Figure().subplots()
+    axis.plot([0, 1], [low, high])
+    figures._count_decades(axis)
+    axis.set_ylim(low, high)
+    axis.figure.draw_without_rendering()
+    shown = [text.get_text() for text in axis.get_yticklabels() if low <= text.get_position()[1] <= high]
+    assert set(labels) <= set(shown)
+
+
 def test_findings_of_four_arms_are_five_at_most():
     assert len(findings(with_arms({"plain": "Plain", "a": "A", "b": "B", "c": "C"}))) <= 5
 

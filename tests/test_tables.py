@@ -1,6 +1,7 @@
 """Metrics and plot tables hold the numbers of the results, under the names that DVC shows."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -175,6 +176,20 @@ def test_a_record_that_the_thinning_passes_over_is_carried_on_too():
     going = result.validation_accuracies[3, 0].item()
     assert rows[1]["step"] == 200
     assert rows[1]["median"] == pytest.approx((stopped_at + going) / 2, abs=1e-5)
+
+
+def test_curves_are_thinned_alike_in_all_arms():
+    results = {"short": recorded([60 * 50]), "long": recorded([250 * 50])}
+    steps = {arm: [row["step"] for row in tables.accuracy_rows(results) if row["arm"] == arm] for arm in results}
+    assert steps["short"] == [*range(50, 3000, 150), 3000]
+    assert steps["long"] == [*range(50, 12_500, 150), 12_500]
+
+
+def test_a_network_of_which_no_step_was_good_has_no_value_at_its_best():
+    result = replace(recorded([100, 100]), best_step=[0, 100])
+    at_best = result.at_best(result.validation_costs)
+    assert at_best.isnan().tolist() == [True, False]
+    assert at_best[1] == result.validation_costs[1, 1]
 
 
 def test_networks_that_never_had_a_finite_cost_have_no_curve():

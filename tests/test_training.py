@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from reference import (
@@ -395,6 +396,17 @@ def test_single_precision_stays_single_and_near_double():
     for name, tensor in run(max_steps=20).parameters.items():
         assert single.parameters[name].dtype == torch.float32
         assert_close(single.parameters[name].double(), tensor, 1e-4)
+
+
+@pytest.mark.parametrize(
+    "l2",
+    [torch.tensor(0.1), np.array(0.1), np.float64(0.1), np.full(4, 0.1), torch.full((4,), 0.1), (0.1,) * 4],
+    ids=repr,
+)
+def test_lambda_may_come_as_any_number_or_any_four(l2):
+    ours, expected = run(l2=l2, max_steps=20), run(l2=0.1, max_steps=20)
+    assert ours.l2 == pytest.approx(expected.l2)
+    assert_all_close(ours.parameters, expected.parameters, 1e-7)
 
 
 def test_a_plateau_longer_than_the_patience_stops_no_network(monkeypatch):
