@@ -206,7 +206,7 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
     Parameters
     ----------
     parameters : dict
-        ``W{l}`` and ``b{l}``; they are overwritten.
+        ``W{l}`` and ``b{l}``; they are overwritten (a flipped NumPy array is replaced by its copy).
     grads : dict
         ``dW{l}`` and ``db{l}``, as :func:`L_model_backward` returns them.
     learning_rate : float

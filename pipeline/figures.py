@@ -37,7 +37,7 @@ DASHES: tuple[Any, ...] = (
 )
 NO_ARM = "#4D4D4D"  # the colour of what is of no single arm
 HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "||||")
-# In grey, too, each runs from dark to bright or back; so few shades that :func:`in_few_colours` keeps them all.
+# In grey, too, each runs from dark to bright or back; so few shades that 256 colours are enough for them.
 WEIGHT_MAP, INK_MAP = mpl.colormaps["cividis"].resampled(96), mpl.colormaps["gray_r"].resampled(96)
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer; of more than four arms a line each
 WIDTH = 6.3  # inches between the report's margins
@@ -401,7 +401,7 @@ def _as_image(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def in_few_colours(image: Image.Image) -> bytes:
-    """Return a picture as a PNG file in 256 colours: it looks the same, and takes half the space."""
+    """Return a picture as a PNG file in 256 colours, which to the eye are the same and take half the space."""
     content = io.BytesIO()
     few = image.convert("RGB").quantize(dither=Image.Dither.NONE, kmeans=3)
     few.save(content, format="png", optimize=True)

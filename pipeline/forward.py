@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from numbers import Integral
@@ -62,9 +63,9 @@ def initialize_parameters(
     ----------
     K. He et al., "Delving deep into rectifiers", 2015, eq. 10.
     """
-    require_layers("layer_dims", layer_dims)
+    layer_dims = sizes_of_layers("layer_dims", layer_dims)
     if not isinstance(seed, torch.Generator):
-        require_seed("seed", seed)
+        require_seed("seed, if it is no torch.Generator,", seed)
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating type, got {dtype}")
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(int(seed))
@@ -380,10 +381,15 @@ def as_tensor(array: Array, dtype: torch.dtype | None = None) -> Tensor:
     return tensor if dtype is None or tensor.dtype == dtype else tensor.to(dtype)
 
 
-def require_layers(name: str, layers: Sequence[int]) -> None:
-    """Refuse layers that are not two or more whole numbers of units."""
-    if len(layers) < 2 or not all(isinstance(units, Integral) and units >= 1 for units in layers):
+def sizes_of_layers(name: str, layers: Sequence[int]) -> list[int]:
+    """Return the units of each layer, and refuse what is not two or more whole numbers of them."""
+    try:
+        sizes = [operator.index(units) for units in layers]
+    except TypeError:
+        sizes = []
+    if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"{name} must be two or more whole numbers of at least 1, got {list(layers)}")
+    return sizes
 
 
 def require_seed(name: str, seed: int) -> None:

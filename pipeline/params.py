@@ -115,7 +115,7 @@ class Training(_Section):
 class Arm(_Section):
     """What one arm has of its own."""
 
-    title: Annotated[str, AfterValidator(_plain)]
+    title: Annotated[str, Field(max_length=64), AfterValidator(_plain)]
     use_batchnorm: bool
     l2: Lambda
 
@@ -160,7 +160,7 @@ class Params(_Section):
         networks, where = min((len(self.training.seeds), "each arm"), (path, "l2_path"))
         if self.training.processes > networks:
             raise ValueError(
-                f"training.processes is {self.training.processes}: should be at most {networks}, "
+                f"training.processes is {self.training.processes}: must be at most {networks}, "
                 f"as {where} has no more networks to share"
             )
         return self

@@ -137,7 +137,7 @@ def _comparison(document: Document, study: Study, arm: str) -> None:
     said = {name: verdict(comparison, QUANTITIES[name]) for name, comparison in compared.items()}
     title, reference = study.titles[arm], lower(study.titles[study.reference])
     document.heading(f"{title} compared with {reference}", level=2)
-    why = " Section [[health]] looks into why." if arm == study.first_with_batchnorm else ""
+    why = " Section [[health]] looks at plateaus, dead units and collapse." if arm == study.first_with_batchnorm else ""
     document.paragraph(
         f"**Performance.** Test accuracy: {said['test_accuracy']}. Validation cost at the best step: "
         f"{said['validation_cost']}. [[comparison_{arm}]] has every difference.{why}"
@@ -162,12 +162,12 @@ def _running_time(study: Study, arm: str) -> str:
     return (
         f"**Running time.** A training step of one network: {steps}. All of these are means of "
         f"{counted(len(study.step_times(arm)[alone]), 'round')} in which the arms take turns, on {study.timed_on}, and "
-        "their difference is the one given, but for rounding; its interval is of the differences round by round. The "
-        "time to stop is a network's number of steps times the mean time of a step of its arm, and its looks at the "
-        "validation set times the mean time of a look: alone "
+        "the difference given is theirs, but for rounding; its interval is of the differences round by round. The "
+        "time to stop is a network's number of steps times the mean time of a step of its arm, plus its number of "
+        "looks at the validation set times the mean time of a look: alone "
         f"{ours:,.3f} s on average, {theirs:,.3f} s of {reference}, "
         f"{verdict(study.compare_seconds(arm, alone), SECONDS)}; that interval is over seeds and takes the times of a "
-        "step as measured."
+        "step and of a look as measured."
     )
 
 

@@ -113,7 +113,7 @@ def _weight_images(document: Document, study: Study, arm: str) -> None:
         figures.first_layer_weights(headlines, study.titles),
         f"The first layer's weights of the headline models as images: {which}, in descending order of their norm. "
         "Dark is negative, bright is positive; at most 0.5 % of a model's weights lie beyond the scale.",
-        f"Images of the first layer's weights, which of the units shown have norms {'; '.join(spans)}.",
+        f"Images of the first layer's weights; the norms of the units shown run {'; '.join(spans)}.",
         name=f"images_{arm}",
     )
 

@@ -207,12 +207,15 @@ def plateau_sentence(study: Study) -> str:
             continue
         left = [each.left_plateau for each in on_it if each.left_plateau is not None]
         never = [each.seed for each in on_it if each.left_plateau is None]
-        ends = [f"the last of them left it by step {max(left):,}"] if left else []
-        if never:
-            ends.append(f"seed{'s' * (len(never) > 1)} {numbers(never)} never left it")
+        if not left:
+            end = "which never left it"
+        elif never:
+            end = f"of which all but seed{'s' * (len(never) > 1)} {numbers(never)} had left it by step {max(left):,}"
+        else:
+            end = f"{'the last of ' * (len(left) > 1)}which left it by step {max(left):,}"
         parts.append(
             f"{share(len(on_it), len(diagnoses))} of {lower(study.titles[arm])} (seed{'s' * (len(on_it) > 1)} "
-            f"{numbers([each.seed for each in on_it])}): {listed(ends)}"
+            f"{numbers([each.seed for each in on_it])}), {end}"
         )
     first = study.results[study.reference].evaluation_steps[0]
     if not parts:

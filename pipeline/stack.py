@@ -83,8 +83,10 @@ class TrainingResult:
     stop_reason: list[str]
 
     def at_best(self, curve: Tensor) -> Tensor:
-        """Look up a curve of evaluations at each network's best step, ``(replicas,)``; NaN where no step was good."""
+        """Look up a curve of evaluations at each network's best step, ``(replicas,)``; NaN where there is none."""
         best = torch.tensor(self.best_step)
+        if not self.evaluation_steps:
+            return curve.new_full(best.shape, math.nan)
         rows = torch.searchsorted(torch.tensor(self.evaluation_steps), best)
         return curve[rows, torch.arange(len(best))].where(best > 0, math.nan)
 

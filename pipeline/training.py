@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from numbers import Integral
-from typing import TYPE_CHECKING
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ from pipeline.forward import (
     initialize_parameters,
     l2_penalty,
     number_of_layers,
-    require_layers,
     require_seed,
+    sizes_of_layers,
 )
 from pipeline.precision import full_precision
 from pipeline.stack import Stack, TrainingResult
@@ -100,7 +100,7 @@ def train(
     ValueError
         If an argument is not what it must be; the message names it.
     """
-    require_layers("layers_dims", layers_dims)
+    layers_dims = sizes_of_layers("layers_dims", layers_dims)
     X, Y = _checked_examples("X", X, "Y", Y, layers_dims)
     if validation is not None:
         validation = _checked_examples("validation[0]", validation[0], "validation[1]", validation[1], layers_dims)
@@ -157,10 +157,17 @@ def train(
     return stack.result([int(seed) for seed in seeds], lambdas, epochs_per_step=batch_size / len(examples))
 
 
-def lambda_of_each(l2: float | Sequence[float] | Tensor, networks: int) -> list[float]:
-    """Return lambda network by network, where it is one for all or one for each."""
-    each = torch.as_tensor(l2, dtype=torch.float64)
-    return each.tolist() if each.dim() else [each.item()] * networks
+def lambda_of_each(l2: Any, networks: int) -> list[float]:
+    """Return lambda network by network, from one number for all or one for each, and refuse whatever is neither."""
+    one_for_all = isinstance(l2, Real) or getattr(l2, "ndim", None) == 0
+    allowed = f"l2 must be one number or one for each of the {networks} seeds"
+    try:
+        lambdas = [float(l2)] * networks if one_for_all else [float(each) for each in l2]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{allowed}, got {l2!r}") from error
+    if len(lambdas) != networks:
+        raise ValueError(f"{allowed}, got {len(lambdas)}")
+    return lambdas
 
 
 def initialize_stack(
@@ -280,8 +287,8 @@ def L_layer_model(
     RuntimeWarning
         If the cost stopped being finite.
     """
-    if not isinstance(num_iterations, Integral) or num_iterations < 1:
-        raise ValueError(f"num_iterations must be whole and at least 1, got {num_iterations}")
+    _require_count("num_iterations", num_iterations)
+    require_seed("seed", seed)
     result = train(
         X,
         Y,
@@ -415,6 +422,11 @@ def _checked_examples(
     return X, Y.to(X.dtype)
 
 
+def _require_count(name: str, value: int) -> None:
+    if not isinstance(value, Integral) or not 1 <= value < 2**63:
+        raise ValueError(f"{name} must be whole, at least 1 and below 2**63, got {value}")
+
+
 def _check_settings(
     examples: int,
     seeds: Sequence[int],
@@ -428,8 +440,7 @@ def _check_settings(
 ) -> None:
     require_learning_rate(learning_rate)
     for name, value in counts.items():
-        if not isinstance(value, Integral) or not 1 <= value < 2**63:
-            raise ValueError(f"{name} must be whole, at least 1 and below 2**63, got {value}")
+        _require_count(name, value)
     if counts["batch_size"] > examples:
         raise ValueError(f"batch_size must be at most the {examples} examples, got {counts['batch_size']}")
     if use_batchnorm and counts["batch_size"] < 2:
@@ -440,7 +451,5 @@ def _check_settings(
         raise ValueError("seeds must name at least one seed, got none")
     for name, each in [("shuffle_seed", shuffle_seed), *(("seeds", seed) for seed in seeds)]:
         require_seed(name, each)
-    if len(lambdas) != len(seeds):
-        raise ValueError(f"l2 must be one number or one for each of the {len(seeds)} seeds, got {len(lambdas)}")
     if not all(0 <= each < math.inf for each in lambdas):
         raise ValueError(f"l2 must be at least 0 and finite, got {lambdas}")

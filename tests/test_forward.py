@@ -90,6 +90,12 @@ def test_a_flipped_array_is_taken_as_it_looks():
     assert_close(Z, (W @ A + b).flip(0, 1), 1e-12)
 
 
+def test_start_takes_layers_as_an_array():
+    start = initialize_parameters([4, 3, 2])
+    for layers in (torch.tensor([4, 3, 2]), torch.tensor([4, 3, 2]).numpy()):
+        assert all(torch.equal(each, start[name]) for name, each in initialize_parameters(layers).items())
+
+
 @pytest.mark.parametrize("layers", [[4], [4, 0], [4, 2.0, 2], [4, "3"]], ids=str)
 def test_start_names_layers_that_are_none(layers):
     with pytest.raises(ValueError, match=r"layer_dims must be two or more whole numbers of at least 1, got \["):
@@ -137,7 +143,7 @@ def test_start_depends_on_the_seed_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": 0.2}, "seed must be whole, .*got 0.2"),
+        ({"seed": 0.2}, r"seed, if it is no torch\.Generator, must be whole, .*got 0.2"),
         ({"dtype": torch.int64}, "dtype must be a floating type"),
     ],
 )

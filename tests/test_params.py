@@ -231,6 +231,7 @@ WRONG = [
     ("arms", ["baseline"], NO_MAP),
     (f"arms.{ARM}", None, ""),
     (f"arms.{ARM}.title", "", "printable, not blank"),
+    (f"arms.{ARM}.title", "x" * 65, "at most 64 characters"),
     (f"arms.{ARM}.title", "  ", "printable, not blank"),
     (f"arms.{ARM}.title", "two\nlines", "printable, not blank"),
     (f"arms.{ARM}.title", "a \a bell", "printable, not blank"),
@@ -301,12 +302,12 @@ def test_batch_norm_wants_more_than_one_example(tmp_path):
         (
             "training",
             {"seeds": [0, 1]},
-            "should be at most 2, as each arm has no more networks to share",
+            "must be at most 2, as each arm has no more networks to share",
         ),
         (
             "l2_path",
             {"seeds": [5], "values": [0.0, 0.1]},
-            "should be at most 2, as l2_path has no more networks to share",
+            "must be at most 2, as l2_path has no more networks to share",
         ),
     ],
 )

@@ -280,7 +280,7 @@ class _Page(HTMLParser):
             pass
 
     def handle_data(self, data):
-        if self._plot() and self._open[-1][0] == "text":
+        if self._plot() and self._open[-1][0] in ("text", "tspan"):
             self.texts[self._plot()].append(data)
 
 
@@ -314,5 +314,8 @@ def test_every_plot_is_drawn_once(pages, number, tmp_path):
         revisions_shown = all(any(revision in text for text in texts) for revision in REVISIONS)
         assert revisions_shown == (number == "two")
         assert number == "two" or not any("workspace" in text for text in texts)
+    heads = page.texts["metrics_study_json"]
+    assert {"accuracy (x)", "right of zero: better"} <= set(heads)
+    assert not any("\\n" in text for text in heads)
     legend = [text for text in page.texts["plots_curves_csv"] if text in ARMS]
     assert legend == ARMS

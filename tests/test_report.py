@@ -647,7 +647,7 @@ def test_every_page_names_the_data_set():
 
 
 def test_what_batch_norm_does_is_pointed_at_where_it_is_compared():
-    pointed = [p.text for p in document().paragraphs if "looks into why" in p.text]
+    pointed = [p.text for p in document().paragraphs if "looks at plateaus, dead units and collapse" in p.text]
     assert len(pointed) == 1
     assert verdict(study().comparisons["batchnorm"]["test_accuracy"], QUANTITIES["test_accuracy"]) in pointed[0]
 
@@ -715,9 +715,13 @@ def test_plateaus_name_the_seeds_and_how_long_they_stayed():
     said = plateau_sentence(fared(seed1={"left_plateau": 90}, seed3={"left_plateau": None}, seed4={"left_plateau": 60}))
     assert said == (
         "At the first evaluation, step 30, these networks were still within 0.1 nats of the cost of guessing, ln 10 = "
-        "2.30 nats: 3 of 6 [11.8, 88.2\xa0%] of baseline (seeds 1, 3 and 4): the last of them left it by step 90 and "
-        "seed 3 never left it."
+        "2.30 nats: 3 of 6 [11.8, 88.2\xa0%] of baseline (seeds 1, 3 and 4), of which all but seed 3 "
+        "had left it by step 90."
     )
+    assert plateau_sentence(fared(seed1={"left_plateau": 90})).endswith("(seed 1), which left it by step 90.")
+    both = plateau_sentence(fared(seed1={"left_plateau": 90}, seed4={"left_plateau": 60}))
+    assert both.endswith("(seeds 1 and 4), the last of which left it by step 90.")
+    assert plateau_sentence(fared(seed3={"left_plateau": None})).endswith("(seed 3), which never left it.")
 
 
 def test_divergence_names_the_seeds():
@@ -817,7 +821,7 @@ def test_the_levels_of_time_to_stop_are_means_over_the_networks():
     results = dict(study().results)
     results["l2"] = dataclasses.replace(results["l2"], steps=[60_000 * k for k in (1, 2, 3, 4, 5, 9)])
     said = report_arm._running_time(dataclasses.replace(study(), results=results), "l2")
-    looks = np.mean([len(study().results["l2"].evaluation_steps)])
+    looks = len(study().results["l2"].evaluation_steps)
     assert f"alone {240_000 * 5e-4 / 3 + looks * 3e-3:.3f} s on average" in said
 
 

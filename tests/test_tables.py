@@ -190,6 +190,8 @@ def test_a_network_of_which_no_step_was_good_has_no_value_at_its_best():
     at_best = result.at_best(result.validation_costs)
     assert at_best.isnan().tolist() == [True, False]
     assert at_best[1] == result.validation_costs[1, 1]
+    without = replace(result, evaluation_steps=[], validation_costs=result.validation_costs[:0])
+    assert without.at_best(without.validation_costs).isnan().tolist() == [True, True]
 
 
 def test_networks_that_never_had_a_finite_cost_have_no_curve():

@@ -400,7 +400,7 @@ def test_single_precision_stays_single_and_near_double():
 
 @pytest.mark.parametrize(
     "l2",
-    [torch.tensor(0.1), np.array(0.1), np.float64(0.1), np.full(4, 0.1), torch.full((4,), 0.1), (0.1,) * 4],
+    [torch.tensor(0.1), np.array(0.1), np.float64(0.1), np.full(4, 0.1)[::-1], torch.full((4,), 0.1), (0.1,) * 4],
     ids=repr,
 )
 def test_lambda_may_come_as_any_number_or_any_four(l2):
@@ -563,6 +563,8 @@ BAD_SETTINGS = {
     "a seed too large": ({"seeds": [0, 2**64]}, r"seeds must be whole, from -2\*\*63 to .*got 18446744073709551616"),
     "l2 not a number": ({"l2": math.nan}, "l2 must .*got .*nan"),
     "l2 of one replica": ({"l2": [0, 0, math.inf, 0]}, "l2 must .*got .*inf"),
+    "l2 in words": ({"l2": "0.1"}, "l2 must be one number or one for each of the 4 seeds, got '0.1'"),
+    "l2 nested": ({"l2": [[0.1, 0.2]] * 4}, r"l2 must be one number or one for each of the 4 seeds, got \[\["),
     "l2 of too few replicas": ({"l2": [0.1, 0.1]}, "l2 must be one number or one for each of the 4 .*got 2"),
 }
 BAD_SETTINGS |= {
@@ -599,7 +601,7 @@ def test_predict_names_a_bad_argument_and_what_it_got(changes, message):
     [
         ([7, 5, 4], 0.1, 10, 10, r"X must have shape \(7, examples\)"),
         (DIMS, 0, 10, 10, "learning_rate"),
-        (DIMS, 0.1, 0, 10, "at least 1, got 0"),
+        (DIMS, 0.1, 0, 10, "num_iterations must be whole, .*got 0"),
         (DIMS, 0.1, 10, 0, "batch_size"),
     ],
     ids=["dims", "learning_rate", "num_iterations", "batch_size"],
@@ -735,7 +737,7 @@ def test_the_engine_imports_torch_alone(module):
 
 
 def test_model_names_its_own_number_of_iterations():
-    with pytest.raises(ValueError, match="num_iterations must be whole and at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"num_iterations must be whole, at least 1 and below .*, got 0"):
         L_layer_model(X, Y, DIMS, 0.1, 0, 10, progress=False)
 
 

@@ -31,7 +31,6 @@ def main() -> None:
     print(f"\nTest accuracy on {study['dataset']}, %: headline model, and over all seeds; mean steps\n")
     print(table(titles, arms, study["arms"]))
     print("\nreport  report.docx\nplots   make plots writes dvc_plots/index.html")
-    print("git may show dvc.lock as changed, as it holds times of this machine: nothing need be committed")
 
 
 if __name__ == "__main__":
