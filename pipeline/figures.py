@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -41,7 +42,7 @@ HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "||||")
 WEIGHT_MAP, INK_MAP = mpl.colormaps["cividis"].resampled(96), mpl.colormaps["gray_r"].resampled(96)
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer; of more than four arms a line each
 WIDTH = 6.3  # inches between the report's margins
-DPI = 200
+TILE_GAPS = (5, 10)  # pixels below and right of an image of weights, so that lines of ten fill the width
 STEP_TICKS = 5  # at most, on an axis of half the width: step counts are long
 THOUSANDS = "{x:,.0f}"  # as the text writes them
 STYLE: Any = {
@@ -65,6 +66,7 @@ STYLE: Any = {
     "figure.titlesize": 9,
     "figure.titleweight": "bold",
     "hatch.linewidth": 0.5,
+    "figure.dpi": 200,
     "figure.constrained_layout.use": True,
 }
 GRIDLESS: Any = {**STYLE, "axes.grid": False}
@@ -199,23 +201,19 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
     with mpl.rc_context(GRIDLESS):
         shown = units_shown(len(next(iter(parameters.values()))["W1"]), len(titles))
         lines = -(-shown // UNITS_A_LINE)
-        figure = Figure(figsize=(WIDTH, 0.3 + (0.15 + 0.45 * lines) * len(titles)))
+        figure = Figure(figsize=(WIDTH, 0.3 + (0.15 + 0.5 * lines) * len(titles)))
         _title(figure, "Weights of the first layer, a unit an image, all in one scale")
-        axes = figure.subplots(lines * len(titles), min(shown, UNITS_A_LINE), squeeze=False)
+        panels = figure.subplots(len(titles), squeeze=False).flatten()
         limit = max(float(parameters[arm]["W1"].abs().quantile(0.995)) for arm in titles)
-        for axis in axes.flat:
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        for place, (arm, title) in enumerate(titles.items()):
+        for axis, (arm, title) in zip(panels, titles.items(), strict=True):
             W = parameters[arm]["W1"]
             strongest = W.square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
-            these = axes[place * lines : (place + 1) * lines]
-            for axis, unit in zip(these.flat, strongest, strict=False):
-                image = axis.imshow(
-                    _as_image(W[unit].numpy()), cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest"
-                )
-            these[0, 0].set_title(title, fontsize=8)
-        figure.colorbar(image, ax=axes, shrink=0.8, label="weight", pad=0.01)
+            tiles = _tiled(W[strongest].numpy(), UNITS_A_LINE)
+            image = axis.imshow(tiles, cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest")
+            axis.set_title(title, fontsize=8)
+            axis.set_axis_off()
+            axis.set_anchor("W")
+        figure.colorbar(image, ax=panels, shrink=0.8, label="weight", pad=0.01, panchor=False)
         return _png(figure)
 
 
@@ -400,6 +398,16 @@ def _as_image(pixels: NDArray[Any]) -> NDArray[Any]:
     return pixels.reshape(side, side)
 
 
+def _tiled(images: NDArray[Any], columns: int) -> NDArray[Any]:
+    """Lay flat images out in lines of so many; what is between them and behind the last is NaN, which is not drawn."""
+    lines, side = -(-len(images) // columns), round(images.shape[1] ** 0.5)
+    below, right = TILE_GAPS
+    padding = ((0, lines * columns - len(images)), (0, below), (0, right))
+    tiles = np.pad(images.reshape(-1, side, side), padding, constant_values=np.nan)
+    grid = tiles.reshape(lines, columns, side + below, side + right).swapaxes(1, 2).reshape(lines * (side + below), -1)
+    return grid[:-below, :-right]
+
+
 def in_few_colours(image: Image.Image) -> bytes:
     """Return a picture as a PNG file in 256 colours, which to the eye are the same and take half the space."""
     content = io.BytesIO()
@@ -409,7 +417,6 @@ def in_few_colours(image: Image.Image) -> bytes:
 
 
 def _png(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI)
-    with Image.open(content) as image:
-        return in_few_colours(image)
+    canvas: Any = FigureCanvasAgg(figure)  # whose methods have no type hints
+    canvas.draw()
+    return in_few_colours(Image.fromarray(np.asarray(canvas.buffer_rgba())))
