@@ -411,7 +411,7 @@ def _tiled(images: NDArray[Any], columns: int) -> NDArray[Any]:
 def in_few_colours(image: Image.Image) -> bytes:
     """Return a picture as a PNG file in 256 colours, which to the eye are the same and take half the space."""
     content = io.BytesIO()
-    few = image.convert("RGB").quantize(dither=Image.Dither.NONE, kmeans=3)
+    few = image.convert("RGB").quantize(dither=Image.Dither.NONE)
     few.save(content, format="png", optimize=True)
     return content.getvalue()
 

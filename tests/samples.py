@@ -124,3 +124,10 @@ def trained_folder(folder):
             artifacts.write_record(Path("models") / arm, result)
             artifacts.write_record(Path("results/evaluation") / arm, evaluation)
     return folder
+
+
+def text_of(report):
+    """Give the text of a Word document, paragraphs and cells of tables, a line each."""
+    w = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+    paragraphs = report.element.body.iter(f"{w}p")
+    return "\n".join("".join(node.text or "" for node in paragraph.iter(f"{w}t")) for paragraph in paragraphs)

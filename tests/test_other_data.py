@@ -16,6 +16,7 @@ import torch
 import yaml
 from clones import PARAMS, ROOT, Clone, small_params
 from pages import Page
+from samples import text_of
 from test_datasets import digest, idx
 
 import stages
@@ -73,12 +74,10 @@ def assert_is_about(folder, name, title, classes, arms=("baseline", "batchnorm_l
         assert {row["arm"] for row in plots[plot]} == set(arms)
     assert {row["actual"] for row in plots["confusion"]} == set(classes)
     assert {row["predicted"] for row in plots["confusion"]} == set(classes)
-    document = docx.Document(folder / "report.docx")
-    text = "\n".join(paragraph.text for paragraph in document.paragraphs)
-    cells = [cell.text for table in document.tables for row in table.rows for cell in row.cells]
+    text = text_of(docx.Document(folder / "report.docx"))
     assert f" on {title}, three networks an arm" in text
     assert "could not be fetched" not in text and re.search(r"\bMNIST\b(?<!-MNIST)", text) is None
-    assert "Batch norm and L2" in cells
+    assert "Batch norm and L2" in text.splitlines()  # a cell of a table
     (true, predicted), *_ = re.findall(r"commonest mistake is that a true (.+?) is called (.+?):", text)
     assert {true, predicted} <= set(classes)
 

@@ -24,6 +24,7 @@ from matplotlib.text import Text
 from openxml_audit import OpenXmlValidator
 from PIL import Image
 from reference import blobs
+from samples import text_of
 
 from pipeline import figures, report_arm, train
 from pipeline.comparison import ACTIVATION, NORM, QUANTITIES, SECONDS, STEP_TIME
@@ -122,8 +123,7 @@ def document():
 
 @functools.cache
 def text():
-    cells = (cell.text for table in document().tables for row in table.rows for cell in row.cells)
-    return "\n".join([*(paragraph.text for paragraph in document().paragraphs), *cells])
+    return text_of(document())
 
 
 def test_the_same_study_gives_the_same_bytes():

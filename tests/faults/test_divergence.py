@@ -7,6 +7,7 @@ import pytest
 import torch
 from clones import PARAMS, small_params
 from runs import run_stage
+from samples import text_of
 from test_pipeline import write_split
 
 from pipeline import artifacts, preprocessing
@@ -54,9 +55,7 @@ def run_to_the_report(folder):
     for stage in ("timing", "report"):
         status, words = run_stage(folder, stage)
         assert status == 0, f"{stage}: {words}"
-    document = docx.Document(str(folder / "report.docx"))
-    cells = [cell.text for table in document.tables for row in table.rows for cell in row.cells]
-    return said, "\n".join([*(paragraph.text for paragraph in document.paragraphs), *cells])
+    return said, text_of(docx.Document(str(folder / "report.docx")))
 
 
 def results(folder):
