@@ -12,14 +12,13 @@ all: install
 
 install: $(INSTALLED)
 
-# setuptools comes first: what a source package is built with is then the locked one too. --no-compile: most of the
-# packages' modules are never imported; Python compiles those that are.
+# setuptools comes first: what a source package is built with is then the locked one too.
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, {sys.version.split()[0]} is $(PYTHON)")'
 	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { echo "$(PYTHON) has no ensurepip: install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --requirement <(sed -n '/^setuptools==/,/[^\\]$$/p' requirements.lock)
-	python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --no-build-isolation --use-pep517 --requirement requirements.lock
+	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement <(sed -n '/^setuptools==/,/[^\\]$$/p' requirements.lock)
+	python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation --use-pep517 --requirement requirements.lock
 	python -m tools.plots_template
 	@touch $@
 
@@ -39,7 +38,7 @@ bench: .venv/bench
 	python -m benchmarks.run --device $(DEVICE)
 
 .venv/bench: $(INSTALLED) benchmarks/requirements.lock
-	python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
+	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
 	@touch $@
 
 # What `make test` leaves out for its length: a run killed at 20 random moments and brought to its end each time, and
@@ -53,7 +52,7 @@ test-remotes: .venv/bench .venv/remotes
 	pytest --numprocesses 2 --ignore tests/faults -m long
 
 .venv/remotes: $(INSTALLED) tests/remotes.lock
-	python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --requirement tests/remotes.lock
+	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/remotes.lock
 	@touch $@
 
 # Of the columns of `dvc exp show` (one for every metric, parameter and file): the parameters whose values differ, and the
