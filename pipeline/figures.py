@@ -42,7 +42,7 @@ HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "||||")
 WEIGHT_MAP, INK_MAP = mpl.colormaps["cividis"].resampled(96), mpl.colormaps["gray_r"].resampled(96)
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer; of more than four arms a line each
 WIDTH = 6.3  # inches between the report's margins
-TILE_GAPS = (5, 10)  # pixels below and right of an image of weights, so that lines of ten fill the width
+TILE_GAPS = (5, 14)  # pixels below and right of an image of weights, so that lines of ten fill the width
 STEP_TICKS = 5  # at most, on an axis of half the width: step counts are long
 THOUSANDS = "{x:,.0f}"  # as the text writes them
 STYLE: Any = {
@@ -201,7 +201,7 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
     with mpl.rc_context(GRIDLESS):
         shown = units_shown(len(next(iter(parameters.values()))["W1"]), len(titles))
         lines = -(-shown // UNITS_A_LINE)
-        figure = Figure(figsize=(WIDTH, 0.3 + (0.15 + 0.5 * lines) * len(titles)))
+        figure = Figure(figsize=(WIDTH, 0.3 + (0.15 + 0.45 * lines) * len(titles)))
         _title(figure, "Weights of the first layer, a unit an image, all in one scale")
         panels = figure.subplots(len(titles), squeeze=False).flatten()
         limit = max(float(parameters[arm]["W1"].abs().quantile(0.995)) for arm in titles)
