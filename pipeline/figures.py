@@ -42,7 +42,6 @@ HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "||||")
 WEIGHT_MAP, INK_MAP = mpl.colormaps["cividis"].resampled(96), mpl.colormaps["gray_r"].resampled(96)
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer; of more than four arms a line each
 WIDTH = 6.3  # inches between the report's margins
-TILE_GAPS = (5, 14)  # pixels below and right of an image of weights, so that lines of ten fill the width
 STEP_TICKS = 5  # at most, on an axis of half the width: step counts are long
 THOUSANDS = "{x:,.0f}"  # as the text writes them
 STYLE: Any = {
@@ -400,12 +399,13 @@ def _as_image(pixels: NDArray[Any]) -> NDArray[Any]:
 
 def _tiled(images: NDArray[Any], columns: int) -> NDArray[Any]:
     """Lay flat images out in lines of so many; what is between them and behind the last is NaN, which is not drawn."""
-    lines, side = -(-len(images) // columns), round(images.shape[1] ** 0.5)
-    below, right = TILE_GAPS
-    padding = ((0, lines * columns - len(images)), (0, below), (0, right))
-    tiles = np.pad(images.reshape(-1, side, side), padding, constant_values=np.nan)
-    grid = tiles.reshape(lines, columns, side + below, side + right).swapaxes(1, 2).reshape(lines * (side + below), -1)
-    return grid[:-below, :-right]
+    lines, side = -(-len(images) // columns), len(_as_image(images[0]))
+    down, right = side + max(1, side // 6), side + side // 2  # so that lines of ten fill the width
+    tiles = np.full((lines * down, columns * right), np.nan)
+    for place, image in enumerate(images):
+        top, left = place // columns * down, place % columns * right
+        tiles[top : top + side, left : left + side] = _as_image(image)
+    return tiles[: side - down, : side - right]
 
 
 def in_few_colours(image: Image.Image) -> bytes:

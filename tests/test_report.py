@@ -907,21 +907,24 @@ def test_colour_maps_run_one_way_in_grey(name):
     assert abs(luminance[-1] - luminance[0]) > 0.5
 
 
-@pytest.mark.parametrize("units", [6, 14, 30])
-def test_the_first_layer_s_strongest_units_are_tiled_in_lines_of_ten_with_nothing_between_them(units, monkeypatch):
+@pytest.mark.parametrize(("units", "arms"), [(6, 2), (14, 2), (30, 2), (14, 5)])
+def test_each_arm_s_strongest_units_are_tiled_in_lines_of_ten_with_nothing_between_them(units, arms, monkeypatch):
     caught = []
     monkeypatch.setattr(figures, "_png", lambda figure: caught.append(figure) or PIXEL)
-    W = torch.randn(units, 784) * torch.rand(units, 1)
-    figures.first_layer_weights({"plain": {"W1": W}}, {"plain": "Plain"})
-    tiles = caught[0].axes[0].images[0].get_array().filled(np.nan)
-    strongest = W.numpy()[np.argsort(-np.linalg.norm(W, axis=1))][:20]
-    for place, weights in enumerate(strongest):
-        line, column = divmod(place, 10)
-        top, left = line * (28 + figures.TILE_GAPS[0]), column * (28 + figures.TILE_GAPS[1])
-        tile = tiles[top : top + 28, left : left + 28]
-        assert (tile == weights.reshape(28, 28)).all()
-        tile[:] = np.nan
-    assert np.isnan(tiles).all()
+    parameters = {f"arm{k}": {"W1": torch.randn(units, 784) * torch.rand(units, 1)} for k in range(arms)}
+    figures.first_layer_weights(parameters, {name: name.upper() for name in parameters})
+    *panels, _ = caught[0].axes  # the last is the scale
+    assert [axis.get_title("left") for axis in panels] == [name.upper() for name in parameters]
+    assert len({axis.images[0].get_clim() for axis in panels}) == 1
+    for axis, weights in zip(panels, parameters.values(), strict=True):
+        tiles = axis.images[0].get_array().filled(np.nan)
+        strongest = weights["W1"].norm(dim=1).argsort(descending=True)[: figures.units_shown(units, arms)]
+        for place, unit in enumerate(strongest.tolist()):
+            top, left = place // 10 * 32, place % 10 * 42
+            tile = tiles[top : top + 28, left : left + 28]
+            assert (tile == weights["W1"][unit].reshape(28, 28).numpy()).all()
+            tile[:] = np.nan
+        assert np.isnan(tiles).all()
 
 
 def test_all_units_are_shown_where_they_fit_and_the_caption_says_which():

@@ -89,7 +89,6 @@ def test_a_huge_learning_rate_is_reported_by_arm_seed_and_step(tmp_path):
     assert "a cost that was no longer finite" in report
 
 
-@pytest.mark.long
 def test_all_networks_of_all_arms_diverge_and_the_report_says_so(tmp_path):
     prepared(tmp_path, learning_rate=1e6, arms={arm: PARAMS["arms"][arm] | {"l2": 1e6} for arm in ARMS})
     _, report = run_to_the_report(tmp_path)

@@ -14,23 +14,26 @@ def test_a_second_run_is_refused_and_looking_is_not(clone, tmp_path):
 
     def dvc(*arguments):
         command = [sys.executable, "-m", "dvc", *arguments]
-        return subprocess.run(command, cwd=twin.folder, env=twin.env, capture_output=True, text=True, check=False)
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=twin.folder, env=twin.env, **output)
 
     with Repro(twin, arguments=["--force", "--single-item", "train@l2"]) as first:
         stage = until(first.stage)
         stage.suspend()  # until the others have looked
-        metrics = dvc("metrics", "diff", "--json")
-        plots = dvc("plots", "show")
-        refused = [dvc("repro"), dvc("repro", "--force", "--single-item", "train@l2")]
+        metrics, plots = dvc("metrics", "diff", "--json"), dvc("plots", "show")
+        # One after the other: at once they might not get DVC's lock of the repository in the seconds they wait for it.
+        for arguments in (["repro"], ["repro", "--force", "--single-item", "train@l2"]):
+            second = dvc(*arguments)
+            said = "".join(second.communicate(timeout=120))
+            assert_is_refused(second.returncode, said, by=first.process.pid)
+        (diff, no_error), (page, nor_here) = (each.communicate(timeout=120) for each in (metrics, plots))
         stage.resume()
         status, log = first.finish()
     assert status == 0, log
     assert twin.contents() == before
-    for second in refused:
-        assert_is_refused(second.returncode, second.stdout + second.stderr, by=first.process.pid)
-    assert metrics.returncode == plots.returncode == 0, metrics.stderr + plots.stderr
-    assert json.loads(metrics.stdout) == {}  # nothing in them has changed
-    assert_is_whole(twin.folder / "dvc_plots/index.html", plots.stdout)
+    assert metrics.returncode == plots.returncode == 0, no_error + nor_here
+    assert json.loads(diff) == {}  # nothing in them has changed
+    assert_is_whole(twin.folder / "dvc_plots/index.html", page)
 
 
 def assert_is_refused(status, said, *, by):
