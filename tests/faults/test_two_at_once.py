@@ -26,12 +26,12 @@ def test_a_second_run_is_refused_and_looking_is_not(clone, tmp_path):
             second = dvc(*arguments)
             said = "".join(second.communicate(timeout=120))
             assert_is_refused(second.returncode, said, by=first.process.pid)
-        (diff, no_error), (page, nor_here) = (each.communicate(timeout=120) for each in (metrics, plots))
+        (diff, diff_errors), (page, page_errors) = (each.communicate(timeout=120) for each in (metrics, plots))
         stage.resume()
         status, log = first.finish()
     assert status == 0, log
     assert twin.contents() == before
-    assert metrics.returncode == plots.returncode == 0, no_error + nor_here
+    assert metrics.returncode == plots.returncode == 0, diff_errors + page_errors
     assert json.loads(diff) == {}  # nothing in them has changed
     assert_is_whole(twin.folder / "dvc_plots/index.html", page)
 
