@@ -13,7 +13,6 @@ import itertools
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -401,17 +400,10 @@ def require_seed(name: str, seed: int) -> None:
 def scalar(value: float, like: Tensor) -> Tensor:
     """Return a number as a tensor of no axes, for what happens at every step.
 
-    PyTorch makes one of a Python number at every call, which takes as long as to add two small arrays. In inference
-    mode, as in training, it is made once; elsewhere it could belong to a transform that ends, and is made anew.
+    PyTorch makes one of a Python number at every call, which takes as long as to add two small arrays; a recorded
+    step makes this one once.
     """
-    if torch.is_inference_mode_enabled():
-        return _remembered(value, like.dtype, like.device)
-    return like.new_full((), value)
-
-
-@lru_cache
-def _remembered(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.full((), value, dtype=dtype, device=device)
+    return torch.full((), value, dtype=like.dtype, device=like.device)
 
 
 def _from_numpy(array: Any) -> Tensor:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
 SMALL = 300_000  # multiplications and additions; below, waking a second thread costs more than it saves
 LARGE = 4_000_000  # multiplications and additions; below, oneDNN's call costs what its speed gains
@@ -43,6 +44,8 @@ def product(left: Tensor, right: Tensor, plus: Tensor | None = None) -> Tensor:
     -------
     (..., n, m) tensor
     """
+    if has_torch_function((left, right)):  # to a recording, one call
+        return handle_torch_function(product, (left, right), left, right, plus)
     way = way_of(left, right)
     if way == "one thread":
         threads = torch.get_num_threads()

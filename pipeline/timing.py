@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pipeline.devices import clock
 from pipeline.precision import full_precision
+from pipeline.recording import Recorded
 from pipeline.training import evaluate, initialize_stack, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
@@ -70,6 +71,7 @@ def time_steps(
         (kind, count): initialize_stack(layers_dims, range(count), device=X.device)
         for kind, count in itertools.product(KINDS, dict.fromkeys(networks))
     }
+    take_step = {pair: Recorded(training_step) for pair in stacks}
     per_step: Seconds = {pair: [] for pair in stacks}
     per_look: Seconds = {pair: [] for pair in stacks}
     batches = torch.randint(len(examples), (steps, batch_size), generator=torch.Generator().manual_seed(0)).to(X.device)
@@ -79,7 +81,7 @@ def time_steps(
                 start = clock(X.device)
                 for batch in batches:
                     X_batch, Y_batch = examples.index_select(0, batch).mT, Y.index_select(1, batch)
-                    training_step(X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
+                    take_step[kind, count](X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
                 stepped = clock(X.device)
                 evaluate(*validation, parameters)
                 per_step[kind, count].append((stepped - start) / steps)

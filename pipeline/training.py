@@ -27,6 +27,7 @@ from pipeline.forward import (
     sizes_of_layers,
 )
 from pipeline.precision import full_precision
+from pipeline.recording import Recorded
 from pipeline.stack import Stack, TrainingResult
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def train(
         initialize_stack(layers_dims, seeds, use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device), lambdas
     )
     examples = X.mT.contiguous()  # an example a row: a batch is a contiguous gather
+    take_step = Recorded(training_step)
     batches = _batches(len(examples), batch_size, max_steps, shuffle_seed, X.device)
     try:
         with torch.inference_mode(), full_precision():
@@ -130,11 +132,11 @@ def train(
                 X_batch, Y_batch = examples.index_select(0, batch).mT, Y.index_select(1, batch)
                 if step % COST_EVERY == 0:
                     penalties = l2_penalty(stack.parameters, stack.l2)
-                AL = training_step(
+                AL = take_step(
                     X_batch,
                     Y_batch,
                     stack.parameters,
-                    learning_rate,
+                    float(learning_rate),  # as a recording writes down no number of NumPy's
                     use_batchnorm=use_batchnorm,
                     l2=stack.l2,
                 )

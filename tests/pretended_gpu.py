@@ -10,8 +10,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from pipeline import forward
-
 NEEDS_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU: none here")
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 COPIES = {"_to_copy", "copy_"}  # what may take a tensor from one device to another
@@ -99,6 +97,5 @@ def pretended_gpu():
             stack.callback(setattr, torch.cuda, "_lazy_init", torch.cuda._lazy_init)
             torch.cuda._lazy_init = lambda: None
         stack.callback(torch._C._set_only_lift_cpu_tensors, torch._C._only_lift_cpu_tensors())
-        stack.callback(forward._remembered.cache_clear)  # what it remembers goes with the GPU
         torch._C._set_only_lift_cpu_tensors(True)  # a list becomes a tensor on the CPU first, which then is moved
         yield stack.enter_context(PretendedGpu())

@@ -27,7 +27,6 @@ from pipeline import (
     L_model_forward,
     batchnorm_backward,
     compute_cost,
-    forward,
     linear_activation_backward,
     linear_activation_forward,
     linear_backward,
@@ -352,7 +351,6 @@ def test_update_refuses_a_learning_rate_that_is_none(rate):
 
 def test_steps_of_every_mode_leave_nothing_behind_that_another_cannot_meet():
     A, W, b, dZ, cotangent = normal(5, 7), normal(4, 5), normal(4, 1), normal(4, 7), normal(4, 5)
-    forward._remembered.cache_clear()
 
     def linear(dZ):
         return linear_backward(dZ, (A, W, b))[1]
@@ -362,7 +360,6 @@ def test_steps_of_every_mode_leave_nothing_behind_that_another_cannot_meet():
 
     with torch.inference_mode():
         linear(dZ)
-    assert forward._remembered.cache_info().currsize == 1
     curvature = torch.func.jacrev(torch.func.jacrev(cost))
     assert_close(curvature(dZ), curvature(2 * dZ), 1e-12)
     assert_close(torch.func.grad(cost)(dZ), 2 * linear(dZ) @ A / 7, 1e-12)

@@ -22,6 +22,7 @@ from pipeline.distributed import Group, _merge
 from pipeline.evaluation import Evaluation, evaluate_arm
 from pipeline.params import load_params
 from pipeline.precision import ON_GPU, full_precision, product
+from pipeline.recording import Recorded
 from pipeline.timing import KINDS, time_steps
 from pipeline.training import COST_EVERY, training_step
 from stages import check, evaluate, l2_path, timing
@@ -192,11 +193,12 @@ def test_the_cpu_waits_for_looks_progress_and_new_epochs_alone(monkeypatch, sett
     with pretended_gpu() as gpu:
         marks = []
 
-        def marked_step(*arguments, **keywords):
-            marks.append((len(gpu.waits), len(gpu.on_cpu)))
-            return training_step(*arguments, **keywords)
+        class Marked(Recorded):
+            def __call__(self, *arguments, **keywords):
+                marks.append((len(gpu.waits), len(gpu.on_cpu)))
+                return super().__call__(*arguments, **keywords)
 
-        monkeypatch.setattr(training, "training_step", marked_step)
+        monkeypatch.setattr(training, "Recorded", Marked)
         settings = settings | {"max_steps": 105, "evaluate_every": 7, "patience": 1000}
         run("cuda", progress=lambda snapshot: None, **settings)
         marks.append((len(gpu.waits), len(gpu.on_cpu)))

@@ -69,7 +69,7 @@ def test_the_kinds_take_turns_in_training_their_own_stack(monkeypatch):
         calls.append((id(parameters), len(parameters["W1"]), tuple(kind.values()), X_batch.stride()))
 
     looks = []
-    monkeypatch.setattr(timing, "training_step", step)
+    monkeypatch.setattr(timing, "Recorded", {timing.training_step: step}.__getitem__)
     monkeypatch.setattr(timing, "evaluate", lambda X, Y, parameters: looks.append((id(parameters), X.shape, Y.shape)))
     timed(rounds=1)
     once = calls[::STEPS][: len(KINDS) * 2]
