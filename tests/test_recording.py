@@ -85,7 +85,6 @@ OTHERS = {
     "another device": {"A": torch.ones(3, device="meta"), "parameters": {"W": torch.ones(3, device="meta")}},
     "another number": {"by": 3.0},
     "another name": {"parameters": {"W": torch.ones(3), "b": torch.ones(3)}},
-    "another order": {"parameters": {"b": torch.ones(3), "W": 5 * torch.ones(3)}},
     "a tensor for a number": {"by": torch.tensor(3.0)},
 }
 
@@ -100,6 +99,12 @@ def test_what_is_not_alike_is_recorded_anew(changes):
             assert result.device == expected.device
             assert result.device.type == "meta" or torch.equal(result, expected)
         assert function.runs == runs
+
+
+def test_tensors_are_told_apart_by_their_names():
+    recorded = Recorded(scaled)
+    A, W, b = torch.ones(3), torch.full((3,), 5.0), torch.zeros(3)
+    assert recorded(A, {"W": W, "b": b}).tolist() == recorded(A, {"b": b, "W": W}).tolist() == [10.0] * 3
 
 
 def test_numbers_are_told_apart_by_their_keywords():
@@ -177,9 +182,10 @@ def test_a_function_that_looks_at_values_is_refused(function):
             recorded(torch.ones(3))
 
 
-def test_a_tensor_from_elsewhere_is_refused():
+@pytest.mark.parametrize("is_result", [False, True], ids=["an operand", "the result"])
+def test_a_tensor_from_elsewhere_is_refused(is_result):
     elsewhere = torch.ones(3, 1)
-    recorded = Recorded(lambda A: A * elsewhere)
+    recorded = Recorded(lambda A: elsewhere if is_result else A * elsewhere)
     for _ in range(2):
         with pytest.raises(RuntimeError, match=r"its arguments or made of them, got another one of shape \(3, 1\)"):
             recorded(torch.ones(3))

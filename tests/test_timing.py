@@ -8,6 +8,7 @@ from reference import DIMS, blobs
 
 from pipeline import devices, timing
 from pipeline.timing import KINDS, kind_of, time_steps
+from pipeline.training import training_step
 
 X, Y = (each.float() for each in blobs(30))
 VALIDATION = tuple(each.float() for each in blobs(40, seed=1))
@@ -80,6 +81,20 @@ def test_the_kinds_take_turns_in_training_their_own_stack(monkeypatch):
     assert len({stack for stack, *_ in once}) == len(once)
     assert looks == [(stack, *(each.shape for each in VALIDATION)) for _ in range(2) for stack, *_ in once]
     assert {stride for *_, stride in calls} == {(1, DIMS[0])}
+
+
+def test_no_step_is_recorded_again_by_the_turns_of_others(monkeypatch):
+    runs = []
+
+    def step(X_batch, Y_batch, parameters, learning_rate, **kind):
+        runs.append((len(parameters["W1"]), *kind.values()))
+        return training_step(X_batch, Y_batch, parameters, learning_rate, **kind)
+
+    monkeypatch.setattr(timing, "training_step", step)
+    timed(rounds=2)
+    once = {(size, *kind.values()) for kind in KINDS.values() for size in (1, 4)}
+    assert set(runs) == once
+    assert len(runs) == len(once) + sum(use_batchnorm for _, use_batchnorm, _ in once)  # running statistics are new
 
 
 def test_the_data_are_left_as_they_are():
