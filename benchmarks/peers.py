@@ -23,7 +23,7 @@ from benchmarks import LEARNING_RATE
 from benchmarks.measure import CPU, Steps
 from pipeline.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM, Parameters, number_of_layers
 from pipeline.precision import ON_CPU, full_precision, way_of
-from pipeline.recording import Recorded
+from pipeline.tracing import Traced
 from pipeline.training import initialize_stack, training_step
 
 CLASSES = 10
@@ -66,7 +66,7 @@ def stacked_parameters(
 def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take this project's steps, by the functions that train."""
     parameters = stacked_parameters(layers, networks, data.rows.device, use_batchnorm)
-    take_step = Recorded(training_step)
+    take_step = Traced(training_step)
 
     def steps(batches: Tensor) -> Parameters:
         with torch.inference_mode(), full_precision():

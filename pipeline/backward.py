@@ -193,7 +193,7 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
             grads[f"dA{layer - 1}"] = dA_prev
         grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
     if isinstance(l2, Tensor) or l2 != 0:
-        weight_decay = l2.to(AL)[..., None, None] if isinstance(l2, Tensor) else AL.new_full((), l2)
+        weight_decay = l2.to(AL)[..., None, None] if isinstance(l2, Tensor) else scalar(l2, AL)
         for layer in range(1, L + 1):
             W = as_tensor(caches[layer - 1]["linear_cache"]["W"])
             grads[f"dW{layer}"] = torch.addcmul(grads[f"dW{layer}"], weight_decay, W)

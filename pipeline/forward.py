@@ -400,7 +400,7 @@ def require_seed(name: str, seed: int) -> None:
 def scalar(value: float, like: Tensor) -> Tensor:
     """Return a number as a tensor of no axes, for what happens at every step.
 
-    PyTorch makes one of a Python number at every call, which takes as long as to add two small arrays; a recorded
+    PyTorch makes one of a Python number at every call, which takes as long as to add two small arrays; a traced
     step makes this one once.
     """
     return torch.full((), value, dtype=like.dtype, device=like.device)

@@ -44,7 +44,7 @@ def product(left: Tensor, right: Tensor, plus: Tensor | None = None) -> Tensor:
     -------
     (..., n, m) tensor
     """
-    if has_torch_function((left, right)):  # to a recording, one call
+    if has_torch_function((left, right)):  # to a trace, one call
         return handle_torch_function(product, (left, right), left, right, plus)
     way = way_of(left, right)
     if way == "one thread":

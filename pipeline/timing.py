@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.devices import clock
 from pipeline.precision import full_precision
-from pipeline.recording import Recorded
+from pipeline.tracing import Traced
 from pipeline.training import evaluate, initialize_stack, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
@@ -68,10 +68,12 @@ def time_steps(
     """
     examples = X.mT.contiguous()
     stacks = {
-        (kind, count): initialize_stack(layers_dims, range(count), device=X.device)
+        (kind, count): initialize_stack(
+            layers_dims, range(count), use_batchnorm=KINDS[kind]["use_batchnorm"], device=X.device
+        )
         for kind, count in itertools.product(KINDS, dict.fromkeys(networks))
     }
-    take_step = {pair: Recorded(training_step) for pair in stacks}
+    take_step = {pair: Traced(training_step) for pair in stacks}
     per_step: Seconds = {pair: [] for pair in stacks}
     per_look: Seconds = {pair: [] for pair in stacks}
     batches = torch.randint(len(examples), (steps, batch_size), generator=torch.Generator().manual_seed(0)).to(X.device)

@@ -27,8 +27,8 @@ from pipeline.forward import (
     sizes_of_layers,
 )
 from pipeline.precision import full_precision
-from pipeline.recording import Recorded
 from pipeline.stack import Stack, TrainingResult
+from pipeline.tracing import Traced
 
 if TYPE_CHECKING:
     from pipeline.forward import Array, Cache, Parameters
@@ -124,7 +124,7 @@ def train(
         initialize_stack(layers_dims, seeds, use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device), lambdas
     )
     examples = X.mT.contiguous()  # an example a row: a batch is a contiguous gather
-    take_step = Recorded(training_step)
+    take_step = Traced(training_step)
     batches = _batches(len(examples), batch_size, max_steps, shuffle_seed, X.device)
     try:
         with torch.inference_mode(), full_precision():
@@ -136,7 +136,7 @@ def train(
                     X_batch,
                     Y_batch,
                     stack.parameters,
-                    float(learning_rate),  # as a recording writes down no number of NumPy's
+                    float(learning_rate),  # a trace takes no number of NumPy's
                     use_batchnorm=use_batchnorm,
                     l2=stack.l2,
                 )

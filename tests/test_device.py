@@ -22,8 +22,8 @@ from pipeline.distributed import Group, _merge
 from pipeline.evaluation import Evaluation, evaluate_arm
 from pipeline.params import load_params
 from pipeline.precision import ON_GPU, full_precision, product
-from pipeline.recording import Recorded
 from pipeline.timing import KINDS, time_steps
+from pipeline.tracing import Traced
 from pipeline.training import COST_EVERY, training_step
 from stages import check, evaluate, l2_path, timing
 from stages import train as train_stage
@@ -193,12 +193,12 @@ def test_the_cpu_waits_for_looks_progress_and_new_epochs_alone(monkeypatch, sett
     with pretended_gpu() as gpu:
         marks = []
 
-        class Marked(Recorded):
+        class Marked(Traced):
             def __call__(self, *arguments, **keywords):
                 marks.append((len(gpu.waits), len(gpu.on_cpu)))
                 return super().__call__(*arguments, **keywords)
 
-        monkeypatch.setattr(training, "Recorded", Marked)
+        monkeypatch.setattr(training, "Traced", Marked)
         settings = settings | {"max_steps": 105, "evaluate_every": 7, "patience": 1000}
         run("cuda", progress=lambda snapshot: None, **settings)
         marks.append((len(gpu.waits), len(gpu.on_cpu)))

@@ -53,7 +53,7 @@ def is_only_for_type_checkers(node):
 
 # It only passes the engine's names on: what a stage uses of the engine it imports by the module's own name.
 FACE = "pipeline/__init__.py"
-ENGINE = tuple(f"pipeline/{name}.py" for name in ("forward", "backward", "precision", "recording", "stack", "training"))
+ENGINE = tuple(f"pipeline/{name}.py" for name in ("forward", "backward", "precision", "tracing", "stack", "training"))
 
 
 def test_no_stage_and_no_module_goes_through_the_face():

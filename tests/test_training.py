@@ -665,9 +665,9 @@ ENGINE = {
     "precision": [],
     "forward": ["precision"],
     "backward": ["forward", "precision"],
-    "recording": [],
+    "tracing": [],
     "stack": [],
-    "training": ["backward", "forward", "precision", "recording", "stack"],
+    "training": ["backward", "forward", "precision", "tracing", "stack"],
 }
 FORBIDDEN_MODULES = ("torch.nn", "torch.optim", "torch.autograd", "torch.func")
 FORBIDDEN_NAMES = {"requires_grad", "requires_grad_", "enable_grad", "backward", "autograd", "optim"}

@@ -1,4 +1,4 @@
-"""A recorded step beside the step itself, bit for bit; what is recorded anew, and what cannot be."""
+"""A traced step beside the step itself, bit for bit; what is traced anew, and what cannot be."""
 
 import gc
 import weakref
@@ -10,7 +10,7 @@ from reference import COMBINATIONS, DIMS, blobs
 
 from pipeline import precision, train, training
 from pipeline.precision import full_precision
-from pipeline.recording import Recorded
+from pipeline.tracing import Traced
 from pipeline.training import initialize_stack, training_step
 
 EXAMPLES = 60
@@ -46,17 +46,17 @@ def trained(step, *, networks, batch_size, **settings):
 @pytest.mark.parametrize("networks", [1, 3])
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
 @pytest.mark.parametrize("l2", [0.0, 0.3, "each its own"])
-def test_a_recorded_step_equals_the_step_bit_for_bit(dtype, networks, use_batchnorm, l2):
+def test_a_traced_step_equals_the_step_bit_for_bit(dtype, networks, use_batchnorm, l2):
     step = counted(training_step)
     settings = {"networks": networks, "batch_size": 10, "use_batchnorm": use_batchnorm, "l2": l2, "dtype": dtype}
-    ours, theirs = trained(Recorded(step), **settings), trained(training_step, **settings)
+    ours, theirs = trained(Traced(step), **settings), trained(training_step, **settings)
     assert step.runs == 1
     assert len({str(output) for output in theirs[:6]}) == 6
     assert all(torch.equal(each, other) for each, other in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize(("use_batchnorm", "l2"), COMBINATIONS.values(), ids=COMBINATIONS.keys())
-def test_a_training_takes_recorded_steps_and_records_one_for_each_size_of_its_stack(monkeypatch, use_batchnorm, l2):
+def test_a_training_takes_traced_steps_and_traces_one_for_each_size_of_its_stack(monkeypatch, use_batchnorm, l2):
     def run():
         return train(
             X, Y, DIMS, learning_rate=np.float64(0.1), max_steps=300, batch_size=10, seeds=range(4), l2=l2,
@@ -67,7 +67,7 @@ def test_a_training_takes_recorded_steps_and_records_one_for_each_size_of_its_st
     monkeypatch.setattr(training, "training_step", step)
     ours = run()
     assert step.runs == len(set(ours.steps)) > 1
-    monkeypatch.setattr(training, "Recorded", lambda function: function)
+    monkeypatch.setattr(training, "Traced", lambda function: function)
     theirs = run()
     assert step.runs > 2 * len(set(ours.steps))
     assert ours.steps == theirs.steps
@@ -85,33 +85,43 @@ OTHERS = {
     "another device": {"A": torch.ones(3, device="meta"), "parameters": {"W": torch.ones(3, device="meta")}},
     "another number": {"by": 3.0},
     "another name": {"parameters": {"W": torch.ones(3), "b": torch.ones(3)}},
+    "a number of another type": {"power": 1.0},
     "a tensor for a number": {"by": torch.tensor(3.0)},
 }
 
 
 @pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
-def test_what_is_not_alike_is_recorded_anew(changes):
+def test_what_is_not_alike_is_traced_anew(changes):
     function = counted(scaled)
-    recorded = Recorded(function)
+    traced = Traced(function)
     for runs, arguments in enumerate((ALIKE, ALIKE | changes, ALIKE), start=1):
         for _ in range(3):
-            result, expected = recorded(**arguments), scaled(**arguments)
+            result, expected = traced(**arguments), scaled(**arguments)
             assert result.device == expected.device
             assert result.device.type == "meta" or torch.equal(result, expected)
         assert function.runs == runs
 
 
+def test_tensors_are_told_apart_by_the_dicts_they_are_in():
+    traced = Traced(lambda first, second: (first | second)["a"] - (first | second)["b"])
+    a, b = torch.ones(3), torch.zeros(3)
+    assert traced({"a": a, "b": b}, {}).tolist() == traced({"a": a}, {"b": b}).tolist() == [1.0] * 3
+    traced = Traced(lambda first, second: first["a"] * 1 + sum(second.values()))
+    assert traced({"a": a, "b": b}, {}).tolist() == [1.0] * 3
+    assert traced({"a": a}, {"b": a * 2}).tolist() == [3.0] * 3
+
+
 def test_tensors_are_told_apart_by_their_names():
-    recorded = Recorded(scaled)
+    traced = Traced(scaled)
     A, W, b = torch.ones(3), torch.full((3,), 5.0), torch.zeros(3)
-    assert recorded(A, {"W": W, "b": b}).tolist() == recorded(A, {"b": b, "W": W}).tolist() == [10.0] * 3
+    assert traced(A, {"W": W, "b": b}).tolist() == traced(A, {"b": b, "W": W}).tolist() == [10.0] * 3
 
 
 def test_numbers_are_told_apart_by_their_keywords():
-    recorded = Recorded(scaled)
+    traced = Traced(scaled)
     A, parameters = torch.full((3,), 5.0), {"W": torch.ones(3)}
-    assert recorded(A, parameters, by=3.0).tolist() == [15.0] * 3
-    assert recorded(A, parameters, power=3.0).tolist() == [1000.0] * 3
+    assert traced(A, parameters, by=3.0).tolist() == [15.0] * 3
+    assert traced(A, parameters, power=3.0).tolist() == [1000.0] * 3
 
 
 EVERY_CALL = {
@@ -130,6 +140,10 @@ EVERY_CALL = {
     "a random number by itself": lambda A, B: A * torch.rand(2, 2),
     "a product": lambda A, B: precision.product(A, B, B[:, :1]),
     "a constant": lambda A, B: A + torch.full((), 2.5),
+    "a constant of a value": lambda A, B: A + torch.full((), A.sum()),
+    "an array filled": lambda A, B: torch.full((2, 2), 9.0, out=A) * 1,
+    "an array like another": lambda A, B: torch.zeros_like(A).add_(B) + torch.ones_like(A).add_(B),
+    "a new array": lambda A, B: A.new_full((2, 2), 0.5).mul_(B),
     "an argument": lambda A, B: B,
     "sizes": lambda A, B: A * A.dim() * A.numel() * len(A) * A.size(1) * A.shape[0],
 }
@@ -138,14 +152,14 @@ EVERY_CALL = {
 @pytest.mark.parametrize("function", EVERY_CALL.values(), ids=EVERY_CALL)
 def test_every_kind_of_call_is_repeated(function):
     function = counted(function)
-    recorded = Recorded(function)
-    recorded(torch.randn(2, 2), torch.randn(2, 2))
+    traced = Traced(function)
+    traced(torch.randn(2, 2), torch.randn(2, 2))
     for seed in range(3):
         A, B = torch.randn(2, 2), torch.randn(2, 2)
         torch.manual_seed(seed)
         expected = function(A, B)
         torch.manual_seed(seed)
-        assert torch.equal(recorded(A, B), expected)
+        assert torch.equal(traced(A, B), expected)
     assert function.runs == 4
 
 
@@ -157,10 +171,10 @@ def test_a_constant_is_made_once_and_a_shape_is_asked_once():
             calls.append(func.__name__)
             return func(*args, **(kwargs or {}))
 
-    recorded = Recorded(lambda A: A / torch.full((), float(A.shape[0])))
-    recorded(torch.ones(4))
+    traced = Traced(lambda A: A / torch.full((), float(A.shape[0])))
+    traced(torch.ones(4))
     with Watch():
-        assert recorded(torch.full((4,), 8.0)).tolist() == [2.0] * 4
+        assert traced(torch.full((4,), 8.0)).tolist() == [2.0] * 4
     assert [name for name in calls if name not in ("__get__", "tolist")] == ["full", "div"]
 
 
@@ -171,45 +185,122 @@ REFUSED = {
     "a comparison": lambda A: A * torch.equal(A, A),
     "an assignment": lambda A: A.__setitem__(0, 1.0),
     "two results": lambda A: A.max(dim=0)[0],
+    "a history": lambda A: A * 2 if A.requires_grad else A * 3,
+    "a version": lambda A: A * A._version,
 }
 
 
 @pytest.mark.parametrize("function", REFUSED.values(), ids=REFUSED)
 def test_a_function_that_looks_at_values_is_refused(function):
-    recorded = Recorded(function)
+    traced = Traced(function)
     for _ in range(2):
-        with pytest.raises(RuntimeError, match="recorded call of torch must give a tensor"):
-            recorded(torch.ones(3))
+        with pytest.raises(RuntimeError, match="traced call of torch must give a tensor"):
+            traced(torch.ones(3))
 
 
 @pytest.mark.parametrize("is_result", [False, True], ids=["an operand", "the result"])
 def test_a_tensor_from_elsewhere_is_refused(is_result):
     elsewhere = torch.ones(3, 1)
-    recorded = Recorded(lambda A: elsewhere if is_result else A * elsewhere)
+    traced = Traced(lambda A: elsewhere if is_result else A * elsewhere)
     for _ in range(2):
         with pytest.raises(RuntimeError, match=r"its arguments or made of them, got another one of shape \(3, 1\)"):
-            recorded(torch.ones(3))
+            traced(torch.ones(3))
 
 
-def test_a_recording_is_kept_when_the_next_one_fails():
+def test_a_tensor_from_elsewhere_is_not_taken_for_one_that_died():
+    def function(A):
+        for _ in range(50):
+            A * 2
+        return A + torch.Tensor([9.0])
+
+    with pytest.raises(RuntimeError, match="its arguments or made of them"):
+        Traced(function)(torch.ones(1))
+
+
+CONSTANTS = {
+    "changed": lambda A: torch.full((), 0.0).add_(A.sum()),
+    "changed later": lambda A: (constant := torch.full((3,), 2.0)) * A + constant.mul_(2),
+    "returned": lambda A: torch.full((3,), 2.0),
+}
+
+
+@pytest.mark.parametrize("function", CONSTANTS.values(), ids=CONSTANTS)
+def test_a_constant_that_is_changed_or_returned_is_refused(function):
+    traced = Traced(function)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="must not change or return a constant, got"):
+            traced(torch.ones(3))
+
+
+def test_a_tensor_given_twice_is_refused_and_repeated_rightly():
+    traced = Traced(lambda A, B: A - B)
+    A, B = torch.ones(3), torch.zeros(3)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"given no tensor twice, got one of \(3,\)"):
+            traced(A, A)
+    assert traced(A, B).tolist() == [1.0] * 3
+    assert traced(A, A).tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize("result", [2.0, None, (torch.ones(3),)], ids=["a number", "nothing", "a tuple"])
+def test_a_result_that_is_no_tensor_is_refused(result):
+    traced = Traced(lambda A: result)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="must return a tensor, got"):
+            traced(torch.ones(3))
+
+
+NOT_OF_PYTHON = {
+    "a NumPy number": lambda A, number: A.mul_(number),
+    "in a tuple": lambda A, number: A.sum(dim=(0, np.int64(0))[1:]),
+    "by keyword": lambda A, number: A.add(A, alpha=number),
+}
+
+
+@pytest.mark.parametrize("function", NOT_OF_PYTHON.values(), ids=NOT_OF_PYTHON)
+def test_a_number_that_no_code_can_name_is_refused(function):
+    with pytest.raises(RuntimeError, match=r"must use numbers of Python, got np\.(float|int)64"):
+        Traced(function)(torch.ones(3), np.float64(0.1))
+
+
+def test_a_function_that_adds_to_a_dict_is_run_until_it_no_longer_does():
+    function = counted(lambda A, kept: kept.setdefault("sum", torch.zeros_like(A)).add_(A) * 1)
+    traced = Traced(function)
+    for _ in range(2):
+        kept = {}
+        assert [traced(torch.ones(1), kept).item() for _ in range(4)] == [1.0, 2.0, 3.0, 4.0]
+        assert kept["sum"].tolist() == [4.0]
+    assert function.runs == 3
+
+
+def test_a_function_that_replaces_a_tensor_of_a_dict_is_never_repeated():
+    def function(A, kept):
+        kept["sum"] = kept["sum"] + A
+        return kept["sum"] * 1
+
+    traced, kept = Traced(function), {"sum": torch.zeros(1)}
+    assert [traced(torch.ones(1), kept).item() for _ in range(4)] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_trace_is_kept_when_the_next_one_fails():
     def positive(A):
         if len(A) > 3:
             raise ValueError("too long")
         return A.clamp_min(0)
 
-    recorded = Recorded(positive)
+    traced = Traced(positive)
     for _ in range(2):
-        assert recorded(torch.tensor([-1.0, 2.0])).tolist() == [0.0, 2.0]
+        assert traced(torch.tensor([-1.0, 2.0])).tolist() == [0.0, 2.0]
         with pytest.raises(ValueError, match="too long"):
-            recorded(torch.ones(4))
+            traced(torch.ones(4))
 
 
 def test_a_product_is_asked_at_every_step_how_it_is_made(monkeypatch):
     ways = []
     monkeypatch.setattr(precision, "way_of", lambda left, right: ways.append(left.shape) or "torch's own")
-    recorded = Recorded(precision.product)
+    traced = Traced(precision.product)
     for _ in range(3):
-        recorded(torch.ones(2, 3), torch.ones(3, 4))
+        traced(torch.ones(2, 3), torch.ones(3, 4))
     assert ways == [(2, 3)] * 3
 
 
@@ -221,9 +312,9 @@ def test_no_tensor_of_a_step_lives_on():
         made.append(weakref.ref(result))
         return result + 1
 
-    recorded = Recorded(function)
+    traced = Traced(function)
     A = torch.ones(3)
-    made.append(weakref.ref(recorded(A)))
+    made.append(weakref.ref(traced(A)))
     made.append(weakref.ref(A))
     del A
     gc.collect()
