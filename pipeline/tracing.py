@@ -22,7 +22,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 KIND = attrgetter("shape", "dtype", "device")
 TELLS_NO_VALUE = (
-    *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "is_cpu")),
+    *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device")),
     *(Tensor.dim, Tensor.numel, Tensor.size, Tensor.__len__),
 )
 
