@@ -117,6 +117,19 @@ def test_tensors_are_told_apart_by_their_names():
     assert traced(A, {"W": W, "b": b}).tolist() == traced(A, {"b": b, "W": W}).tolist() == [10.0] * 3
 
 
+def test_tensors_and_numbers_are_told_apart_by_their_places():
+    traced = Traced(lambda a, b: a - b)
+    A = torch.ones(3)
+    assert traced(A, 3.0).tolist() == [-2.0] * 3
+    assert traced(3.0, A).tolist() == [2.0] * 3
+
+
+def test_numbers_are_told_apart_by_their_signs():
+    traced = Traced(lambda A, b: A / (A * b))
+    assert traced(torch.ones(1), 0.0).tolist() == [float("inf")]
+    assert traced(torch.ones(1), -0.0).tolist() == [-float("inf")]
+
+
 def test_numbers_are_told_apart_by_their_keywords():
     traced = Traced(scaled)
     A, parameters = torch.full((3,), 5.0), {"W": torch.ones(3)}
