@@ -44,7 +44,8 @@ class Traced:
     ------
     RuntimeError
         At a call that is traced, if the function looks at a tensor's values, uses a tensor that is neither one of its
-        arguments nor made of them, changes or returns a constant, or is given a tensor twice.
+        arguments nor made of them or a number that is not Python's, changes or returns a constant, returns no tensor,
+        or is given a tensor twice.
     """
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
