@@ -16,7 +16,7 @@ import torch
 from benchmarks import EXAMPLES, LAYERS, peers
 from benchmarks.measure import Steps, in_turns, line, microseconds
 from benchmarks.rates import best_product_rate
-from pipeline.devices import device_of
+from pipeline.network.devices import device_of
 
 BATCH_SIZE = 512
 NETWORKS = (16, 32, 1024)

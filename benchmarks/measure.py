@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.devices import clock
+from pipeline.network.devices import clock
 
 PAUSE, PAUSES = 0.01, 50  # seconds, and how many at most before a turn
 CPU = torch.device("cpu")

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from benchmarks import LEARNING_RATE
 from benchmarks.measure import CPU, Steps
-from pipeline.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM, Parameters, number_of_layers
-from pipeline.precision import ON_CPU, full_precision, way_of
-from pipeline.tracing import Traced
-from pipeline.training import initialize_stack, training_step
+from pipeline.network.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM, Parameters, number_of_layers
+from pipeline.network.precision import ON_CPU, full_precision, way_of
+from pipeline.network.tracing import Traced
+from pipeline.network.training import initialize_stack, training_step
 
 CLASSES = 10
 

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from pipeline.figures import DASHES, MARKERS, PALETTE, STYLE
+from pipeline.report.figures import DASHES, MARKERS, PALETTE, STYLE
 
 TITLES = {
     "replicas": ("By number of networks, batch 512", "networks in the stack"),

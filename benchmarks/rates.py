@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import CPU, in_turns
-from pipeline.precision import ON_CPU, full_precision
+from pipeline.network.precision import ON_CPU, full_precision
 
 MATRIX = {"cpu": 2048, "cuda": 8192}  # rows and columns of the product whose rate stands for the machine's best
 FULL_PRECISION = 1e-5  # relative error of that product; of one rounded to bfloat16 or TF32 it is above 1e-4

@@ -21,7 +21,7 @@ from benchmarks import EXAMPLES, LAYERS, floors, peers, plot
 from benchmarks.measure import Steps, line, microseconds
 from benchmarks.rates import best_product_rate
 from pipeline import artifacts
-from pipeline.precision import onednn_is_as_good
+from pipeline.network.precision import onednn_is_as_good
 
 BATCH_SIZES = (64, 256, 512)
 STACKS = (1, 16, 32)

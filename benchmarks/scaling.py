@@ -19,8 +19,9 @@ import torch
 import torch.distributed as dist
 
 from benchmarks import EXAMPLES, LAYERS, LEARNING_RATE
-from pipeline import artifacts, distributed
-from pipeline.distributed import Group
+from pipeline import artifacts
+from pipeline.network import distributed
+from pipeline.network.distributed import Group
 from stages.launch import launch_ranks
 
 NETWORKS = (16, 64)

@@ -4,7 +4,7 @@ The assignment is the exercise "Deep Learning - Basics". Docstrings cite its sec
 2 backward propagation, 3 training and prediction, 4 the experiment on MNIST, 5 the same with batch norm, 6 with L2.
 """
 
-from pipeline.backward import (
+from pipeline.network.backward import (
     L_model_backward,
     Linear_backward,
     Update_parameters,
@@ -15,7 +15,8 @@ from pipeline.backward import (
     softmax_backward,
     update_parameters,
 )
-from pipeline.forward import (
+from pipeline.network.ensemble import TrainingResult
+from pipeline.network.forward import (
     L_model_forward,
     apply_batchnorm,
     batchnorm_forward,
@@ -27,8 +28,7 @@ from pipeline.forward import (
     relu,
     softmax,
 )
-from pipeline.stack import TrainingResult
-from pipeline.training import L_layer_model, Predict, predict, train
+from pipeline.network.training import L_layer_model, Predict, predict, train
 
 __all__ = [
     "L_layer_model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline import preprocessing
+from pipeline.data import preprocessing
 from pipeline.params import Params
 
 

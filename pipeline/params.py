@@ -108,7 +108,7 @@ class Training(_Section):
         return processes
 
     def settings(self) -> dict[str, Any]:
-        """Return what :func:`pipeline.training.train` takes by the same name, but the seeds."""
+        """Return what :func:`pipeline.network.training.train` takes by the same name, but the seeds."""
         return self.model_dump(exclude={"seeds", "device", "threads", "processes"})
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline import artifacts, preprocessing
+from pipeline import artifacts
+from pipeline.data import preprocessing
 from pipeline.params import Params, ParamsError, load_params
 
 PARAMS = Path("params.yaml")

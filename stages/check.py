@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pipeline import artifacts
 from pipeline.consistency import require_fit
-from pipeline.devices import device_of
-from pipeline.origins import origin_of
+from pipeline.data.sources import origin_of
+from pipeline.network.devices import device_of
 from pipeline.params import Params
 from stages import CHECKED, run
 

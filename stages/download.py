@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from pipeline import artifacts, datasets
+from pipeline import artifacts
+from pipeline.data import download
 from pipeline.params import Params
 from stages import SOURCE, run
 
@@ -13,12 +14,12 @@ from stages import SOURCE, run
 def main(params: Params) -> None:
     wanted, fallback = params.data.dataset, params.data.offline_fallback
     try:
-        dataset = datasets.load(wanted, mirror=os.environ.get("DATA_MIRROR"))
-    except datasets.DataUnavailableError as error:
+        dataset = download.load(wanted, mirror=os.environ.get("DATA_MIRROR"))
+    except download.DataUnavailableError as error:
         if fallback is None:
             raise
         _warn(f"{error}\nNO SOURCE GAVE {wanted}: RUNNING ON THE BUNDLED {fallback} INSTEAD.")
-        dataset = datasets.load(fallback)
+        dataset = download.load(fallback)
     artifacts.write_record(SOURCE, dataset)
     print(f"{dataset.name}: {len(dataset.train_labels):,} training and {len(dataset.test_labels):,} test images")
 

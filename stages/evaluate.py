@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from pipeline import artifacts, evaluation, tables
-from pipeline.comparison import compare_arms
-from pipeline.devices import take_device
+from pipeline import artifacts
+from pipeline.analysis import evaluation, tables
+from pipeline.analysis.comparison import compare_arms
+from pipeline.data.preprocessing import DatasetCard
+from pipeline.network.devices import take_device
+from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
-from pipeline.preprocessing import DatasetCard
-from pipeline.stack import TrainingResult
 from stages import METRICS, MODELS, PLOTS, RESULTS, SPLIT, examples, run
 
 

@@ -8,14 +8,14 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from pipeline.stack import Snapshot
+from pipeline.network.ensemble import Snapshot
 
 PLAIN_EVERY = 15.0  # seconds between two plain lines
 BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}, cap in {remaining}"  # it all fits 80 columns
 
 
 class TrainingProgress:
-    """A callback for :func:`pipeline.training.train`, to be used in a ``with`` statement.
+    """A callback for :func:`pipeline.network.training.train`, to be used in a ``with`` statement.
 
     The time is that to the cap on the steps at the speed so far: networks stop before it, and the fewer are left,
     the faster is a step.

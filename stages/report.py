@@ -7,13 +7,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipeline import artifacts
-from pipeline.evaluation import Evaluation
+from pipeline.analysis.evaluation import Evaluation
+from pipeline.analysis.tables import data_name
+from pipeline.data.preprocessing import DatasetCard
+from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
-from pipeline.preprocessing import DatasetCard
-from pipeline.report import build_report
-from pipeline.stack import TrainingResult
-from pipeline.study import Study
-from pipeline.tables import data_name
+from pipeline.report.build import build_report
+from pipeline.report.study import Study
 from stages import MODELS, RESULTS, SPLIT, run
 
 REPORT = Path("report.docx")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline import artifacts, preprocessing
+from pipeline import artifacts
 from pipeline.consistency import require_fit
+from pipeline.data import preprocessing
+from pipeline.data.preprocessing import Dataset
 from pipeline.params import Params
-from pipeline.preprocessing import Dataset
 from stages import SOURCE, SPLIT, run
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 
 from pipeline import artifacts
-from pipeline.devices import take_device
+from pipeline.analysis.timing import time_steps
+from pipeline.network.devices import take_device
 from pipeline.params import Params
-from pipeline.timing import time_steps
 from stages import RESULTS, examples, run
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
-from pipeline import artifacts, distributed
-from pipeline.devices import take_device
+from pipeline import artifacts
+from pipeline.network import distributed
+from pipeline.network.devices import take_device
+from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
-from pipeline.stack import TrainingResult
 from stages import MODELS, examples
 from stages.launch import run_training
 from stages.progress import TrainingProgress

@@ -21,9 +21,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pipeline import L_model_forward, TrainingResult, artifacts
-from pipeline.evaluation import Evaluation
+from pipeline.analysis.evaluation import Evaluation
+from pipeline.data.preprocessing import DatasetCard, standardise
 from pipeline.params import load_params
-from pipeline.preprocessing import DatasetCard, standardise
 from stages import MODELS, PARAMS, RESULTS, SPLIT
 
 SIDE, BOX = 28, 20  # pixels of MNIST's images, and of the digit in them

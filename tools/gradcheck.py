@@ -30,7 +30,7 @@ from pipeline import (
     softmax,
     softmax_backward,
 )
-from pipeline.forward import BATCHNORM_EPSILON, batchnorm_forward, number_of_layers
+from pipeline.network.forward import BATCHNORM_EPSILON, batchnorm_forward, number_of_layers
 
 DIMS = [12, 20, 7, 5, 10]  # the assignment's network; 12 inputs instead of 784, so that every number can be checked
 EXAMPLES = 16

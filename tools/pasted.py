@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import artifacts
+from pipeline.data.preprocessing import Examples
 from pipeline.params import load_params
-from pipeline.preprocessing import Examples
 from stages import PARAMS, SPLIT
 from tools.classify import SIDE, as_mnist, classify, find_ink, load_model
 

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from PIL import Image
 
-from pipeline import artifacts, figures
+from pipeline import artifacts
 from pipeline.params import load_params
+from pipeline.report import figures
 from stages import PARAMS
 from tools import plots_template
 

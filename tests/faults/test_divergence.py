@@ -7,11 +7,11 @@ import pytest
 import torch
 from clones import PARAMS, small_params
 from runs import run_stage
-from samples import text_of
-from test_pipeline import write_split
+from samples import text_of, write_split
 
-from pipeline import artifacts, preprocessing
-from pipeline.stack import TrainingResult
+from pipeline import artifacts
+from pipeline.data import preprocessing
+from pipeline.network.ensemble import TrainingResult
 
 ARMS = ["baseline", "batchnorm", "l2"]
 

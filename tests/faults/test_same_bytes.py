@@ -12,23 +12,23 @@ from pathlib import Path
 import pytest
 import torch
 from clones import DVC, PARAMS
+from imports import FACES, reached_from
 from runs import UMASKS, copy_of, environment, files_of, outs_of, remove, run_stage
-from test_pipeline import FACE, reached_from
 
 ROOT = Path(__file__).resolve().parents[2]
-HELPERS = (ROOT / "tests", ROOT / "tests" / "faults")
+HELPERS = (ROOT, ROOT / "tests" / "helpers")
 MODULES = sorted(
-    path.relative_to(ROOT).as_posix() for package in ("pipeline", "stages") for path in (ROOT / package).glob("*.py")
+    path.relative_to(ROOT).as_posix() for package in ("pipeline", "stages") for path in (ROOT / package).rglob("*.py")
 )
 CLOCKS = {
-    "pipeline/devices.py",
-    "pipeline/precision.py",
-    "pipeline/timing.py",
+    "pipeline/network/devices.py",
+    "pipeline/network/precision.py",
+    "pipeline/analysis/timing.py",
     "stages/progress.py",
     "stages/lifetime.py",
 }  # what is measured, shown and waited for
 # Find each other, wait for each other, say where they are.
-RANKS = {"pipeline/devices.py", "pipeline/distributed.py", "stages/launch.py"}
+RANKS = {"pipeline/network/devices.py", "pipeline/network/distributed.py", "stages/launch.py"}
 SURROUNDINGS = {"stages/download.py", "stages/lifetime.py"}  # DATA_MIRROR, and whether dvc runs the stage
 REPORTED = {"stages/report.py"}  # the versions of what made the results
 
@@ -48,8 +48,8 @@ def importers_of(*names):
 
 def test_the_clock_is_read_where_time_is_measured_and_nowhere_else():
     assert importers_of("time") <= CLOCKS | RANKS
-    assert importers_of("datetime") - RANKS <= {"pipeline/document.py"}  # a fixed date
-    document = (ROOT / "pipeline/document.py").read_text(encoding="utf-8")
+    assert importers_of("datetime") - RANKS <= {"pipeline/report/document.py"}  # a fixed date
+    document = (ROOT / "pipeline/report/document.py").read_text(encoding="utf-8")
     assert "now(" not in document
     assert "today(" not in document
 
@@ -176,7 +176,7 @@ def edited(clone, tmp_path):
 
 def test_an_edit_of_a_module_changes_the_stages_that_reach_it_and_no_other(edited, reached):
     """Of each module, by what `dvc repro` itself asks of a stage before it runs it."""
-    users = {module: users_of(module, reached) for module in MODULES if module != FACE}
+    users = {module: users_of(module, reached) for module in MODULES if module not in FACES}
     assert all(users.values())
     command = [sys.executable, "-c", EDIT, *users]
     done = subprocess.run(command, cwd=edited.folder, env=edited.env, capture_output=True, text=True, check=True)
@@ -184,7 +184,7 @@ def test_an_edit_of_a_module_changes_the_stages_that_reach_it_and_no_other(edite
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("module", ["pipeline/datasets.py", "stages/evaluate.py"])
+@pytest.mark.parametrize("module", ["pipeline/data/download.py", "stages/evaluate.py"])
 def test_an_edit_that_changes_no_output_reruns_the_stages_that_reach_the_module_and_no_other(edited, reached, module):
     before, source = edited.contents(), (edited.folder / module).read_text(encoding="utf-8")
     with edited.edited(module, f"{source}\nUNUSED = True\n"):

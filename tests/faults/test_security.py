@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED, TOOLS = (
-    sorted(path for package in packages for path in (ROOT / package).glob("*.py"))
+    sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
     for packages in (("pipeline", "stages"), ("tools", "benchmarks"))
 )
 PROCESSES = r"(subprocess|shutil|pty|runpy)(\..*)?|os\.(system|popen|fork\w*|exec\w*|spawn\w*|posix_spawn\w*)"

@@ -6,9 +6,10 @@ import pytest
 import torch
 from clones import DVC, RUNNING, small_params
 from runs import copy_of, run_stage
-from test_params import COSTLY, NEEDED, NO_MAPS, WRONG, dotted, misspelt, with_value, without
+from wrong_params import COSTLY, NEEDED, NO_MAPS, WRONG, dotted, misspelt, with_value, without
 
-from pipeline import artifacts, preprocessing
+from pipeline import artifacts
+from pipeline.data import preprocessing
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,429 @@
+"""What a Word document is made of: numbered headings, captions, tables, figures, equations and references.
+
+python-docx writes the file; this module adds what it has no call for, and nothing about networks.
+
+In texts ``**bold**`` and ```code``` are marked so, and ``[[name]]`` refers to the figure, table or heading of that
+name, before or after it: a live field that reads "Figure 3", "Table 2" or, of a heading, "4.1".
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import docx
+from docx.enum.style import WD_STYLE_TYPE
+from docx.enum.table import WD_TABLE_ALIGNMENT
+from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT, WD_TAB_LEADER
+from docx.oxml import OxmlElement, parse_xml
+from docx.oxml.ns import nsdecls, qn
+from docx.shared import Cm, Pt, RGBColor
+
+INK = RGBColor(0x1F, 0x2A, 0x44)
+FONT = "Calibri"
+LANGUAGE = "en-GB"
+TEXT_WIDTH = 16.0  # cm between the margins
+LONG_TABLE = 24  # rows from which a table may be divided between pages
+ROWS_TOGETHER = 3  # of a divided table, at its start and at its end
+CELL_MARGIN = 4.5  # points at the left and the right of a cell
+DIGIT_WIDTH = 0.507  # of Calibri, in parts of the font's size
+NUMERIC = re.compile(r"[-+−]?[\d,]+(\.\d+)?|")
+FIGURES = re.compile(r"[-+−\d,. ]*")  # numbers, and sums of them such as "4 + 7"
+CONTENTS_STYLES = ("toc 1", "toc 2")  # a level each
+REFERENCE = re.compile(r"(\[\[\w+\]\])")
+APPLICATION = (
+    '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+    '<Properties xmlns="http://schemas.openxmlformats.org/officeDocument/2006/extended-properties">'
+    "<Application>python-docx</Application></Properties>"
+)
+
+
+class Document:
+    """An A4 document with numbered headings, captions, page numbers and a table of contents.
+
+    Parameters
+    ----------
+    title, subtitle, author, keywords : str
+    footer : str
+        What stands before the number of every page.
+    """
+
+    def __init__(self, title: str, subtitle: str, *, footer: str = "", author: str = "", keywords: str = "") -> None:
+        self._docx: Any = docx.Document()
+        self._counts = {"Figure": 0, "Table": 0}
+        self._headings: list[tuple[int, str, str]] = []
+        self._sections = [0, 0]
+        self._contents: Any = None
+        self._bookmarks = 0
+        self._targets: dict[str, tuple[str, str]] = {}  # bookmark and text by name
+        self._references: list[tuple[str, Any, Any]] = []
+        self._drop_template_parts()
+        self._lay_out(footer)
+        properties = self._docx.core_properties
+        properties.title, properties.subject = title, subtitle
+        properties.author = properties.last_modified_by = author
+        properties.keywords, properties.comments, properties.language = keywords, "", LANGUAGE
+        for element in list(properties._element):  # the day of the template's making
+            if element.tag in (qn("dcterms:created"), qn("dcterms:modified")):
+                properties._element.remove(element)
+        self._docx.add_paragraph(title, style="Title")
+        self._docx.add_paragraph(subtitle, style="Subtitle")
+
+    def heading(self, text: str, level: int = 1, *, name: str = "") -> None:
+        """Add a heading; it numbers itself and enters the table of contents."""
+        paragraph = self._docx.add_heading(text, level)
+        self._sections = [*self._sections[: level - 1], self._sections[level - 1] + 1, 0][:2]
+        number = ".".join(str(count) for count in self._sections[:level])
+        bookmark = f"_Toc{len(self._headings):06d}"
+        self._headings.append((level, f"{number}  {text}", bookmark))
+        self._bookmark(bookmark, paragraph.runs)
+        if name:
+            self._name(name, number, paragraph.runs)
+
+    def paragraph(self, text: str, *, style: str = "Normal", keep_with_next: bool = False) -> None:
+        """Add a paragraph, on the page of what follows it if need be."""
+        paragraph = self._docx.add_paragraph(style=style)
+        self._add_marked(paragraph, text)
+        paragraph.paragraph_format.keep_with_next = keep_with_next or None
+
+    def title_block(self, lines: Mapping[str, str]) -> None:
+        """Add lines that each begin with what they are about."""
+        for what, text in lines.items():
+            self.paragraph(f"**{what}**\t{text}")
+            layout = self._docx.paragraphs[-1].paragraph_format
+            layout.space_after, layout.left_indent, layout.first_line_indent = Pt(1), Cm(2.6), Cm(-2.6)
+            layout.tab_stops.add_tab_stop(Cm(2.6))
+
+    def signature(self, fields: Sequence[str]) -> None:
+        """Add a line on which each of the fields is followed by a rule, to be filled in by hand."""
+        self.paragraph(" ".join(f"{field} \t" for field in fields))
+        layout = self._docx.paragraphs[-1].paragraph_format
+        layout.space_before = Pt(14)
+        for number in range(1, len(fields) + 1):
+            stop = Cm(TEXT_WIDTH * number / len(fields))
+            layout.tab_stops.add_tab_stop(stop, WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.LINES)
+
+    def label(self, text: str) -> None:
+        """Add a heading without a number that enters no table of contents."""
+        self.paragraph(f"**{text}**", keep_with_next=True)
+        self._docx.paragraphs[-1].paragraph_format.space_before = Pt(10)
+
+    def bullets(self, texts: Sequence[str]) -> None:
+        """Add a bulleted list."""
+        for text in texts:
+            self.paragraph(text, style="List Bullet")
+
+    def contents(self) -> None:
+        """Reserve the place of the table of contents."""
+        self._contents = self._docx.add_paragraph()
+
+    def figure(self, png: bytes, caption: str, alternative: str, *, name: str, width: float = 16.0) -> None:
+        """Add a picture, ``width`` cm wide, with a numbered caption below and a text for those who cannot see it."""
+        picture = self._docx.add_picture(io.BytesIO(png), width=Cm(width))
+        paragraph = self._docx.paragraphs[-1]
+        paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
+        paragraph.paragraph_format.keep_with_next = True
+        paragraph.paragraph_format.space_after = Pt(0)
+        for side in ("distT", "distB", "distL", "distR"):  # without them LibreOffice adds 3 mm and moves the picture
+            picture._inline.set(side, "0")
+        described = picture._inline.docPr
+        described.set("descr", alternative)
+        described.set("name", f"Figure {self._counts['Figure'] + 1}")
+        self._caption("Figure", caption, name)
+
+    def table(
+        self,
+        header: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        caption: str,
+        *,
+        name: str,
+        size: float = 9,
+        widths: Sequence[float] | None = None,
+    ) -> None:
+        """Add a table with a numbered caption above; its header row is repeated on every page.
+
+        Columns of numbers are aligned at the decimal point, those of sums at the right. Widths are in cm; without
+        them all columns are alike.
+        """
+        self._caption("Table", caption, name)
+        table = self._docx.add_table(rows=0, cols=len(header))
+        table.style = "Report Table"
+        table.alignment = WD_TABLE_ALIGNMENT.CENTER
+        table.autofit = False
+        widths = widths or [TEXT_WIDTH / len(header)] * len(header)
+        for column, width in zip(table.columns, widths, strict=True):
+            column.width = Cm(width)
+        columns = [[row[index] for row in rows] for index in range(len(header))]
+        tabs = [_decimal_tab(column, width, size) for column, width in zip(columns, widths, strict=True)]
+        of_figures = [all(map(FIGURES.fullmatch, column)) for column in columns]
+        for index, row in enumerate([header, *rows]):
+            for cell, text, width, tab, is_right in zip(
+                table.add_row().cells, row, widths, tabs, of_figures, strict=True
+            ):
+                cell.width = Cm(width)
+                paragraph = cell.paragraphs[0]
+                self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text)
+                _set_tightly(paragraph, size, keep_with_next=_is_kept(index, len(rows)))
+                if tab and index and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
+                    paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
+                elif is_right:
+                    paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
+            properties = table.rows[-1]._tr.get_or_add_trPr()
+            properties.append(OxmlElement("w:cantSplit"))
+            if index == 0:
+                properties.append(OxmlElement("w:tblHeader"))
+        gap = self._docx.add_paragraph().paragraph_format
+        gap.space_after, gap.line_spacing = Pt(7), Pt(1)  # so low that behind a full page it makes no blank one
+
+    def equation(self, omml: str, *, keep_with_next: bool = False) -> None:
+        """Add a displayed equation; see :mod:`pipeline.report.equations`."""
+        paragraph = self._docx.add_paragraph()
+        paragraph.paragraph_format.keep_with_next = keep_with_next or None
+        paragraph._p.append(parse_xml(f"<m:oMathPara {nsdecls('m', 'w')}><m:oMath>{omml}</m:oMath></m:oMathPara>"))
+
+    def to_bytes(self) -> bytes:
+        """Return the file; the same document gives the same bytes."""
+        self._fill_contents()
+        self._fill_references()
+        written = io.BytesIO()
+        self._docx.save(written)
+        packed = io.BytesIO()
+        with zipfile.ZipFile(written) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+            for name in source.namelist():
+                target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
+        return packed.getvalue()
+
+    def _caption(self, kind: str, text: str, name: str) -> None:
+        self._counts[kind] += 1
+        paragraph = self._docx.add_paragraph(style="Caption")
+        paragraph.paragraph_format.keep_with_next = kind == "Table"  # its caption stands above it
+        paragraph.add_run(f"{kind} ")
+        _add_field(paragraph, f"SEQ {kind} \\* ARABIC", str(self._counts[kind]))
+        self._name(name, f"{kind} {self._counts[kind]}", paragraph.runs)
+        self._add_marked(paragraph, f". {text}")
+
+    def _name(self, name: str, text: str, runs: Sequence[Any]) -> None:
+        """Let texts refer to some runs of a paragraph by a name."""
+        if name in self._targets:
+            raise ValueError(f"two things are named {name}")
+        bookmark = f"_Ref{len(self._targets):06d}"
+        self._bookmark(bookmark, runs)
+        self._targets[name] = bookmark, text
+
+    def _bookmark(self, name: str, runs: Sequence[Any]) -> None:
+        """Put a bookmark around some runs of a paragraph."""
+        start, end = OxmlElement("w:bookmarkStart"), OxmlElement("w:bookmarkEnd")
+        for element in (start, end):
+            element.set(qn("w:id"), str(self._bookmarks))
+        start.set(qn("w:name"), name)
+        runs[0]._r.addprevious(start)
+        runs[-1]._r.addnext(end)
+        self._bookmarks += 1
+
+    def _add_marked(self, paragraph: Any, text: str) -> None:
+        for index, bold in enumerate(text.split("**")):
+            for place, code in enumerate(bold.split("`")):
+                for part in filter(None, REFERENCE.split(code)):
+                    run = self._add_reference(paragraph, part[2:-2]) if part[:2] == "[[" else paragraph.add_run(part)
+                    run.bold = True if index % 2 else None
+                    if place % 2:
+                        run.font.name, run.font.size = "Consolas", Pt(9)
+
+    def _add_reference(self, paragraph: Any, name: str) -> Any:
+        """Add a field that is filled in when everything has its number."""
+        instruction, result = _add_field(paragraph, "", "")
+        self._references.append((name, instruction, result))
+        return result
+
+    def _fill_references(self) -> None:
+        for name, instruction, result in self._references:
+            if name not in self._targets:
+                raise ValueError(f"the text refers to [[{name}]], and nothing has that name")
+            bookmark, text = self._targets[name]
+            switch = "\\r " if text[0].isdigit() else ""  # of a heading the number, not the text
+            instruction.text = f" REF {bookmark} {switch}\\h "
+            result.text = text
+        self._references = []
+
+    def _drop_template_parts(self) -> None:
+        """Forget what python-docx's template brings along: its picture, Word 2010's copy of the styles, its maker."""
+        package = self._docx.part.package
+        for relations, kind in ((package.rels, "/thumbnail"), (self._docx.part.rels, "/stylesWithEffects")):
+            for name in [name for name, relation in relations.items() if relation.reltype.endswith(kind)]:
+                del relations[name]
+        application = next(part for part in package.iter_parts() if part.partname == "/docProps/app.xml")
+        application._blob = APPLICATION.encode()
+
+    def _lay_out(self, footer: str) -> None:
+        section = self._docx.sections[0]
+        section.page_width, section.page_height = Cm(21), Cm(29.7)
+        section.left_margin = section.right_margin = (section.page_width - Cm(TEXT_WIDTH)) // 2
+        section.top_margin, section.bottom_margin = Cm(2.2), Cm(2.2)
+        self._docx.settings.element.find(qn("w:zoom")).set(qn("w:percent"), "100")  # python-docx lacks it; required
+        styles = self._docx.styles
+        for level, name in enumerate(CONTENTS_STYLES):
+            entry = styles.add_style(name, WD_STYLE_TYPE.PARAGRAPH, builtin=True)
+            entry.base_style = styles["Normal"]
+            entry.paragraph_format.left_indent = Cm(0.7 * level)
+            entry.paragraph_format.tab_stops.add_tab_stop(Cm(TEXT_WIDTH), WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.DOTS)
+        for name, size, before, after in (
+            ("Normal", 10, 0, 6),
+            ("Title", 22, 0, 2),
+            ("Subtitle", 12, 0, 10),
+            ("Heading 1", 15, 18, 6),
+            ("Heading 2", 12, 12, 4),
+            ("Caption", 9, 4, 10),
+            *((name, 9.5, 0, 0) for name in CONTENTS_STYLES),
+            ("List Bullet", 10, 0, 4),
+        ):
+            style = styles[name]
+            style.font.name, style.font.size = FONT, Pt(size)
+            style.element.rPr.rFonts.set(qn("w:eastAsia"), FONT)
+            for theme in ("asciiTheme", "hAnsiTheme", "eastAsiaTheme", "cstheme"):
+                style.element.rPr.rFonts.attrib.pop(qn(f"w:{theme}"), None)
+            style.paragraph_format.space_before, style.paragraph_format.space_after = Pt(before), Pt(after)
+            if name not in ("Normal", "List Bullet", *CONTENTS_STYLES):
+                style.font.color.rgb = INK
+                style.font.italic = False
+        styles["Normal"].paragraph_format.line_spacing = 1.1
+        styles["Caption"].font.bold = False
+        styles.element.append(parse_xml(TABLE_STYLE))
+        next(styles.element.iter(qn("w:lang"))).set(qn("w:val"), LANGUAGE)
+        self._number_headings()
+        foot = section.footer.paragraphs[0]
+        foot.alignment = WD_ALIGN_PARAGRAPH.CENTER
+        if footer:
+            foot.add_run(f"{footer} \N{MIDDLE DOT} ")
+        _add_field(foot, "PAGE", "1")
+
+    def _number_headings(self) -> None:
+        """Let Word number the headings: 1, 1.1, 1.2, 2."""
+        numbering = self._docx.part.numbering_part.element
+        levels = "".join(
+            f'<w:lvl w:ilvl="{level}"><w:start w:val="1"/><w:numFmt w:val="decimal"/>'
+            f'<w:pStyle w:val="Heading{level + 1}"/><w:suff w:val="space"/><w:lvlText w:val="{text}"/>'
+            '<w:lvlJc w:val="left"/><w:pPr><w:ind w:left="0" w:firstLine="0"/></w:pPr></w:lvl>'
+            for level, text in enumerate(("%1", "%1.%2"))
+        )
+        abstract = parse_xml(
+            f'<w:abstractNum {nsdecls("w")} w:abstractNumId="90">'
+            f'<w:multiLevelType w:val="multilevel"/>{levels}</w:abstractNum>'
+        )
+        numbering.insert(0, abstract)  # the schema wants all abstractNum before the first num
+        numbering.append(parse_xml(f'<w:num {nsdecls("w")} w:numId="90"><w:abstractNumId w:val="90"/></w:num>'))
+        for level in (1, 2):
+            properties = self._docx.styles[f"Heading {level}"].element.get_or_add_pPr()
+            properties.get_or_add_numPr().get_or_add_numId().val = 90
+            properties.numPr.get_or_add_ilvl().val = level - 1
+
+    def _fill_contents(self) -> None:
+        """Write the table of contents: a field, in it entries that link, each with a field for its heading's page.
+
+        Only a word processor knows the pages. LibreOffice fills the entries' fields when it opens the file, as long as
+        no TOC field is around them, so that one is for Word alone. Word fills all when it prints or is told to (Update
+        Table), and until then shows no pages rather than wrong ones.
+        """
+        if self._contents is None:
+            return
+        for index, (level, text, bookmark) in enumerate(self._headings):
+            paragraph = self._contents.insert_paragraph_before(style=CONTENTS_STYLES[level - 1])
+            if index == 0:
+                _add_field_part(paragraph, "begin")
+                _add_instruction(paragraph, 'TOC \\o "1-2" \\h \\z')
+                _add_field_part(paragraph, "separate")
+                _leave_to_word(paragraph)
+            runs_before = len(paragraph.runs)
+            paragraph.add_run(f"{text}\t")
+            _add_field(paragraph, f"PAGEREF {bookmark} \\h", "")
+            link = OxmlElement("w:hyperlink")
+            link.set(qn("w:anchor"), bookmark)
+            link.extend(paragraph._p.r_lst[runs_before:])
+            paragraph._p.append(link)
+        _add_field_part(self._contents, "end")
+        _leave_to_word(self._contents)
+        self._contents = None
+
+
+TABLE_STYLE = f"""
+<w:style {nsdecls("w")} w:type="table" w:customStyle="1" w:styleId="ReportTable">
+  <w:name w:val="Report Table"/><w:basedOn w:val="TableNormal"/><w:uiPriority w:val="99"/>
+  <w:tblPr>
+    <w:tblBorders>
+      <w:top w:val="single" w:sz="8" w:color="1F2A44"/>
+      <w:bottom w:val="single" w:sz="8" w:color="1F2A44"/>
+      <w:insideH w:val="single" w:sz="4" w:color="DDDDDD"/>
+    </w:tblBorders>
+    <w:tblCellMar><w:top w:w="30" w:type="dxa"/><w:left w:w="{20 * CELL_MARGIN:.0f}" w:type="dxa"/>
+      <w:bottom w:w="30" w:type="dxa"/><w:right w:w="{20 * CELL_MARGIN:.0f}" w:type="dxa"/></w:tblCellMar>
+  </w:tblPr>
+  <w:tblStylePr w:type="firstRow">
+    <w:tcPr><w:tcBorders><w:bottom w:val="single" w:sz="6" w:color="1F2A44"/></w:tcBorders>
+      <w:shd w:val="clear" w:color="auto" w:fill="EEF1F6"/></w:tcPr>
+  </w:tblStylePr>
+</w:style>"""
+
+
+def _decimal_tab(texts: Sequence[str], width: float, size: float) -> Any:
+    """Return where a column of numbers has its decimal point, so that the longest ends at the right edge.
+
+    None if the column holds anything but numbers.
+    """
+    if not all(map(NUMERIC.fullmatch, texts)):
+        return None
+    decimals = max((len(text.partition(".")[2]) + ("." in text) for text in texts), default=0)
+    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(DIGIT_WIDTH * size * decimals)
+
+
+def _is_kept(index: int, rows: int) -> bool:
+    """Say whether a row, of which the header is the first, stays on the page of the next."""
+    return index < rows and (rows < LONG_TABLE or index < ROWS_TOGETHER or index > rows - ROWS_TOGETHER)
+
+
+def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:
+    paragraph.paragraph_format.space_after = Pt(0)
+    paragraph.paragraph_format.line_spacing = 1.0
+    paragraph.paragraph_format.keep_with_next = keep_with_next
+    for run in paragraph.runs:
+        run.font.size = Pt(size)
+    mark = parse_xml(f'<w:rPr {nsdecls("w")}><w:sz w:val="{round(2 * size)}"/></w:rPr>')
+    paragraph._p.get_or_add_pPr().append(mark)  # on which depends the height of an empty cell
+
+
+def _leave_to_word(paragraph: Any) -> None:
+    """Hide what the runs so far hold from every program that does not know Word 2013's extensions."""
+    for run in paragraph._p.r_lst:
+        alternative = parse_xml(
+            '<mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+            ' xmlns:w15="http://schemas.microsoft.com/office/word/2012/wordml"><mc:Choice Requires="w15"/>'
+            "</mc:AlternateContent>"
+        )
+        alternative[0].extend(run)
+        run.append(alternative)
+
+
+def _add_field(paragraph: Any, instruction: str, result: str) -> tuple[Any, Any]:
+    """Add a field; the element of its instruction and the run of its result come back."""
+    _add_field_part(paragraph, "begin")
+    element = _add_instruction(paragraph, instruction)
+    _add_field_part(paragraph, "separate")
+    run = paragraph.add_run(result)
+    _add_field_part(paragraph, "end")
+    return element, run
+
+
+def _add_field_part(paragraph: Any, part: str) -> None:
+    character = OxmlElement("w:fldChar")
+    character.set(qn("w:fldCharType"), part)
+    paragraph.add_run()._r.append(character)
+
+
+def _add_instruction(paragraph: Any, instruction: str) -> Any:
+    element = OxmlElement("w:instrText")
+    element.set(qn("xml:space"), "preserve")
+    element.text = f" {instruction} "
+    paragraph.add_run()._r.append(element)
+    return element

@@ -1,0 +1,140 @@
+"""All that the report is made from, and what follows from it."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.analysis.comparison import compare_arms
+from pipeline.analysis.diagnosis import Diagnosis, diagnose
+from pipeline.analysis.evaluation import Evaluation
+from pipeline.analysis.statistics import Comparison, compare
+from pipeline.analysis.timing import kind_of
+from pipeline.data.preprocessing import DatasetCard
+from pipeline.network.ensemble import TrainingResult
+from pipeline.params import Arm, Params
+from pipeline.report.wording import counted
+
+Values = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that the report is made from.
+
+    Attributes
+    ----------
+    params : Params
+    card : DatasetCard
+    results : dict of TrainingResult
+        By arm.
+    evaluations : dict of Evaluation
+        By arm.
+    path : TrainingResult
+        The networks of the lambda path.
+    timing : dict
+        ``device`` and ``threads``; ``seconds_per_step`` and ``seconds_per_look`` (at the validation set) by kind of
+        arm and stack size, a value a round.
+    versions : dict
+        Of the packages that computed the results.
+    """
+
+    params: Params
+    card: DatasetCard
+    results: Mapping[str, TrainingResult]
+    evaluations: Mapping[str, Evaluation]
+    path: TrainingResult
+    timing: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def arms(self) -> Mapping[str, Arm]:
+        """The arms, the reference first."""
+        return self.params.arms
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What each arm is called."""
+        return {name: arm.title for name, arm in self.arms.items()}
+
+    @property
+    def reference(self) -> str:
+        """The arm that the others are compared with."""
+        return next(iter(self.arms))
+
+    @property
+    def others(self) -> list[str]:
+        """The arms that are compared with the reference."""
+        return list(self.arms)[1:]
+
+    @property
+    def first_with_l2(self) -> str | None:
+        """The arm in whose section the L2 norm is explained."""
+        return next((name for name, arm in self.arms.items() if arm.l2 > 0), None)
+
+    @property
+    def first_with_batchnorm(self) -> str | None:
+        """The arm that shows what batch normalisation does, if the reference goes without."""
+        candidates = (name for name in self.others if self.arms[name].use_batchnorm)
+        return None if self.arms[self.reference].use_batchnorm else next(candidates, None)
+
+    @functools.cached_property
+    def comparisons(self) -> dict[str, dict[str, Comparison]]:
+        """Each other arm compared with the reference, by quantity."""
+        return {
+            arm: compare_arms(
+                self.results[arm],
+                self.evaluations[arm],
+                self.results[self.reference],
+                self.evaluations[self.reference],
+            )
+            for arm in self.others
+        }
+
+    @functools.cached_property
+    def diagnoses(self) -> dict[str, list[Diagnosis]]:
+        """How each network of each arm fared."""
+        return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.arms}
+
+    @property
+    def timed_on(self) -> str:
+        """On what the steps were timed."""
+        return "a GPU" if self.timing["device"] == "cuda" else counted(self.timing["threads"], "thread")
+
+    @functools.cached_property
+    def path_costs(self) -> dict[float, Values]:
+        """The validation cost of each network of the lambda path, by lambda; infinite if no step of it was good."""
+        costs = self.path.at_best(self.path.validation_costs).nan_to_num(nan=math.inf).numpy()
+        return {value: costs[np.array(self.path.l2) == value] for value in dict.fromkeys(self.path.l2)}
+
+    def step_times(self, arm: str) -> dict[int, Values]:
+        """Return microseconds a step *of one network*, a value a round, by the size of its stack, ascending."""
+        return {size: 1e6 * seconds for size, seconds in self._seconds("seconds_per_step", arm).items()}
+
+    def compare_step_times(self, arm: str, size: int) -> Comparison:
+        """Compare an arm's microseconds a step with the reference's, round by round."""
+        return compare(self.step_times(arm)[size], self.step_times(self.reference)[size])
+
+    def seconds_to_stop(self, arm: str, size: int) -> Values:
+        """Return each network's time until its stop, by its steps and looks and the mean times of its arm."""
+        steps = np.array(self.results[arm].steps)
+        looks = np.searchsorted(self.results[arm].evaluation_steps, steps, side="right")
+        per_step, per_look = (
+            self._seconds(each, arm)[size].mean() for each in ("seconds_per_step", "seconds_per_look")
+        )
+        return np.asarray(steps * per_step + looks * per_look)
+
+    def compare_seconds(self, arm: str, size: int) -> Comparison:
+        """Compare an arm's time to stop with the reference's, seed by seed."""
+        return compare(self.seconds_to_stop(arm, size), self.seconds_to_stop(self.reference, size))
+
+    def _seconds(self, what: str, arm: str) -> dict[int, Values]:
+        """Return the seconds *of one network*, a value a round, by the size of its stack, ascending."""
+        settings = self.arms[arm]
+        rounds = self.timing[what][kind_of(settings.use_batchnorm, settings.l2)]
+        return {size: np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}

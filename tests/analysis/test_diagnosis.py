@@ -1,0 +1,71 @@
+"""Each network's plateau, divergence, collapse and dead units, on made-up networks of which they are known."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from samples import DIVERGES, evaluated, measured, recorded, trained
+
+from pipeline.analysis.diagnosis import dead_units, diagnose, first_step_below, guessing_cost
+
+GUESSING = math.log(2)  # the made-up evaluations have two classes
+
+
+def with_costs(*columns):
+    """Make up a result whose networks have these validation costs, every 50 steps."""
+    costs = torch.tensor(columns, dtype=torch.float64).T
+    return dataclasses.replace(recorded([50 * len(costs)] * len(columns)), validation_costs=costs)
+
+
+def test_the_first_step_below_a_cost_is_nan_where_there_is_none():
+    steps = first_step_below(with_costs([3, 2, 1], [1, 2, 3], [math.nan, 1, 1], [2, 2, 2], [math.nan] * 3), 2)
+    assert steps.tolist() == pytest.approx([150, 50, 100, math.nan, math.nan], nan_ok=True)
+
+
+def test_a_plateau_ends_a_margin_below_the_cost_of_guessing():
+    near, below = GUESSING - 0.09, GUESSING - 0.11
+    result = with_costs([near, below, near], [near, near, near], [below, near, near])
+    diagnoses = diagnose(result, measured([90.0, 90, 90]))
+    assert [each.left_plateau for each in diagnoses] == [100, None, 50]
+    assert guessing_cost(measured([90.0])) == pytest.approx(GUESSING)
+
+
+def test_collapse_is_below_85_percent_and_seeds_keep_their_names():
+    diagnoses = diagnose(recorded([100, 100, 100]), measured([84.99, 85.0, 10.0]))
+    assert [each.collapsed for each in diagnoses] == [True, False, True]
+    assert [each.seed for each in diagnoses] == [10, 11, 12]
+    assert [each.accuracy for each in diagnoses] == [84.99, 85.0, 10.0]
+
+
+def test_units_are_dead_or_all_but_dead_and_are_counted_from_one():
+    evaluation = measured([90.0, 90.0])
+    evaluation.activity["A1"][0, 2] = 0
+    evaluation.activity["A1"][1, [0, 7]] = torch.tensor([0.0099, 0.0])
+    evaluation.activity["A1"][1, 3] = 0.01
+    first, second = diagnose(recorded([100, 100]), evaluation)
+    assert (first.dead, first.silent) == ({"A1": [3]}, {"A1": []})
+    assert (second.dead, second.silent) == ({"A1": [8]}, {"A1": [1]})
+    assert dead_units(evaluation, 2).tolist() == [1, 1]
+
+
+def test_the_weakest_class_is_that_recognised_least():
+    evaluation = measured([90.0, 90.0])
+    evaluation.confusion[0] = torch.tensor([[6, 2], [3, 1]])
+    evaluation.confusion[1] = torch.tensor([[0, 5], [0, 5]])
+    first, second = diagnose(recorded([100, 100]), evaluation)
+    assert (first.weakest_class, first.recall, first.never_predicted) == (1, 25.0, [])
+    assert (second.weakest_class, second.recall, second.never_predicted) == (0, 0.0, [0])
+
+
+def test_divergence_is_told_of_real_networks():
+    result = trained(l2=(DIVERGES, 0.0))
+    first, second = diagnose(result, evaluated(result))
+    assert (first.diverged, second.diverged) == (True, False)
+    assert first.left_plateau is None
+    assert second.left_plateau == result.evaluation_steps[0]
+
+
+def test_a_network_without_hidden_layers_has_no_dead_units():
+    evaluation = dataclasses.replace(measured([90.0, 90.0]), activity={})
+    assert dead_units(evaluation, 2).tolist() == [0, 0]

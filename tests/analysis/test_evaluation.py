@@ -1,0 +1,234 @@
+"""Every figure of an evaluation beside a direct computation, with diverged networks among the stack."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from reference import DIMS, blobs, random_parameters, replica
+from samples import DIVERGES, SETS, evaluated, trained
+
+from pipeline import L_model_forward, initialize_parameters, predict
+from pipeline.analysis import evaluation
+from pipeline.analysis.evaluation import (
+    HISTOGRAM_BINS,
+    MISTAKES,
+    evaluate_arm,
+    unit_activity,
+    weight_histograms,
+    weight_statistics,
+)
+from pipeline.network import training
+
+RESULTS = {
+    "plain": trained,
+    "batchnorm": lambda: trained(use_batchnorm=True),
+    "one diverged": lambda: trained(l2=(DIVERGES, 0.0, 0.0)),
+    "all diverged": lambda: trained(l2=(DIVERGES, DIVERGES)),
+}
+each_result = pytest.mark.parametrize("make", RESULTS.values(), ids=RESULTS.keys())
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Let every set take several blocks, the last of them short."""
+    monkeypatch.setattr(training, "EVALUATION_BLOCK", 40)
+
+
+def probabilities(result, k, name):
+    parameters = replica(result.parameters, k)
+    return L_model_forward(SETS[name][0], parameters, "mean1" in parameters, inference=True)[0]
+
+
+@each_result
+def test_accuracies_and_costs_are_each_replicas_on_each_set(make):
+    result = make()
+    measured = evaluated(result)
+    assert set(measured.accuracies) == set(measured.costs) == set(SETS)
+    for name, (X, Y) in SETS.items():
+        for k in range(len(result.seeds)):
+            AL = probabilities(result, k, name)
+            assert measured.costs[name][k].item() == pytest.approx(-(Y * AL.log()).sum(0).mean().item(), rel=1e-10)
+            assert measured.accuracies[name][k].item() == pytest.approx(predict(X, Y, replica(result.parameters, k)))
+
+
+@each_result
+def test_the_headline_model_has_the_lowest_validation_cost(make):
+    measured = evaluated(make())
+    costs = measured.costs["validation"].tolist()
+    assert costs[measured.headline] == min(costs)
+
+
+def test_the_headline_is_chosen_by_validation_cost_and_not_by_test_or_accuracy(monkeypatch):
+    table = {
+        "train": (torch.tensor([1.0, 2.0, 0.1]), torch.tensor([50.0, 50, 99])),
+        "validation": (torch.tensor([0.9, 0.7, 0.8]), torch.tensor([80.0, 70, 75])),
+        "test": (torch.tensor([0.1, 0.9, 0.2]), torch.tensor([90.0, 60, 95])),
+    }
+    names = iter(SETS)
+    monkeypatch.setattr(evaluation, "evaluate", lambda X, Y, parameters: table[next(names)])
+    assert evaluated(trained()).headline == 1
+
+
+def test_a_replica_whose_cost_is_not_a_number_is_never_the_headline(monkeypatch):
+    costs = torch.tensor([math.nan, 2.0, 1.0])
+    monkeypatch.setattr(evaluation, "evaluate", lambda X, Y, parameters: (costs, costs))
+    assert evaluated(trained()).headline == 2
+
+
+@each_result
+def test_confusion_counts_each_networks_test_examples_true_class_by_predicted(make):
+    result = make()
+    measured = evaluated(result)
+    Y = SETS["test"][1]
+    for k in range(len(result.seeds)):
+        expected = torch.zeros(4, 4, dtype=torch.int64)
+        predictions = probabilities(result, k, "test").argmax(0)
+        for true, predicted in zip(Y.argmax(0).tolist(), predictions.tolist(), strict=True):
+            expected[true, predicted] += 1
+        assert torch.equal(measured.confusion[k], expected)
+        assert torch.equal(measured.confusion[k].sum(1), Y.sum(1).long())
+        accuracy = 100 * measured.confusion[k].trace() / Y.shape[1]
+        assert accuracy.item() == pytest.approx(measured.accuracies["test"][k].item(), rel=1e-6)
+
+
+def test_a_tie_is_a_miss_in_the_confusion_matrix_too():
+    """A network of zeros gives every class the same probability; the rival that it predicts is the first."""
+    result = trained()
+    zeros = {name: torch.zeros_like(each) for name, each in result.parameters.items()}
+    measured = evaluated(dataclasses.replace(result, parameters=zeros))
+    assert measured.accuracies["test"].tolist() == [0, 0, 0]
+    assert not measured.confusion.diagonal(dim1=1, dim2=2).any()
+    assert (measured.mistakes["true"] != measured.mistakes["predicted"]).all()
+    assert measured.mistakes["confidence"].tolist() == [0.25] * MISTAKES
+
+
+@pytest.mark.parametrize("use_batchnorm", [False, True])
+def test_activations_are_those_of_the_start_and_of_the_end(use_batchnorm):
+    result = trained(use_batchnorm=use_batchnorm)
+    X = SETS["validation"][0]
+    starts = [initialize_parameters(DIMS, seed=seed, dtype=torch.float64) for seed in result.seeds]
+    ends = [replica(result.parameters, k) for k in range(len(result.seeds))]
+    measured = evaluated(result).activations
+    assert set(measured) == {"A1", "A2"}
+    for time, networks in enumerate((starts, ends)):
+        caches = [L_model_forward(X, network, use_batchnorm)[1] for network in networks]
+        for layer in (1, 2):
+            for each, percentiles in zip(caches, measured[f"A{layer}"][time], strict=True):
+                expected = np.percentile(each[layer]["linear_cache"]["A"].numpy(), range(101))
+                assert percentiles.tolist() == pytest.approx(expected.tolist(), abs=1e-12)
+
+
+def test_a_network_without_hidden_layers_has_neither_activity_nor_activations():
+    X, Y = SETS["train"]
+    result = training.train(X, Y, [DIMS[0], DIMS[-1]], learning_rate=0.1, max_steps=20, batch_size=20, seeds=[0])
+    measured = evaluate_arm(result, SETS)
+    assert (measured.activity, measured.activations) == ({}, {})
+
+
+@each_result
+def test_mistakes_are_the_most_confidently_wrong(make):
+    result = make()
+    measured = evaluated(result)
+    X, Y = SETS["test"]
+    AL = probabilities(result, measured.headline, "test")
+    confidence, predicted = AL.max(0)
+    wrong = [k for k in range(X.shape[1]) if predicted[k] != Y[:, k].argmax()]
+    wrong.sort(key=lambda k: -confidence[k])
+    kept = wrong[:MISTAKES]
+    assert len(kept) > 0
+    torch.testing.assert_close(measured.mistakes["confidence"], confidence[kept], rtol=1e-12, atol=0)
+    assert torch.equal(measured.mistakes["predicted"], predicted[kept])
+    assert torch.equal(measured.mistakes["true"], Y.argmax(0)[kept])
+    assert torch.equal(measured.mistakes["images"], X[:, kept].T)
+    assert (measured.mistakes["true"] != measured.mistakes["predicted"]).all()
+
+
+def test_a_model_without_mistakes_has_none():
+    easy = {name: blobs(60, noise=0.01, seed=seed) for seed, name in enumerate(SETS)}
+    X, Y = easy["train"]
+    result = training.train(
+        X, Y, DIMS, learning_rate=0.3, max_steps=300, batch_size=20, seeds=[0], validation=easy["validation"]
+    )
+    measured = evaluate_arm(result, easy)
+    assert measured.accuracies["test"].tolist() == [100.0]
+    assert {name: len(tensor) for name, tensor in measured.mistakes.items()} == dict.fromkeys(measured.mistakes, 0)
+    assert measured.mistakes["images"].shape == (0, DIMS[0])
+
+
+@each_result
+def test_activity_is_the_share_of_examples_with_a_positive_z(make):
+    result = make()
+    X = SETS["train"][0]
+    activity = unit_activity(X, result.parameters)
+    assert set(activity) == {"A1", "A2"}
+    for k in range(len(result.seeds)):
+        parameters = replica(result.parameters, k)
+        _, caches = L_model_forward(X, parameters, "mean1" in parameters, inference=True)
+        for layer in (1, 2):
+            Z = caches[layer - 1]["linear_cache"]["W"] @ caches[layer - 1]["linear_cache"]["A"]
+            Z = Z + parameters[f"b{layer}"]
+            expected = [(row > 0).sum().item() / X.shape[1] for row in Z]
+            assert activity[f"A{layer}"][k].tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_dead_unit_has_no_activity_and_an_ever_active_one_all():
+    parameters = random_parameters(DIMS, replicas=(2,))
+    parameters["b1"][0, 3], parameters["b1"][1, 0] = -1e3, 1e3
+    activity = unit_activity(SETS["train"][0], parameters)["A1"]
+    assert (activity[0, 3], activity[1, 0]) == (0, 1)
+
+
+def test_an_evaluation_holds_the_activity_on_the_training_set():
+    result = trained()
+    expected = unit_activity(SETS["train"][0], result.parameters)
+    activity = evaluated(result).activity
+    assert activity.keys() == expected.keys()
+    assert all(torch.equal(activity[name], expected[name]) for name in expected)
+
+
+def test_weight_statistics_agree_with_numpy():
+    parameters = random_parameters(DIMS, replicas=(5,))
+    parameters["W2"][:, 0] = 0.009
+    statistics = weight_statistics(parameters)
+    assert set(statistics) == {"W1", "W2", "W3"}
+    for name, values in statistics.items():
+        networks = [abs(W) for W in parameters[name].numpy()]
+        expected = {
+            "norm": [(W**2).sum() ** 0.5 for W in networks],
+            "mean_magnitude": [W.mean() for W in networks],
+            "maximum": [W.max() for W in networks],
+            "near_zero": [100 * (W < 0.01).mean() for W in networks],
+        }
+        for key, each in expected.items():
+            assert values[key].tolist() == pytest.approx(each, rel=1e-12)
+    assert statistics["W2"]["near_zero"].min() > 100 / 5 - 1
+
+
+def test_every_arms_histogram_sums_to_100_in_each_layer():
+    arms = {"wide": random_parameters(DIMS, (4,)), "narrow": random_parameters(DIMS, (4,))}
+    arms["narrow"] = {name: each / 10 for name, each in arms["narrow"].items()}
+    histograms = weight_histograms(arms)
+    assert set(histograms) == {"W1", "W2", "W3"}
+    for histogram in histograms.values():
+        assert set(histogram) == {"centres", *arms}
+        for arm in arms:
+            assert histogram[arm].shape == histogram["centres"].shape == (HISTOGRAM_BINS,)
+            assert histogram[arm].sum().item() == pytest.approx(100, rel=1e-12)
+
+
+def test_histogram_bins_are_shared_symmetric_and_hold_what_lies_in_them():
+    arms = {"a": random_parameters(DIMS, (50,)), "b": {k: 2 * v for k, v in random_parameters(DIMS, (50,)).items()}}
+    histogram = weight_histograms(arms)["W1"]
+    centres = histogram["centres"]
+    assert centres.tolist() == pytest.approx((-centres.flip(0)).tolist(), abs=1e-12)
+    width = (centres[1] - centres[0]).item()
+    limit = centres[-1].item() + width / 2
+    assert limit == pytest.approx(arms["b"]["W1"].abs().quantile(0.995).item(), rel=1e-9)
+    for arm, parameters in arms.items():
+        weights = parameters["W1"].flatten()
+        inner = ((weights > centres[20] - width / 2) & (weights < centres[20] + width / 2)).double().mean()
+        outer = (weights > limit - width).double().mean()
+        assert histogram[arm][20].item() == pytest.approx(100 * inner.item(), rel=1e-9)
+        assert histogram[arm][-1].item() == pytest.approx(100 * outer.item(), rel=1e-9)

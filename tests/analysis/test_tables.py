@@ -1,0 +1,286 @@
+"""Metrics and plot tables hold the numbers of the results, under the names that DVC shows."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from samples import DIVERGES, evaluated, measured, recorded, trained
+
+from pipeline.analysis import tables
+from pipeline.analysis.comparison import QUANTITIES, compare_arms
+from pipeline.analysis.evaluation import weight_histograms
+from pipeline.analysis.statistics import Comparison
+from pipeline.artifacts import read_rows, write_json, write_rows
+from pipeline.data.preprocessing import DatasetCard
+
+ACCURACIES = [90.126, 97.0, 95.5, 91.25]
+
+
+def test_an_arms_metrics_are_its_headline_model_its_mean_and_its_gain():
+    evaluation = measured(ACCURACIES, headline=1)
+    mean = round(sum(ACCURACIES) / 4, 2)
+    seen = round(evaluation.accuracies["validation"].mean().item(), 2)
+    known = {"test": 97.0, "val": seen, "mean": mean}
+    assert tables.arm_metrics(evaluation, None) == known
+    other = "digits (fallback for mnist)"
+    assert tables.arm_metrics(evaluation, None, stand_in=other) == {"dataset": other, **known}
+    gain = Comparison(1.2345, 0.987, 1.5, 3, 1, 4)
+    assert tables.arm_metrics(evaluation, gain) == {
+        **known,
+        **{"gain": 1.23, "low": 0.99, "high": 1.5},
+    }
+    few = Comparison(1.0, -math.inf, math.inf, 3, 1, 4)
+    assert list(tables.arm_metrics(evaluation, few)) == ["test", "val", "mean", "gain"]
+
+
+ARMS = {
+    "plain": {},
+    "batchnorm": {"use_batchnorm": True},
+    "one diverged": {"l2": (DIVERGES, 0.0, 0.0)},
+    "all diverged": {"l2": (DIVERGES, DIVERGES)},
+    "one seed": {"l2": (0.0,)},
+}
+each_arm = pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS.keys())
+
+
+@each_arm
+def test_metrics_are_json(tmp_path, arm):
+    result = trained(**arm)
+    reference = trained(l2=(0.0,) * len(result.seeds))
+    results = {"reference": reference, "arm": result}
+    evaluations = {name: evaluated(each) for name, each in results.items()}
+    comparisons = compare_arms(result, evaluations["arm"], reference, evaluations["reference"])
+    write_json(tmp_path / "arm.json", tables.arm_metrics(evaluations["arm"], comparisons["test_accuracy"]))
+    study = tables.study("digits", results, evaluations, {"arm": comparisons})
+    write_json(tmp_path / "study.json", study)
+    assert list(study["arms"]) == ["reference", "arm"]
+    values = [value for arm in study["arms"].values() for each in arm.values() for value in scalars(each)]
+    assert all(isinstance(value, (int, float, str)) for value in values)  # dvc metrics shows no lists and no nulls
+    assert [row["arm"] for row in study["plot"]] == ["arm"] * len(comparisons)
+
+
+def scalars(value):
+    return value.values() if isinstance(value, dict) else [value]
+
+
+def test_arms_are_described_over_their_seeds():
+    evaluation = measured([*ACCURACIES, 80.0])
+    evaluation.activity["A1"][[0, 0, 3], [1, 2, 7]] = 0
+    result = recorded([300, 450, 200, 100, 500], diverged=[2])
+    costs = result.validation_costs
+    costs[:, 1] = math.log(2)
+    costs[1:, [0, 2, 3, 4]] = costs[1:, [0, 2, 3, 4]] / 10
+    study = tables.study("mnist", {"a": result, "b": result}, {"a": evaluation, "b": evaluation}, {"b": {}})
+    assert study["dataset"] == "mnist"
+    assert (
+        study["arms"]["a"]
+        == study["arms"]["b"]
+        == {
+            "networks": 5,
+            "mean": round(float(np.mean([*ACCURACIES, 80])), 2),
+            "sd": round(float(np.std([*ACCURACIES, 80], ddof=1)), 2),
+            "median": 91.25,
+            "lowest": 80.0,
+            "highest": 97.0,
+            "mean_steps": 310.0,
+            "diverged_networks": 1,
+            "collapsed_networks": 1,
+            "stuck_networks": 1,
+            "all_dead_units": 3,
+        }
+    )
+
+
+def test_a_comparison_is_told_in_its_decimals_and_what_is_not_known_is_left_out():
+    known = Comparison(difference=-0.0123456, low=-12345.6, high=1.0, above=3, below=12, pairs=16)
+    unknown = Comparison(difference=math.nan, low=-math.inf, high=math.inf, above=0, below=0, pairs=0)
+    compared = {"l2": {"equal_steps_cost": known, "test_accuracy": unknown}}
+    results = {"l2": recorded([100])}
+    whole = tables.study("mnist", results, {"l2": measured([90.0])}, compared)
+    study = whole["arms"]["l2"]
+    assert study["equal_steps_cost"] == {"difference": -0.0123, "low": -12345.6, "high": 1.0, "above": 3, "below": 12}
+    assert study["test_accuracy"] == {"above": 0, "below": 0}
+    first, second = whole["plot"]
+    assert first == {
+        **{"dataset": "mnist", "arm": "l2", "quantity": QUANTITIES["equal_steps_cost"].title, "unit": "nats"},
+        "above_zero": "worse",
+        **{"difference": -0.01235, "low": -12350.0, "high": 1.0, "above": 3, "below": 12, "pairs": 16},
+    }
+    assert second == {
+        **{"dataset": "mnist", "arm": "l2", "quantity": "test accuracy", "unit": "points"},
+        "above_zero": "better",
+        **{"difference": "", "low": "", "high": "", "above": 0, "below": 0, "pairs": 0},
+    }
+
+
+def test_the_data_set_is_named_with_what_it_stands_in_for():
+    card = DatasetCard("digits", [], 0.0, 1.0, {})
+    assert tables.data_name(card, "digits") == "digits"
+    assert tables.data_name(card, "mnist") == "digits (fallback for mnist)"
+
+
+def test_curves_are_median_and_quartiles_in_which_who_has_stopped_keeps_its_last_value():
+    result = recorded([300, 100, 200], diverged=[1])
+    rows = tables.curve_rows({"arm": result})
+    columns = {"training cost": (result.cost_steps, result.costs)}
+    columns["validation cost"] = (result.evaluation_steps, result.validation_costs)
+    expected = []
+    for series, (steps, values) in columns.items():
+        for row, step in enumerate(steps):
+            alive = [values[: row + 1, k][~values[: row + 1, k].isnan()] for k in range(3)]
+            last = [column[-1].item() for column in alive if len(column)]
+            levels = [round(float(np.quantile(last, level)), 5) for level in (0.25, 0.5, 0.75)]
+            expected.append(
+                {
+                    "arm": "arm",
+                    "series": series,
+                    "step": step,
+                    **dict(zip(("low", "median", "high"), levels, strict=True)),
+                }
+            )
+    assert rows == expected
+
+
+def test_accuracy_curves_are_in_percent_and_leave_the_result_as_it_is():
+    result = recorded([100, 300])
+    before = result.validation_accuracies.clone()
+    rows = tables.accuracy_rows({"a": result, "b": recorded([50])})
+    assert [row["step"] for row in rows if row["arm"] == "a"] == result.evaluation_steps
+    first = before[0].numpy()
+    assert rows[0] == {
+        "arm": "a",
+        "series": "validation accuracy",
+        "step": 50,
+        "low": round(float(np.quantile(first, 0.25)), 5),
+        "median": round(float(first.mean()), 5),
+        "high": round(float(np.quantile(first, 0.75)), 5),
+    }
+    assert torch.equal(result.validation_accuracies.nan_to_num(), before.nan_to_num())
+
+
+@pytest.mark.parametrize(("records", "kept"), [(119, 119), (120, 120), (121, 61), (600, 121), (601, 101), (1, 1)])
+def test_a_long_curve_is_thinned_out_evenly_but_for_its_last_step_which_stays(records, kept):
+    result = recorded([records * 50])
+    steps = [row["step"] for row in tables.accuracy_rows({"arm": result})]
+    assert len(steps) == kept
+    assert (steps[0], steps[-1]) == (50, records * 50)
+    assert len(set(np.diff(steps[:-1]))) <= 1
+
+
+def test_a_record_that_the_thinning_passes_over_is_carried_on_too():
+    result = recorded([241 * 50, 2 * 50])
+    rows = tables.accuracy_rows({"arm": result})
+    stopped_at = result.validation_accuracies[1, 1].item()
+    going = result.validation_accuracies[3, 0].item()
+    assert rows[1]["step"] == 200
+    assert rows[1]["median"] == pytest.approx((stopped_at + going) / 2, abs=1e-5)
+
+
+def test_curves_are_thinned_alike_in_all_arms():
+    results = {"short": recorded([60 * 50]), "long": recorded([250 * 50])}
+    steps = {arm: [row["step"] for row in tables.accuracy_rows(results) if row["arm"] == arm] for arm in results}
+    assert steps["short"] == [*range(50, 3000, 150), 3000]
+    assert steps["long"] == [*range(50, 12_500, 150), 12_500]
+
+
+def test_a_network_of_which_no_step_was_good_has_no_value_at_its_best():
+    result = replace(recorded([100, 100]), best_step=[0, 100])
+    at_best = result.at_best(result.validation_costs)
+    assert at_best.isnan().tolist() == [True, False]
+    assert at_best[1] == result.validation_costs[1, 1]
+    without = replace(result, evaluation_steps=[], validation_costs=result.validation_costs[:0])
+    assert without.at_best(without.validation_costs).isnan().tolist() == [True, True]
+
+
+def test_networks_that_never_had_a_finite_cost_have_no_curve():
+    result = trained(l2=(DIVERGES, DIVERGES))
+    assert tables.curve_rows({"arm": result}) == []
+    mixed = tables.curve_rows({"arm": trained(l2=(DIVERGES, 0.0))})
+    assert all(math.isfinite(row["median"]) for row in mixed)
+    assert {row["series"] for row in mixed} == {"training cost", "validation cost"}
+
+
+def test_a_run_shorter_than_a_hundred_steps_has_no_training_curve():
+    rows = tables.curve_rows({"arm": trained(max_steps=40)})
+    assert {row["series"] for row in rows} == {"validation cost"}
+
+
+def test_confusion_is_told_in_counts_and_percent_of_the_true_class():
+    assert tables.confusion_rows({"arm": measured([1.0])}, ["zero", "one"]) == [
+        {"arm": "arm", "actual": "zero", "predicted": "zero", "count": 3, "percent": 75.0},
+        {"arm": "arm", "actual": "zero", "predicted": "one", "count": 1, "percent": 25.0},
+        {"arm": "arm", "actual": "one", "predicted": "zero", "count": 0, "percent": 0.0},
+        {"arm": "arm", "actual": "one", "predicted": "one", "count": 0, "percent": 0.0},
+    ]
+
+
+def test_networks_are_told_one_by_one():
+    rows = tables.seed_rows(
+        {"a": recorded([100, 200]), "b": recorded([50])},
+        {"a": measured([91.234, 92], headline=1), "b": measured([93.0])},
+    )
+    assert [row["arm"] for row in rows] == ["a", "a", "b"]
+    assert rows[1] == {
+        **{"arm": "a", "seed": 11, "headline": 1},
+        **{"test_accuracy": 92.0, "validation_accuracy": 93.0, "train_accuracy": 94.0},
+        **{"validation_cost": round(1 / 93, 5), "steps": 200, "epochs": 25.0},
+    }
+    assert [row["headline"] for row in rows] == [0, 1, 1]
+    assert rows[0]["test_accuracy"] == 91.23
+
+
+def test_weight_rows_are_the_histograms():
+    results = {"a": trained(), "b": trained(use_batchnorm=True)}
+    rows = tables.weight_rows(results)
+    histograms = weight_histograms({arm: result.parameters for arm, result in results.items()})
+    assert len(rows) == 3 * 2 * len(histograms["W1"]["centres"])
+    for layer, histogram in histograms.items():
+        for arm in results:
+            ours = [row for row in rows if (row["layer"], row["arm"]) == (layer, arm)]
+            assert [row["percent"] for row in ours] == pytest.approx(histogram[arm].tolist(), abs=5e-4)
+            assert [row["weight"] for row in ours] == pytest.approx(histogram["centres"].tolist(), abs=5e-5)
+
+
+def test_the_l2_path_is_averaged_over_the_seeds_of_each_lambda():
+    result = trained(l2=(0.0, 0.0, 0.1, 0.1))
+    rows = tables.l2_path_rows(result)
+    assert [row["l2"] for row in rows] == [0.0, 0.1]
+    for row, pair in zip(rows, ([0, 1], [2, 3]), strict=True):
+        at = [result.evaluation_steps.index(result.best_step[k]) for k in pair]
+        costs = [result.validation_costs[i, k].item() for i, k in zip(at, pair, strict=True)]
+        accuracies = [result.validation_accuracies[i, k].item() for i, k in zip(at, pair, strict=True)]
+        squares = [sum((result.parameters[f"W{layer}"][k] ** 2).sum() for layer in (1, 2, 3)) for k in pair]
+        assert row["validation_cost"] == pytest.approx(np.mean(costs), abs=1e-5)
+        assert row["validation_accuracy"] == pytest.approx(np.mean(accuracies), abs=1e-3)
+        assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx(
+            (min(accuracies), max(accuracies)), abs=1e-3
+        )
+        assert row["weight_norm"] == pytest.approx(np.mean(np.sqrt(squares)), abs=1e-4)
+        assert row["steps"] == np.mean([result.steps[k] for k in pair])
+
+
+def test_diverged_networks_do_not_spoil_the_l2_path():
+    rows = tables.l2_path_rows(trained(l2=(0.0, DIVERGES, 0.1)))
+    assert [row["l2"] for row in rows] == [0.0, 0.1]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+
+
+def test_every_table_can_be_written_as_csv(tmp_path):
+    results = {"a": trained(), "b": trained(l2=(DIVERGES, 0.0, 0.0))}
+    evaluations = {arm: evaluated(result) for arm, result in results.items()}
+    for number, rows in enumerate(
+        (
+            tables.curve_rows(results),
+            tables.accuracy_rows(results),
+            tables.seed_rows(results, evaluations),
+            tables.confusion_rows(evaluations, list("abcd")),
+            tables.weight_rows(results),
+            tables.l2_path_rows(results["b"]),
+        )
+    ):
+        write_rows(tmp_path / f"{number}.csv", rows)
+        cells = [cell for row in read_rows(tmp_path / f"{number}.csv") for cell in row.values()]
+        assert cells
+        assert not {"nan", "inf", "", None} & set(cells)

@@ -1,0 +1,517 @@
+"""Data are taken from the first source that gives the right bytes, and from none that gives others."""
+
+import dataclasses
+import functools
+import gzip
+import http.server
+import math
+import os
+import tempfile
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from mirrors import FIRST, digest, idx, mirror_with_real_mnist
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from pipeline.data import download, sources
+from pipeline.data.download import DataUnavailableError, load
+from pipeline.data.preprocessing import split_indices
+
+NUMBERS = np.random.default_rng(0)
+IMAGES = {
+    "train": NUMBERS.integers(0, 256, (12, 28, 28), np.uint8),
+    "t10k": NUMBERS.integers(0, 256, (5, 28, 28), np.uint8),
+}
+LABELS = {"train": NUMBERS.integers(0, 10, 12, np.uint8), "t10k": NUMBERS.integers(0, 10, 5, np.uint8)}
+
+
+FILES = {f"{part}-images-idx3-ubyte.gz": idx(images) for part, images in IMAGES.items()}
+FILES |= {f"{part}-labels-idx1-ubyte.gz": idx(labels) for part, labels in LABELS.items()}
+FORGED = {f"{part}-images-idx3-ubyte.gz": idx(255 - images) for part, images in IMAGES.items()}
+FORGED |= {f"{part}-labels-idx1-ubyte.gz": idx(9 - labels) for part, labels in LABELS.items()}  # as well-formed
+
+
+SHORT = 0.2  # seconds, and only for what never comes to its end: nothing else can be too slow for a test
+ENDLESS = {
+    "hanging": "SILENCE_LIMIT",
+    "hanging-half-way": "SILENCE_LIMIT",
+    "trickling": "FILE_LIMIT",
+    "trickling-headers": "FILE_LIMIT",
+    "pipe": "FILE_LIMIT",
+}
+PATIENCE = 30  # seconds
+
+
+def send(handler, content, status=200, **headers):
+    handler.send_response(status)
+    for name, value in ({"Content-Length": len(content)} | headers).items():
+        handler.send_header(name, str(value))
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def break_off(handler, content):
+    send(handler, content[: len(content) // 2], **{"Content-Length": len(content)})
+
+
+def hang(handler, content):
+    handler.connection.settimeout(PATIENCE)
+    handler.rfile.read(1)  # comes back when the client has gone
+
+
+def hang_half_way(handler, content):
+    break_off(handler, content)
+    hang(handler, content)
+
+
+def trickle(handler, content):
+    send(handler, b"", **{"Content-Length": len(content)})
+    for _ in range(60):
+        handler.server.over.wait(0.05)
+        handler.wfile.write(b"x")
+
+
+def trickle_headers(handler, content):
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
+    for _ in range(60):
+        handler.server.over.wait(0.05)
+        handler.wfile.write(b"X-Wait: x\r\n")
+
+
+def swapped(filename):
+    return (
+        filename.replace("images-idx3", "LABELS-idx1").replace("labels-idx1", "images-idx3").replace("LABELS", "labels")
+    )
+
+
+def send_too_much(handler, content):
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(2**10):  # 64 MiB, if the client takes it all
+        handler.wfile.write(bytes(2**16))
+    handler.server.taken.set()
+
+
+def redirect(handler, content, to):
+    send(handler, b"", 302, Location=f"/{to}/{handler.filename}")
+
+
+SOURCES = {
+    "good": send,
+    "truncated": lambda handler, content: send(handler, content[:-9]),
+    "flipped": lambda handler, content: send(handler, flipped(content)),
+    "empty": lambda handler, content: send(handler, b""),
+    "html": lambda handler, content: send(handler, b"<html>Please log in</html>"),
+    "unpacked": lambda handler, content: send(handler, gzip.decompress(content)),
+    "404": lambda handler, content: handler.send_error(404),
+    "403": lambda handler, content: handler.send_error(403),
+    "503": lambda handler, content: handler.send_error(503),
+    "broken": break_off,
+    "hanging": hang,
+    "hanging-half-way": hang_half_way,
+    "trickling": trickle,
+    "trickling-headers": trickle_headers,
+    "swapped": lambda handler, content: send(handler, FILES[swapped(handler.filename)]),
+    "forged": lambda handler, content: send(handler, FORGED[handler.filename]),
+    "too-large": send_too_much,
+    "redirect-to-html": lambda handler, content: redirect(handler, content, "html"),
+    "redirect-to-404": lambda handler, content: redirect(handler, content, "404"),
+    "redirect-to-itself": lambda handler, content: redirect(handler, content, "redirect-to-itself"),
+    "no-answer": lambda handler, content: None,
+}
+WRONG = "bytes with a wrong SHA-256 checksum"
+REASONS = {
+    "truncated": WRONG,
+    "flipped": WRONG,
+    "empty": f"0 {WRONG}",
+    "html": f"26 {WRONG}",
+    "unpacked": WRONG,
+    "swapped": WRONG,
+    "forged": WRONG,
+    "404": "HTTP Error 404: Not Found",
+    "403": "HTTP Error 403: Forbidden",
+    "503": "HTTP Error 503: Service Unavailable",
+    "broken": WRONG,
+    "hanging": "timed out",
+    "hanging-half-way": "timed out",
+    "trickling": "took more than 0.2 seconds",
+    "trickling-headers": "took more than 0.2 seconds",
+    "too-large": "sent more than 65,536 bytes",
+    "redirect-to-html": f"26 {WRONG}",
+    "redirect-to-404": "HTTP Error 404: Not Found",
+    "redirect-to-itself": "infinite loop",
+    "no-answer": "closed connection",
+}
+each_fault = pytest.mark.parametrize("fault", REASONS)
+each_file = pytest.mark.parametrize("file", FILES)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answer as the first part of the path says, but well where it names another file than the one asked for."""
+
+    def do_GET(self):
+        _, source, *_, self.filename = self.path.split("/")
+        source, _, only = source.partition("@")
+        source = source if only in ("", self.filename) else "good"
+        self.server.asked.append(source)
+        try:
+            SOURCES[source](self, self.server.files[self.filename])
+        except OSError:
+            self.close_connection = True  # the client has had enough
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.asked, server.over, server.taken, server.files = [], threading.Event(), threading.Event(), FILES
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.over.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def offer(server, monkeypatch):
+    """Put small files and sources of this machine in place of the real ones."""
+
+    def offer(*sources, name="mnist", files=FILES):
+        server.asked.clear()
+        monkeypatch.setattr(server, "files", files)
+        mirrors = [source if "://" in source else f"{server.url}/{source}/" for source in sources]
+        sha256 = {filename: digest(content) for filename, content in files.items()}
+        origin = dataclasses.replace(sources.ORIGINS[name], mirrors=mirrors, sha256=sha256)
+        monkeypatch.setitem(sources.ORIGINS, name, origin)
+
+    read = download._read_in_time
+
+    def read_in_time(source):
+        fault, _, only = source.split("/")[-2].partition("@")
+        with monkeypatch.context() as patched:
+            if fault in ENDLESS and source.endswith(only):
+                patched.setattr(download, ENDLESS[fault], SHORT)
+            return read(source)
+
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(download, "_read_in_time", read_in_time)
+    monkeypatch.setattr(download, "SIZE_LIMIT", 2**16)
+    return offer
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path_factory, monkeypatch):
+    """Whatever happens, nothing is left in the folder for temporary files."""
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+def assert_is_the_small_set(dataset, name="mnist"):
+    assert dataset.name == name
+    assert torch.equal(dataset.train_images, torch.from_numpy(IMAGES["train"]).flatten(1))
+    assert torch.equal(dataset.test_images, torch.from_numpy(IMAGES["t10k"]).flatten(1))
+    assert torch.equal(dataset.train_labels, torch.from_numpy(LABELS["train"]))
+    assert torch.equal(dataset.test_labels, torch.from_numpy(LABELS["t10k"]))
+
+
+def fill(folder, change=lambda content: content):
+    folder.mkdir(parents=True)
+    for filename, content in FILES.items():
+        (folder / filename).write_bytes(change(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "first_class", "last_class"),
+    [("mnist", "0", "9"), ("fashion_mnist", "T-shirt/top", "Ankle boot"), ("kmnist", "o", "wo")],
+)
+def test_each_downloadable_set_is_fetched_and_decoded(offer, server, name, first_class, last_class):
+    offer("good", "flipped", name=name)
+    dataset = load(name)
+    assert_is_the_small_set(dataset, name)
+    assert (dataset.classes[0], dataset.classes[-1], len(dataset.classes)) == (first_class, last_class, 10)
+    assert server.asked == ["good"] * len(FILES)
+
+
+@each_file
+@each_fault
+def test_a_bad_file_is_refused_and_the_next_source_asked_for_it(offer, server, fault, file):
+    offer(f"{fault}@{file}", "good")
+    assert_is_the_small_set(load("mnist"))
+    assert server.asked[0] == (fault if file == FIRST else "good")
+    assert fault in server.asked
+    assert server.asked.count("good") == len(FILES)
+
+
+@each_file
+@each_fault
+def test_if_no_source_is_left_the_error_lists_each_with_its_reason(offer, server, fault, file):
+    offer(f"{fault}@{file}", "http://127.0.0.1:9/nobody-listens/")
+    with pytest.raises(DataUnavailableError) as caught:
+        load("mnist")
+    first, ours, nobody, advice = str(caught.value).splitlines()
+    assert first == f"{file} could not be had from any source:"
+    assert ours.startswith(f"  {server.url}/{fault}@{file}/: ")
+    assert REASONS[fault] in ours
+    assert nobody == "  http://127.0.0.1:9/nobody-listens/: Connection refused"
+    assert "DATA_MIRROR" in advice
+    assert max(map(len, (first, nobody, advice))) <= 80
+
+
+def test_what_is_too_large_is_not_read_to_its_end(offer, server):
+    offer(f"too-large@{FIRST}", "good")
+    load("mnist")
+    assert not server.taken.is_set()
+
+
+ARRAYS = {f"{part}-images-idx3-ubyte.gz": images for part, images in IMAGES.items()}
+ARRAYS |= {f"{part}-labels-idx1-ubyte.gz": labels for part, labels in LABELS.items()}
+BOMB = 2**25  # bytes
+
+
+@functools.cache
+def bomb(file):
+    """Pack a well-formed file of nothing but zeros, which has too many of them."""
+    sides = ARRAYS[file].shape[1:]
+    return idx(np.zeros((BOMB // math.prod(sides), *sides), np.uint8))
+
+
+def promising(change):
+    """Lie about the number of items, and give what is then said."""
+
+    def lie(file):
+        array = ARRAYS[file]
+        promised = [change(len(array)), *array.shape[1:]]
+        return idx(array, promised=promised), f"holds {array.size:,} values where its header promises {promised}"
+
+    return lie
+
+
+def head(file, kind=8):
+    """What a file begins with: 0, 0, the type of its items and how many axes they are laid out in."""
+    return bytes([0, 0, kind, ARRAYS[file].ndim])
+
+
+def wrong_head(found, file):
+    return f"starts with {found.hex(' ')}, not with {head(file).hex(' ')}"
+
+
+LIES = {
+    "not gzip": lambda file: (b"<html>Please log in</html>", "Not a gzipped file"),
+    "an empty file": lambda file: (b"", wrong_head(b"", file)),
+    "a packed nothing": lambda file: (gzip.compress(b""), wrong_head(b"", file)),
+    "cut off": lambda file: (FILES[file][:-9], "Compressed file ended before the end-of-stream marker"),
+    "a flipped bit": lambda file: (
+        FILES[file][:-8] + flipped(FILES[file][-8:-4]) + FILES[file][-4:],
+        "CRC check failed",
+    ),
+    "a broken stream": lambda file: (FILES[file][:10] + b"\xff" * 40, "Error -3 while decompressing data"),
+    "something behind it": lambda file: (FILES[file] + b"x", "Not a gzipped file"),
+    "swapped": lambda file: (FILES[swapped(file)], wrong_head(head(swapped(file)), file)),
+    "another type": lambda file: (idx(ARRAYS[file], magic=9), wrong_head(head(file, kind=9), file)),
+    "no lengths": lambda file: (gzip.compress(head(file)), "holds 0 values where its header promises []"),
+    "half a length": lambda file: (gzip.compress(head(file) + bytes(2)), "holds 0 "),
+    "more promised": promising(lambda count: count + 1),
+    "fewer promised": promising(lambda count: count - 1),
+    "none promised": promising(lambda count: 0),
+    "billions promised": promising(lambda count: 2**32 - 1),
+    "a bomb": lambda file: (bomb(file), "unpacks to more than 65,536 bytes"),
+}
+
+
+@each_file
+@pytest.mark.parametrize("lie", LIES)
+def test_a_file_whose_checksum_is_right_and_whose_contents_are_wrong_is_refused(offer, lie, file):
+    content, said = LIES[lie](file)
+    offer("good", files=FILES | {file: content})
+    with pytest.raises(DataUnavailableError) as caught:
+        load("mnist")
+    assert said in str(caught.value)
+    assert file in str(caught.value)
+
+
+@pytest.mark.parametrize("part", IMAGES)
+def test_images_of_other_sides_are_refused(offer, part):
+    file = f"{part}-images-idx3-ubyte.gz"
+    offer("good", files=FILES | {file: idx(ARRAYS[file], promised=(len(ARRAYS[file]), 14, 56))})
+    with pytest.raises(DataUnavailableError, match=rf"promises \[{len(ARRAYS[file])}, 14, 56\]"):
+        load("mnist")
+
+
+@pytest.mark.parametrize("part", LABELS)
+def test_fewer_labels_than_images_are_refused(offer, part):
+    file, count = f"{part}-labels-idx1-ubyte.gz", len(LABELS[part])
+    offer("good", files=FILES | {file: idx(LABELS[part][:-1])})
+    with pytest.raises(DataUnavailableError, match=f"{file} holds {count - 1} labels for {count} images"):
+        load("mnist")
+
+
+def test_a_bomb_is_not_unpacked_beyond_the_limit(offer):
+    assert len(bomb(FIRST)) < download.SIZE_LIMIT < 2**21 < BOMB
+    offer("good", files=FILES | {FIRST: bomb(FIRST)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataUnavailableError):
+            load("mnist")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**21
+
+
+def test_the_order_of_the_sources_is_kept(offer, server):
+    offer("404", "flipped", "good", "html")
+    load("mnist")
+    assert server.asked == ["404", "flipped", "good"] * len(FILES)
+
+
+@pytest.mark.parametrize("name", sources.ORIGINS)
+def test_each_of_the_four_files_has_a_checksum_and_the_first_mirror_is_safe(name):
+    origin = sources.ORIGINS[name]
+    assert set(origin.sha256) == set(FILES)
+    assert all(len(bytes.fromhex(sha256)) == 32 for sha256 in origin.sha256.values())
+    safe = [mirror.startswith("https://") for mirror in origin.mirrors]
+    assert safe == sorted(safe, reverse=True)
+    assert safe[0]
+    assert len(set(origin.classes)) == 10
+
+
+def test_as_many_digits_are_for_training_as_the_table_of_origins_says(digits):
+    assert len(digits.train_labels) == sources.DIGITS.train_examples
+
+
+def test_no_two_files_have_one_checksum():
+    sha256 = [each for origin in sources.ORIGINS.values() for each in origin.sha256.values()]
+    assert len(set(sha256)) == 12
+
+
+@pytest.mark.parametrize("below", ["", "mnist"], ids=["in it", "in its subfolder"])
+@pytest.mark.parametrize("slash", ["", "/"], ids=["no slash", "slash"])
+def test_a_folder_is_asked_first(offer, server, tmp_path, below, slash):
+    offer("good")
+    fill(tmp_path / "mirror" / below)
+    assert_is_the_small_set(load("mnist", mirror=f"{tmp_path}/mirror{slash}"))
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("below", ["", "/mnist"], ids=["in it", "in its subfolder"])
+def test_a_base_url_is_asked_first(offer, server, below):
+    offer("flipped")
+    assert_is_the_small_set(load("mnist", mirror=f"{server.url}/good{below.removesuffix('/mnist')}"))
+    assert set(server.asked) == {"good"}
+
+
+def test_one_folder_may_hold_several_sets(offer, tmp_path):
+    offer(name="kmnist")
+    fill(tmp_path / "mnist", flipped)
+    fill(tmp_path / "kmnist")
+    assert_is_the_small_set(load("kmnist", mirror=str(tmp_path)), "kmnist")
+
+
+DAMAGES = {"flipped": flipped, "empty": lambda content: b"", "truncated": lambda content: content[:-9]}
+
+
+@each_file
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_of_a_folder_with_a_corrupt_file_the_others_are_taken(offer, server, tmp_path, damage, file):
+    offer("good")
+    path = fill(tmp_path / "mirror") / file
+    path.write_bytes(DAMAGES[damage](FILES[file]))
+    assert_is_the_small_set(load("mnist", mirror=str(tmp_path / "mirror")))
+    assert server.asked == ["good"]
+    assert path.read_bytes() == DAMAGES[damage](FILES[file])  # what is another's is not touched
+
+
+def test_a_folder_that_lacks_the_files_is_listed_among_what_was_tried(offer, tmp_path):
+    offer("404")
+    with pytest.raises(DataUnavailableError) as caught:
+        load("mnist", mirror=str(tmp_path))
+    message = str(caught.value)
+    assert f"  {tmp_path}/mnist/: No such file or directory\n  {tmp_path}/: No such file" in message
+
+
+def test_a_folder_in_which_reading_never_ends_is_passed_over(offer, tmp_path):
+    offer("good")
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / FIRST)
+    assert_is_the_small_set(load("mnist", mirror=str(tmp_path / "pipe")))
+    with (tmp_path / "pipe" / FIRST).open("wb"):
+        pass  # lets the reader go
+
+
+@pytest.mark.parametrize("mirror", ["http://", "nonsense://x", "http://[", "http://a b/"])
+def test_a_mirror_that_is_no_address_is_passed_over(offer, mirror):
+    offer("good")
+    assert_is_the_small_set(load("mnist", mirror=mirror))
+
+
+def test_an_empty_mirror_is_none(offer, server):
+    offer("good")
+    load("mnist", mirror="")
+    assert server.asked == ["good"] * len(FILES)
+
+
+def test_the_limits_leave_room_for_the_largest_file():
+    assert 16 + 60_000 * 784 < download.SIZE_LIMIT < 2**28
+    assert 0 < download.SILENCE_LIMIT < download.FILE_LIMIT < 3600
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+def test_digits_have_mnists_form(digits):
+    assert digits.name == "digits"
+    assert digits.classes == list("0123456789")
+    assert digits.train_images.shape == (1438, 784)
+    assert digits.test_images.shape == (359, 784)
+    for images, labels in ((digits.train_images, digits.train_labels), (digits.test_images, digits.test_labels)):
+        assert images.dtype == labels.dtype == torch.uint8
+        assert (images.min(), images.max()) == (0, 255)
+        assert labels.unique().tolist() == list(range(10))
+
+
+def test_digits_are_the_bundled_scans_with_their_labels(digits):
+    bundled = load_digits()
+    _, test = split_indices(len(bundled.target), 0.2, seed=0)
+    assert digits.test_labels.tolist() == bundled.target[test].tolist()
+    for k in range(0, len(test), 40):
+        enlarged = Image.fromarray(digits.test_images[k].view(28, 28).numpy())
+        reduced = np.asarray(enlarged.resize((8, 8), Image.Resampling.BOX))
+        assert np.corrcoef(reduced.ravel(), bundled.images[test[k]].ravel())[0, 1] > 0.95
+
+
+def test_digits_are_the_same_each_time_and_need_no_source(digits, offer, server):
+    offer("404")
+    again = load("digits", mirror="nowhere")
+    assert torch.equal(again.train_images, digits.train_images)
+    assert torch.equal(again.test_labels, digits.test_labels)
+    assert server.asked == []
+
+
+@pytest.mark.skipif(mirror_with_real_mnist() is None, reason="DATA_MIRROR names no folder that holds MNIST")
+def test_real_mnist_is_decoded(monkeypatch):
+    monkeypatch.setitem(sources.ORIGINS, "mnist", dataclasses.replace(sources.ORIGINS["mnist"], mirrors=[]))
+    mnist = load("mnist", mirror=mirror_with_real_mnist())
+    assert mnist.train_images.shape == (sources.ORIGINS["mnist"].train_examples, 784) == (60_000, 784)
+    assert mnist.test_images.shape == (10_000, 784)
+    assert mnist.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert mnist.test_labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert mnist.train_images.numpy().mean() / 255 == pytest.approx(0.1307, abs=1e-4)
+    assert mnist.train_images.numpy().std() / 255 == pytest.approx(0.3081, abs=1e-4)

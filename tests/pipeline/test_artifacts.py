@@ -1,0 +1,249 @@
+"""What is written is read back the same, with the same bytes each time, and whole or not at all."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import torch
+from samples import DIVERGES, evaluated, is_same, trained
+
+from pipeline import TrainingResult, artifacts
+from pipeline.analysis.evaluation import Evaluation
+from pipeline.data.preprocessing import Dataset, DatasetCard, Examples
+
+
+def uint8(*shape):
+    return torch.randint(256, shape, dtype=torch.uint8)
+
+
+def dataset():
+    return Dataset("Größe 十", ["T-shirt/top", "二", "c"], uint8(9, 4), uint8(9), uint8(3, 4), uint8(3))
+
+
+RECORDS = {
+    "TrainingResult": trained,
+    "TrainingResult with batchnorm": lambda: trained(use_batchnorm=True),
+    "TrainingResult that diverged": lambda: trained(l2=(0.0, DIVERGES)),
+    "TrainingResult without costs": lambda: trained(max_steps=40),
+    "Evaluation": lambda: evaluated(trained()),
+    "Evaluation without hidden layers": lambda: replace(evaluated(trained()), activity={}),
+    "Dataset": dataset,
+    "Examples": lambda: Examples(uint8(5, 4), uint8(5), torch.arange(5)),
+    "Examples, none": lambda: Examples(uint8(0, 4), uint8(0), torch.arange(0)),
+    "DatasetCard": lambda: DatasetCard("x", ["a", "b"], 33.318447, 1 / 3, {"train": 3, "test": 1}),
+}
+each_record = pytest.mark.parametrize("make", RECORDS.values(), ids=RECORDS.keys())
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@each_record
+def test_a_record_comes_back_as_it_was(tmp_path, make):
+    record = make()
+    artifacts.write_record(tmp_path / "deep" / "folder", record)
+    assert is_same(artifacts.read_record(type(record), tmp_path / "deep" / "folder"), record)
+
+
+@each_record
+def test_the_same_record_gives_the_same_bytes(tmp_path, make):
+    record = make()
+    artifacts.write_record(tmp_path / "once", record)
+    artifacts.write_record(tmp_path / "twice", artifacts.read_record(type(record), tmp_path / "once"))
+    assert contents(tmp_path / "once") == contents(tmp_path / "twice") != {}
+
+
+def test_a_record_is_json_and_safetensors_and_nothing_else(tmp_path):
+    artifacts.write_record(tmp_path, trained())
+    assert set(contents(tmp_path)) == {"record.json", "tensors.safetensors", "parameters.safetensors"}
+    artifacts.write_record(tmp_path / "evaluation", evaluated(trained()))
+    names = {"accuracies", "activations", "activity", "costs", "mistakes", "tensors"}
+    assert set(contents(tmp_path / "evaluation")) == {"record.json", *(f"{name}.safetensors" for name in names)}
+
+
+def test_a_record_of_another_kind_is_refused(tmp_path):
+    artifacts.write_record(tmp_path, RECORDS["DatasetCard"]())
+    with pytest.raises(ValueError, match="is no Evaluation: it lacks accuracies, activations, "):
+        artifacts.read_record(Evaluation, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "record.json is damaged: it must hold an object, got list"),
+        ("null", "record.json is damaged: it must hold an object, got NoneType"),
+        ("{}", "is no DatasetCard: it lacks classes, mean, name, sizes, std"),
+        ('{"classes": [], "mean": 0, "name": "", "sizes": {}, "std": 1, "sd": 1}', "is no DatasetCard: it holds sd"),
+    ],
+)
+def test_a_record_that_is_none_is_named(tmp_path, text, said):
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(ValueError, match=said) as failed:
+        artifacts.read_record(DatasetCard, tmp_path)
+    assert str(tmp_path) in str(failed.value)
+
+
+@pytest.mark.parametrize("name", ["tensors", "parameters"])
+def test_a_record_without_one_of_its_files_is_named(tmp_path, name):
+    artifacts.write_record(tmp_path, trained())
+    (tmp_path / f"{name}.safetensors").unlink()
+    lacks = {"tensors": "costs, ", "parameters": "parameters$"}[name]
+    with pytest.raises(ValueError, match=f"^{tmp_path} is no TrainingResult: it lacks {lacks}"):
+        artifacts.read_record(TrainingResult, tmp_path)
+
+
+def test_nothing_of_an_earlier_record_stays(tmp_path):
+    evaluation = evaluated(trained())
+    artifacts.write_record(tmp_path, evaluation)
+    without = replace(evaluation, activity={})
+    artifacts.write_record(tmp_path, without)
+    assert is_same(artifacts.read_record(Evaluation, tmp_path), without)
+
+
+def test_a_transposed_tensor_is_stored_as_it_looks(tmp_path):
+    tensor = torch.arange(6).reshape(2, 3).mT
+    artifacts.write_tensors(tmp_path / "a.safetensors", {"x": tensor})
+    assert torch.equal(artifacts.read_tensors(tmp_path / "a.safetensors")["x"], tensor)
+
+
+WRITERS = {
+    "bytes": (lambda path: artifacts.write_bytes(path, b"new")),
+    "json": (lambda path: artifacts.write_json(path, {"new": 1})),
+    "rows": (lambda path: artifacts.write_rows(path, [{"new": 1}])),
+    "tensors": (lambda path: artifacts.write_tensors(path, {"new": torch.ones(3)})),
+}
+each_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
+
+
+def full_disk(path, content):
+    with path.open("wb") as file:
+        file.write(content[:2])
+    raise OSError(28, "No space left on device")
+
+
+def interrupted(path, target):
+    raise KeyboardInterrupt
+
+
+@each_writer
+@pytest.mark.parametrize(
+    ("operation", "failure", "error"),
+    [("write_bytes", full_disk, OSError), ("replace", interrupted, KeyboardInterrupt)],
+    ids=["disk full", "interrupted"],
+)
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path, monkeypatch, write, operation, failure, error
+):
+    (tmp_path / "file").write_bytes(b"old")
+    with monkeypatch.context() as patched, pytest.raises(error):
+        patched.setattr(Path, operation, failure)
+        write(tmp_path / "file")
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+@each_writer
+def test_a_file_is_replaced_by_a_rename_in_its_own_folder(tmp_path, monkeypatch, write):
+    renamed = []
+    rename = Path.replace
+
+    def replacing(path, target):
+        assert fnmatch(path.name, ".*.tmp")  # which .dvcignore names
+        renamed.append((path.parent, target, path.stat().st_size))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replacing)
+    write(tmp_path / "new" / "file")
+    size = (tmp_path / "new" / "file").stat().st_size
+    assert renamed == [(tmp_path / "new", tmp_path / "new" / "file", size)]
+    assert list(contents(tmp_path)) == ["new/file"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=str)
+def test_json_takes_no_number_that_json_has_not(tmp_path, value):
+    artifacts.write_json(tmp_path / "a.json", {"old": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifacts.write_json(tmp_path / "a.json", {"deep": [{"value": value}]})
+    assert artifacts.read_json(tmp_path / "a.json") == {"old": 1}
+
+
+def test_json_is_readable_text_that_keeps_its_order(tmp_path):
+    content = {"b": 1, "a": [0.1, None, True], "title": "Größe"}
+    artifacts.write_json(tmp_path / "a.json", content)
+    text = (tmp_path / "a.json").read_bytes().decode("utf-8")
+    assert list(json.loads(text)) == ["b", "a", "title"]
+    assert artifacts.read_json(tmp_path / "a.json") == content
+    assert "Größe" in text
+    assert text.endswith("}\n")
+
+
+def test_rows_come_back_as_text(tmp_path):
+    rows = [{"arm": 'a, "b"', "step": 100, "cost": 0.1}, {"arm": "十\nx", "step": 200, "cost": 1e-9}]
+    artifacts.write_rows(tmp_path / "a.csv", rows)
+    assert artifacts.read_rows(tmp_path / "a.csv") == [
+        {name: str(value) for name, value in row.items()} for row in rows
+    ]
+    assert (tmp_path / "a.csv").read_bytes().startswith(b"arm,step,cost\n")
+
+
+def test_rows_with_other_columns_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="fields not in fieldnames"):
+        artifacts.write_rows(tmp_path / "a.csv", [{"a": 1}, {"a": 1, "b": 2}])
+    assert contents(tmp_path) == {}
+
+
+def test_a_table_without_rows_is_an_empty_file(tmp_path):
+    artifacts.write_rows(tmp_path / "a.csv", [])
+    assert contents(tmp_path) == {"a.csv": b""}
+    assert artifacts.read_rows(tmp_path / "a.csv") == []
+
+
+@each_writer
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path, write):
+    (tmp_path / "taken").write_bytes(b"")
+    with pytest.raises(FileExistsError, match=r"File exists: '.*taken'$"):
+        write(tmp_path / "taken" / "file")
+    (tmp_path / "file").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"Is a directory: '[^']*/file'$"):
+        write(tmp_path / "file")
+    assert contents(tmp_path) == {"taken": b""}
+
+
+@each_writer
+def test_what_a_dead_process_left_of_the_same_file_is_removed(tmp_path, write):
+    alive, dead = os.getppid(), subprocess.Popen([sys.executable, "--version"], stdout=subprocess.DEVNULL)
+    dead.wait()
+    kept = {f".file.{alive}.tmp", f".file2.{dead.pid}.tmp", f".other.{dead.pid}.tmp", ".file.x.tmp"}
+    for name in (*kept, f".file.{dead.pid}.tmp"):
+        (tmp_path / name).write_bytes(b"left")
+    write(tmp_path / "file")
+    assert set(contents(tmp_path)) == {"file", *kept}
+
+
+@pytest.mark.parametrize("name", ["record.json", "tensors.safetensors", "parameters.safetensors"])
+@pytest.mark.parametrize("keep", [0, 5, 200])
+def test_a_damaged_record_is_named(tmp_path, name, keep):
+    artifacts.write_record(tmp_path, trained())
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[:keep])
+    with pytest.raises(ValueError, match=rf"{name} is damaged: "):
+        artifacts.read_record(TrainingResult, tmp_path)
+
+
+def test_records_do_not_depend_on_when_or_where_they_were_written(tmp_path, monkeypatch):
+    artifacts.write_record(tmp_path / "here", trained())
+    monkeypatch.setattr(artifacts.os, "getpid", lambda: 99)
+    artifacts.write_record(tmp_path / "elsewhere", trained())
+    assert contents(tmp_path / "here") == contents(tmp_path / "elsewhere")
+
+
+def test_a_result_read_back_is_a_training_result(tmp_path):
+    artifacts.write_record(tmp_path, trained())
+    result = artifacts.read_record(TrainingResult, tmp_path)
+    assert all(type(value) is int for value in result.steps + result.best_step + result.seeds)
+    assert all(type(value) is float for value in result.epochs + result.l2)

@@ -1,0 +1,297 @@
+"""An image file of a digit is made into an image as MNIST's, and classified; what is no digit is told apart."""
+
+import io
+import random
+import runpy
+import sys
+
+import numpy as np
+import pytest
+from mirrors import mirror_with_real_mnist
+from PIL import Image, ImageDraw
+from samples import ARMS
+from sklearn.datasets import load_digits, load_sample_images
+
+from pipeline import artifacts
+from pipeline.data import download, preprocessing
+from tools import classify, pasted
+from tools.classify import ClassifyError, as_mnist, find_ink, is_blank, is_cluttered, read_image
+
+GREY = (235, 235, 235)
+
+
+def seven(ink=(20, 20, 20), paper=GREY, size=(500, 400), mode="RGB"):
+    """Draw a seven, off the centre of its page."""
+    image = Image.new(mode, size, paper)
+    ImageDraw.Draw(image).line([(280, 60), (400, 60), (330, 260)], fill=ink, width=24, joint="curve")
+    return image
+
+
+def prepared(image):
+    return as_mnist(find_ink(image.convert("RGBA")))
+
+
+def saved(image, format="PNG", **options):
+    """Write an image into memory as a file and read it back as the tool reads it."""
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    file.seek(0)
+    return read_image(file)
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def shaded(image):
+    """Let the light fall from the left, so that the right of the page is darker than the left of the ink is light."""
+    levels = np.asarray(image).astype(float)
+    return Image.fromarray((levels * np.linspace(1, 0.4, levels.shape[1])[:, None]).astype(np.uint8))
+
+
+def noisy(image):
+    levels = np.asarray(image) + np.random.default_rng(0).normal(0, 8, (*image.size[::-1], 3))
+    return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+
+
+def sixteen_bits(image):
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+
+
+SAME_SEVEN = {
+    "light on dark": lambda: saved(seven(ink="white", paper="black")),
+    "red on green of one brightness": lambda: saved(seven(ink=(200, 0, 0), paper=(0, 102, 0))),
+    "black on a transparent page": lambda: saved(seven(ink=(0, 0, 0, 255), paper=(0, 0, 0, 0), mode="RGBA")),
+    "white on a transparent page": lambda: saved(seven(ink=(255,) * 4, paper=(255, 255, 255, 0), mode="RGBA")),
+    "palette": lambda: saved(seven().quantize(8)),
+    "one bit": lambda: saved(seven().convert("1", dither=Image.Dither.NONE)),
+    "sixteen bits": lambda: saved(sixteen_bits(seven())),
+    "JPEG": lambda: saved(seven(), "JPEG", quality=60),
+    "CMYK JPEG": lambda: saved(seven().convert("CMYK"), "JPEG", quality=95),
+    "six times as large": lambda: saved(seven().resize((3000, 2400)), "JPEG"),
+    "a quarter as large": lambda: saved(seven().resize((125, 100), Image.Resampling.BOX)),
+    "held sideways, with an EXIF entry": lambda: saved(seven().transpose(Image.Transpose.ROTATE_90), exif=exif(6)),
+    "upside down, with an EXIF entry": lambda: saved(seven().rotate(180), "JPEG", exif=exif(3)),
+    "light from one side": lambda: saved(shaded(seven())),
+    "noise of a camera": lambda: saved(noisy(seven())),
+    "a wide page": lambda: saved(seven(size=(1500, 400))),
+}
+
+
+@pytest.mark.parametrize("case", SAME_SEVEN)
+def test_however_it_is_drawn_the_digit_is_the_same(case):
+    image, expected = SAME_SEVEN[case](), prepared(seven()).astype(int)
+    ink = find_ink(image)
+    assert not is_blank(ink) and not is_cluttered(ink)
+    difference = np.abs(as_mnist(ink) - expected)
+    assert difference.mean() < 4 and (difference > 100).sum() < 5
+
+
+def test_a_digit_is_20_pixels_long_keeps_its_shape_and_has_its_centre_of_mass_at_the_centre():
+    for size in ((30, 300), (300, 30), (200, 100), (100, 190), (90, 90)):
+        page = Image.new("L", (640, 480), 255)
+        x, y = 200, 120
+        ImageDraw.Draw(page).rectangle((x, y, x + size[0] - 1, y + size[1] - 1), fill=0)
+        ImageDraw.Draw(page).rectangle((x, y, x + size[0] - 1, y + size[1] // 4), fill=120)  # a lighter top
+        image = prepared(page).astype(float)
+        assert image.shape == (28, 28) and image.max() == 255
+        width, height = (int(image.any(axis=axis).sum()) for axis in (0, 1))
+        assert (width, height) == tuple(max(1, round(side * 20 / max(size))) for side in size)
+        for axis in (0, 1):
+            mass = image.sum(axis=axis)
+            assert abs((mass * np.arange(28)).sum() / mass.sum() - 14) <= 0.5  # as in MNIST: to the pixel
+
+
+def test_edges_are_smoothed_and_what_is_faint_is_background():
+    page = seven(ink="black", paper="white")
+    ImageDraw.Draw(page).line([(20, 350), (480, 350)], fill=(215, 215, 215), width=4)  # a ruled line
+    image = prepared(page)
+    assert np.abs(image - prepared(seven(ink="black", paper="white")).astype(int)).max() <= 1
+    assert ((image > 0) & (image < 255)).sum() > 20
+
+
+@pytest.mark.skipif(mirror_with_real_mnist() is None, reason="DATA_MIRROR names no folder that holds MNIST")
+def test_images_of_mnist_stay_nearly_what_they_are():
+    images = download.load("mnist", mirror=mirror_with_real_mnist()).test_images[:200].view(-1, 28, 28).numpy()
+    differences = [np.abs(prepared(Image.fromarray(image)) - image.astype(int)).mean() for image in images]
+    assert np.mean(differences) < 6 and np.median(differences) < 4  # of 255 levels
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 900), (28, 28), (300, 200)], ids=str)
+@pytest.mark.parametrize("colour", ["white", "black", (120, 40, 200)], ids=str)
+def test_a_blank_image_is_blank(size, colour):
+    assert is_blank(find_ink(saved(Image.new("RGB", size, colour))))
+    assert is_blank(find_ink(saved(Image.new("RGBA", size, (255, 0, 0, 0)))))
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 3), (5, 4)], ids=str)
+def test_a_tiny_image_is_enlarged(size):
+    page = Image.new("L", size, 255)
+    page.putpixel((1, 1), 0)
+    assert prepared(page).max() == 255
+
+
+@pytest.mark.parametrize("photograph", load_sample_images().images, ids=["China", "flower"])
+def test_a_colour_photograph_is_cluttered(photograph):
+    ink = find_ink(saved(Image.fromarray(photograph), "JPEG"))
+    assert is_cluttered(ink)
+    assert as_mnist(ink).shape == (28, 28)
+
+
+def command(monkeypatch, capsys, *arguments):
+    """Run the command; its exit status or message, what it prints and what it warns of."""
+    monkeypatch.setattr(sys, "argv", ["classify", *map(str, arguments)])
+    code = None
+    try:
+        classify.main()
+    except SystemExit as stopped:
+        code = stopped.code
+    return code, *capsys.readouterr()
+
+
+@pytest.fixture
+def folder(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained
+
+
+@pytest.mark.parametrize("arm", [None, *ARMS])
+def test_it_prints_every_class_with_the_probability_of_the_headline_model(folder, tmp_path, monkeypatch, capsys, arm):
+    seven().save(tmp_path / "seven.png")
+    code, printed, warned = command(monkeypatch, capsys, tmp_path / "seven.png", *(["--arm", arm] if arm else []))
+    assert code is None and warned == ""
+    model = classify.load_model(arm)
+    probabilities = classify.classify(prepared(seven())[None], model)[:, 0]
+    head, *rows = printed.splitlines()
+    assert head == f"{model.title}, trained on digits: {probabilities.argmax()}"
+    assert [row.split()[0] for row in rows] == list("0123456789")
+    assert [float(row.split()[1]) for row in rows] == pytest.approx(
+        [100 * p for p in probabilities.tolist()], abs=0.006
+    )
+    assert [row.count("#") for row in rows] == [round(40 * p) for p in probabilities.tolist()]
+
+
+def test_it_runs_as_a_module(folder, tmp_path, monkeypatch, capsys):
+    seven().save(tmp_path / "seven.jpg")
+    monkeypatch.setattr(sys, "argv", ["classify", str(tmp_path / "seven.jpg")])
+    monkeypatch.delitem(sys.modules, "tools.classify")
+    runpy.run_module("tools.classify", run_name="__main__")
+    assert capsys.readouterr().out.startswith("Baseline, trained on digits: ")
+
+
+def test_a_photograph_is_classified_with_a_warning(folder, tmp_path, monkeypatch, capsys):
+    Image.fromarray(load_sample_images().images[0]).save(tmp_path / "china.jpg")
+    code, printed, warned = command(monkeypatch, capsys, tmp_path / "china.jpg")
+    assert code is None and len(printed.splitlines()) == 11
+    assert warned == "This does not look like one digit on a plain background: the figures mean little.\n"
+
+
+def test_a_model_of_other_classes_says_so(folder, tmp_path, monkeypatch, capsys):
+    seven().save(tmp_path / "seven.png")
+    card = artifacts.read_record(preprocessing.DatasetCard, folder / "data/split/card")
+    clothes = preprocessing.DatasetCard("fashion_mnist", list("abcdefghij"), card.mean, card.std, card.sizes)
+    monkeypatch.setattr(artifacts, "read_record", with_card(artifacts.read_record, clothes))
+    code, printed, warned = command(monkeypatch, capsys, tmp_path / "seven.png")
+    assert code is None and printed.startswith("Baseline, trained on fashion_mnist: ")
+    assert [row.split()[0] for row in printed.splitlines()[1:]] == list("abcdefghij")
+    assert warned == "The model tells the classes of fashion_mnist apart; a digit is none of them.\n"
+
+
+def with_card(read_record, card):
+    return lambda kind, path: card if kind is preprocessing.DatasetCard else read_record(kind, path)
+
+
+def thirty_two_bits():
+    return Image.fromarray(np.asarray(seven().convert("L")).astype(np.int32) * 2**20)
+
+
+def damaged(tmp_path, change):
+    seven().save(tmp_path / "whole.png")
+    (tmp_path / "x.png").write_bytes(change((tmp_path / "whole.png").read_bytes()))
+
+
+REFUSED = {
+    "missing": (lambda path: None, "cannot be read as an image: No such file or directory"),
+    "a folder": (lambda path: path.mkdir(), "cannot be read as an image: Is a directory"),
+    "text": (lambda path: path.write_text("7"), "cannot be read as an image: it is none"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot be read as an image: it is none"),
+    "truncated": (lambda path: damaged(path.parent, lambda whole: whole[:200]), "image file is truncated"),
+    "blank": (lambda path: Image.new("L", (99, 99), 255).save(path), "is blank: nothing on it differs"),
+    "32 bits": (lambda path: thirty_two_bits().save(path, "TIFF"), "has 32 bits a pixel: save it with 8 or 16"),
+    "floating point": (lambda path: Image.new("F", (9, 9), 0.5).save(path, "TIFF"), "has 32 bits a pixel"),
+    "too large": (lambda path: Image.new("1", (12000, 9000)).save(path), "more than 89,478,485 pixels: reduce it"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_classified_is_refused_by_name(folder, tmp_path, monkeypatch, capsys, case):
+    make, reason = REFUSED[case]
+    make(tmp_path / "x.png")
+    code, printed, _ = command(monkeypatch, capsys, tmp_path / "x.png")
+    assert code.startswith(f"classify: {tmp_path}/x.png ") and reason in code
+    assert printed == "" and "\n" not in code
+
+
+def test_damaged_bytes_are_refused_or_read_but_never_a_crash(tmp_path):
+    chance, refused = random.Random(0), 0
+    for format in ("PNG", "JPEG"):
+        seven().save(tmp_path / "whole", format)
+        whole = (tmp_path / "whole").read_bytes()
+        for _ in range(60):
+            content = bytearray(whole)
+            for _ in range(5):
+                content[chance.randrange(len(content))] = chance.randrange(256)
+            (tmp_path / "damaged").write_bytes(content[: chance.choice([None, chance.randrange(len(content))])])
+            try:
+                ink = find_ink(read_image(tmp_path / "damaged"))
+                assert is_blank(ink) or as_mnist(ink).shape == (28, 28)
+            except ClassifyError:
+                refused += 1
+    assert 20 < refused < 120
+
+
+def test_without_a_model_it_says_which_command_makes_one(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, *_ = command(monkeypatch, capsys, "x.png")
+    assert code == "classify: params.yaml cannot be read: No such file or directory"
+    (tmp_path / "params.yaml").write_bytes((folder / "params.yaml").read_bytes())
+    code, *_ = command(monkeypatch, capsys, "x.png", "--arm", "l2")
+    assert code == "classify: there is no trained model of the arm 'l2': make it by `dvc repro evaluate`"
+    code, *_ = command(monkeypatch, capsys, "x.png", "--arm", "dropout")
+    assert code == "classify: there is no arm 'dropout' in params.yaml, only baseline, batchnorm, l2"
+
+
+def test_scans_pasted_anywhere_at_any_scale_are_prepared_and_classified_as_they_are_alone(folder):
+    numbers = np.random.default_rng(0)
+    scans = [(scan * (255 / 16)).astype(np.uint8) for scan in load_digits().images[:60]]
+    large = [np.asarray(Image.fromarray(scan).resize((28, 28), Image.Resampling.BICUBIC)) for scan in scans]
+    # A black frame, as around MNIST's digits, shows where the background is.
+    alone = np.stack([prepared(Image.fromarray(np.pad(each, 4)).resize((144, 144))) for each in large])
+    found = np.stack([as_mnist(find_ink(pasted.page_of(each, numbers))) for each in large])
+    assert np.abs(alone.astype(int) - found).mean() < 12
+    model = classify.load_model("batchnorm")
+    same = classify.classify(alone, model).argmax(0) == classify.classify(found, model).argmax(0)
+    assert same.double().mean() > 0.8
+
+
+def test_a_page_holds_the_image_dark_on_light_or_light_on_dark():
+    numbers, image = np.random.default_rng(0), np.zeros((28, 28), np.uint8)
+    image[10:18, 12:16] = 255
+    pages = [np.asarray(pasted.page_of(image, numbers).convert("L")) for _ in range(40)]
+    assert {int(np.median(page)) for page in pages} == {0, 255}
+    assert len({page.shape for page in pages}) > 30
+    for page in pages:
+        assert page.min() < 40 and page.max() > 215
+
+
+def test_the_measurement_prints_a_row_for_each_arm(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["pasted", "--images", "40"])
+    pasted.main()
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith("of 40 test images, %")
+    assert [row.split("  ")[0] for row in rows] == ["Baseline", "Batch norm", "L2"]
+    for row in rows:
+        same, given, found = map(float, row.split()[-3:])
+        assert 0 < same <= 100 and 0 < given <= 100 and 0 < found <= 100

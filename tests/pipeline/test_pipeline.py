@@ -1,0 +1,379 @@
+"""The pipeline lists all that its stages read, and a change reruns what depends on it and nothing else."""
+
+import ast
+import dataclasses
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from clones import PARAMS, ROOT, STAGES, small_params
+from imports import FACES, PACKAGES, files_behind, imports_in, reached_from, script_of
+from samples import SETS, write_split
+
+import pipeline
+import stages
+from pipeline import artifacts
+from pipeline.data import preprocessing, sources
+from pipeline.params import ParamsError, Training, load_params
+from stages import download, train
+
+NEED_ALL_ARMS = {"evaluate", "report"}
+each_stage = pytest.mark.parametrize("name", STAGES)
+
+
+def entries(name, *kinds):
+    """List what a stage names under some of its headings, as (entry, options)."""
+    for kind in kinds:
+        for entry in STAGES[name].get(kind, []):
+            yield from entry.items() if isinstance(entry, dict) else [(entry, {})]
+
+
+def named(name, *kinds):
+    return [entry for entry, _ in entries(name, *kinds)]
+
+
+def with_key(text):
+    """Put each arm's name where the stage is made once for each arm."""
+    return [text.replace("${key}", arm) for arm in PARAMS["arms"]] if "${key}" in text else [text]
+
+
+ENGINE = tuple(
+    f"pipeline/network/{name}.py" for name in ("forward", "backward", "precision", "tracing", "ensemble", "training")
+)
+
+
+def test_no_stage_and_no_module_goes_through_the_face():
+    for module in [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "stages").glob("*.py")]:
+        if module.name != "__init__.py":
+            for name in imports_in(ast.parse(module.read_text(encoding="utf-8"))):
+                package, _, _ = name.partition(".")
+                assert package != "pipeline" or list(files_behind(name)), name
+
+
+@each_stage
+def test_a_stage_lists_every_local_module_that_it_reaches_and_no_other(name):
+    listed = {dep for dep in named(name, "deps") if dep.startswith(PACKAGES)}
+    assert listed == reached_from(script_of(name))
+
+
+@each_stage
+def test_a_stage_lists_no_folder_of_code_and_nothing_that_is_nowhere(name):
+    made = {out for stage in STAGES for out in named(stage, "outs", "metrics", "plots")}
+    for dep in named(name, "deps"):
+        is_made = any(out == dep or out.startswith(f"{dep}/") for out in made)
+        assert is_made or (ROOT / dep).is_file(), dep
+        assert not list((ROOT / dep).glob("*.py")), dep
+
+
+def loaded_by(script):
+    """Import a stage afresh and list the local files that came with it."""
+    ours = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
+    before = {name: sys.modules.pop(name) for name in ours}
+    try:
+        importlib.import_module(script.removesuffix(".py").replace("/", "."))
+        modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES]
+        return {Path(module.__file__).relative_to(ROOT).as_posix() for module in modules}
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+@each_stage
+def test_whatever_python_loads_with_a_stage_is_among_what_it_reaches(name):
+    passed_on = {*FACES, *ENGINE}
+    assert loaded_by(script_of(name)) - passed_on <= reached_from(script_of(name))
+
+
+def test_the_engine_imports_no_stage():
+    for module in (ROOT / "pipeline").rglob("*.py"):
+        names = set(imports_in(ast.parse(module.read_text(encoding="utf-8"))))
+        assert not {name for name in names if name.partition(".")[0] == "stages"}, module.name
+
+
+@each_stage
+def test_params_exist_and_are_leaves(name):
+    for entry, _ in entries(name, "params"):
+        for key in with_key(entry):
+            value = PARAMS
+            for part in key.split("."):
+                assert part in value, key
+                value = value[part]
+            assert not isinstance(value, dict) or (key == "arms" and name in NEED_ALL_ARMS), f"{key} is a section"
+
+
+def test_every_parameter_is_one_that_some_stage_depends_on():
+    used = {key for name in STAGES for entry in named(name, "params") for key in with_key(entry)}
+    leaves = {f"{section}.{key}" for section, values in PARAMS.items() for key in values}
+    assert {leaf for leaf in leaves if not {leaf, leaf.partition(".")[0]} & used} == set()
+
+
+@pytest.mark.parametrize("name", ["train", "l2_path"])
+def test_whatever_training_is_set_to_reruns_it(name):
+    settings = {f"training.{field}" for field in Training.model_fields} - {"training.seeds"}
+    assert settings <= set(named(name, "params"))
+
+
+@each_stage
+def test_outputs_are_cached_and_only_metrics_and_plots_are_not(name):
+    assert all(options.get("cache", True) for _, options in entries(name, "outs"))
+    assert not any({"persist", "always_changed"} & {*options, *STAGES[name]} for _, options in entries(name, "outs"))
+    small = list(entries(name, "metrics", "plots"))
+    assert all(options.get("cache") is False for _, options in small)
+    assert all(entry.split("/")[0] in ("metrics", "plots") for entry, _ in small)
+
+
+def test_dvc_looks_over_compiled_code_and_half_written_files():
+    assert {"__pycache__/", ".*.tmp"} <= {*(ROOT / ".dvcignore").read_text(encoding="utf-8").splitlines()}
+
+
+def fail(error):
+    def stage(params):
+        raise error
+
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ParamsError("params.yaml: it is wrong"), "params.yaml: it is wrong"),
+        (ValueError("no such arm"), "train@x: no such arm"),
+        (RuntimeError("no data"), "train@x: no data"),
+        (FileNotFoundError(2, "No such file", "data/x"), "train@x: [Errno 2] No such file: 'data/x'"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_stage_says_in_one_line_what_stopped_it(monkeypatch, error, said):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as caught:
+        stages.run(fail(error), "train@x")
+    assert caught.value.code == said
+
+
+def test_a_stage_in_development_mode_says_where_it_stopped():
+    code = "import stages\ndef stage(params):\n    raise ValueError('no such arm')\nstages.run(stage, 'train@x')"
+    command = [sys.executable, "-X", "dev", "-c", code]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said.returncode == 1
+    assert "Traceback" in said.stderr
+    assert said.stderr.endswith("ValueError: no such arm\n")
+
+
+def test_an_interrupted_stage_fails(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as caught:
+        stages.run(fail(KeyboardInterrupt()), "train@x")
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "train@x: interrupted\n"
+
+
+def test_a_bug_is_not_hidden(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(AttributeError):
+        stages.run(fail(AttributeError("x")), "train@x")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder with small parameters, in which stages can be called."""
+    (tmp_path / "params.yaml").write_text(small_params(training={"threads": torch.get_num_threads()}))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_batch_larger_than_the_data_is_a_clear_error(folder):
+    write_split(folder / "data" / "split", SETS)
+    (folder / "params.yaml").write_text(small_params(training={"batch_size": 121}))
+    with pytest.raises(SystemExit) as caught:
+        stages.run(lambda params: train.main(params, "baseline"), "train@baseline")
+    assert caught.value.code == "train@baseline: batch_size must be at most the 120 examples, got 121"
+    assert not (folder / "models").exists()
+
+
+def test_an_arm_that_is_not_there_is_named(folder):
+    params = load_params(folder / "params.yaml")
+    with pytest.raises(ValueError, match=r"there is no arm 'dropout' in params\.yaml, only baseline, "):
+        train.main(params, "dropout")
+
+
+def test_an_interrupted_training_writes_nothing(folder, monkeypatch):
+    def interrupt(progress, snapshot):
+        raise KeyboardInterrupt
+
+    write_split(folder / "data" / "split", SETS)
+    monkeypatch.setattr(train.TrainingProgress, "__call__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(load_params(folder / "params.yaml"), "baseline")
+    assert not (folder / "models").exists()
+
+
+def test_diverged_seeds_are_named_and_the_others_written(folder, capsys):
+    write_split(folder / "data" / "split", SETS)
+    params = load_params(folder / "params.yaml")
+    train.train_stack(params, "train@x", folder / "models" / "x", [7, 8], l2=[0.0, 1e6])
+    captured = capsys.readouterr()
+    assert captured.err == "train@x: seed 8 diverged: its cost was not finite at step 50\n"
+    assert "diverged: 1)" in captured.out
+    assert artifacts.read_record(pipeline.TrainingResult, folder / "models" / "x").seeds == [7, 8]
+
+
+NOBODY_LISTENS = ["http://127.0.0.1:9/", "http://127.0.0.1:9/mnist/"]
+
+
+@pytest.fixture
+def offline(folder, monkeypatch):
+    """No source answers; call the download stage with what it is to fall back on."""
+    origin = dataclasses.replace(sources.ORIGINS["mnist"], mirrors=NOBODY_LISTENS)
+    monkeypatch.setitem(sources.ORIGINS, "mnist", origin)
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("DATA_MIRROR", str(folder / "empty"))
+
+    def download_with(fallback):
+        data = {"dataset": "mnist", "offline_fallback": fallback}
+        (folder / "params.yaml").write_text(small_params(data=data))
+        stages.run(download.main, "download")
+
+    return download_with
+
+
+def test_offline_the_bundled_digits_are_used_loudly(offline, folder, capsys):
+    offline("digits")
+    said = capsys.readouterr()
+    assert f"{folder}/empty/: No such file or directory" in said.err
+    assert "\nWhen online again: dvc repro --force download && dvc repro\n" in said.err
+    assert "NO SOURCE GAVE mnist: RUNNING ON THE BUNDLED digits INSTEAD." in said.err
+    assert said.err.count("!" * 80) == 2
+    assert said.out == "digits: 1,438 training and 359 test images\n"
+    assert artifacts.read_record(preprocessing.Dataset, folder / "data" / "source").name == "digits"
+
+
+def test_offline_without_a_fallback_the_stage_fails_and_lists_what_was_tried(offline, folder):
+    with pytest.raises(SystemExit) as caught:
+        offline(None)
+    said, *tried, advice = caught.value.code.splitlines()  # a text as exit code is printed, and the status is 1
+    assert said == "download: train-images-idx3-ubyte.gz could not be had from any source:"
+    sources = [f"{folder}/empty/mnist/", f"{folder}/empty/", *NOBODY_LISTENS]
+    assert [line.rpartition(": ")[0] for line in tried] == [f"  {source}" for source in sources]
+    assert "data.dataset to digits" in advice
+    assert not (folder / "data").exists()
+
+
+def existing(*names):
+    return sorted(name for name in names if name.partition("@")[0] in STAGES)
+
+
+def test_the_first_run_makes_every_output_and_dvc_writes_no_gitignore(clone):
+    for name in STAGES:
+        for entry in named(name, "outs", "metrics", "plots"):
+            for path in with_key(entry):
+                assert (clone.folder / path).exists(), path
+    written = {path.relative_to(clone.folder).as_posix() for path in clone.folder.rglob(".gitignore")}
+    assert written - {".dvc/tmp/.gitignore"} == {*clone.gitignores}
+
+
+def test_metrics_and_plots_carry_the_data_sets_name_and_metrics_every_arm(clone):
+    folder = clone.folder / "metrics"
+    assert {path.name for path in (folder / "arms").iterdir()} == {f"{arm}.json" for arm in PARAMS["arms"]}
+    study = json.loads((folder / "study.json").read_text())
+    assert study["dataset"] == "digits"
+    assert list(study["arms"]) == list(PARAMS["arms"])
+    _, *others = PARAMS["arms"]
+    for arm, over in study["arms"].items():
+        metrics = json.loads((folder / "arms" / f"{arm}.json").read_text())
+        assert 0 < metrics["test"] <= 100
+        assert metrics["mean"] == over["mean"]
+        assert ("gain" in metrics) == ("test_accuracy" in over) == (arm in others)
+    for path in (path for path in named("evaluate", "plots") if path.endswith(".csv")):
+        assert {row["dataset"] for row in artifacts.read_rows(clone.folder / path)} == {"digits"}, path
+
+
+def test_metrics_fit_a_terminal(clone):
+    """In 80 columns `dvc metrics show` has a row an arm; of the values only the digits count for the width."""
+    arm = f"metrics/arms/{list(PARAMS['arms'])[1]}.json"
+    metrics = json.loads((clone.folder / arm).read_text())
+    with clone.edited(arm, json.dumps(metrics | {"gain": -12.34, "low": -15.55, "high": -11.11})):
+        shown = clone.dvc("metrics", "show").splitlines()
+    assert [line.split()[0] for line in shown[1:]] == sorted([f"metrics/arms/{arm}.json" for arm in PARAMS["arms"]])
+    assert max(map(len, shown)) <= 80
+    with clone.edited(arm, json.dumps(metrics | {"gain": -12.34, "mean": 88.88})):
+        clone.git("add", "--all")
+        clone.git("-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "-m", "metrics")
+    diff = clone.dvc("metrics", "diff").splitlines()
+    assert {line.split()[1] for line in diff[1:]} == {"gain", "mean"}
+    assert max(map(len, diff)) <= 80
+
+
+def test_every_value_of_the_study_can_be_shown_and_compared(clone):
+    study = json.loads((clone.folder / "metrics" / "study.json").read_text())
+    (shown,) = json.loads(clone.dvc("metrics", "show", "--json", "metrics/study.json"))[""]["data"].values()
+    arms = shown["data"]["arms"]
+    assert arms == study["arms"]
+    arm = list(arms)[-1]
+    study["arms"][arm]["test_accuracy"]["difference"] = 12.34
+    clone.git("add", "--all")
+    clone.git("-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "--allow-empty", "-m", "study")
+    with clone.edited("metrics/study.json", json.dumps(study)):
+        (changed,) = clone.dvc("metrics", "diff", "--targets", "metrics/study.json").splitlines()[1:]
+    assert changed.split()[1] == f"arms.{arm}.test_accuracy.difference"
+
+
+def test_the_end_shows_a_table_of_results_and_where_they_lie(clone):
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.summary"], cwd=clone.folder, capture_output=True, text=True, check=True
+    )
+    _, title, _, header, *rows, _, report, page = done.stdout.splitlines()
+    assert title.startswith("Test accuracy on digits, %")
+    assert header.split() == ["headline", "mean", "sd", "lowest", "highest", "steps"]
+    assert [row.split("  ")[0] for row in rows] == [arm["title"] for arm in PARAMS["arms"].values()]
+    assert len({len(line) for line in (header, *rows)}) == 1
+    assert (clone.folder / report.split()[-1]).is_file()
+    assert page.endswith("dvc_plots/index.html")
+    assert "torch" not in imports_in(ast.parse((ROOT / "tools/summary.py").read_text()))  # which takes seconds
+    assert "python -m tools.summary" in (ROOT / "Makefile").read_text().partition("\n\n")[2].partition("install:")[0]
+    assert "Warning" not in clone.printed_first
+
+
+def test_the_test_set_does_not_reach_training():
+    for name in ("train", "l2_path"):
+        assert not {"data/split", "data/split/test", "data/source"} & set(named(name, "deps"))
+
+
+def test_a_second_run_runs_nothing(clone):
+    assert clone.repro() == []
+
+
+def test_one_arms_lambda_reruns_that_arm_alone_and_changing_back_runs_nothing(clone):
+    before = clone.contents()
+    with clone.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.5}})):
+        assert clone.repro() == existing("check", "train@l2", "evaluate", "report")
+        assert clone.contents() != before
+    assert clone.repro() == []
+    assert clone.contents() == before
+
+
+@pytest.mark.skipif("report" not in STAGES, reason="there is no report stage")
+def test_a_comment_in_the_report_reruns_the_report_alone(clone):
+    """Nothing depends on the report, so that the stages whose status is changed are those that would run."""
+    source = (clone.folder / "pipeline" / "report" / "build.py").read_text(encoding="utf-8")
+    with clone.edited("pipeline/report/build.py", f"{source}\n# a comment\n"):
+        status = json.loads(clone.dvc("status", "--json"))
+    assert status == {"report": [{"changed deps": {"pipeline/report/build.py": "modified"}}]}
+
+
+def test_a_fourth_arm_is_four_lines_and_no_code(clone):
+    arm = {"title": "Batch norm and L2", "use_batchnorm": True, "l2": 0.01}
+    with clone.edited("params.yaml", small_params(arms={"batchnorm_l2": arm})):
+        assert clone.repro("evaluate") == ["check", "evaluate", "train@batchnorm_l2"]
+    study = json.loads((clone.folder / "metrics" / "study.json").read_text())
+    assert list(study["arms"]) == [*PARAMS["arms"], "batchnorm_l2"]
+    for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
+        rows = artifacts.read_rows(clone.folder / "plots" / f"{plot}.csv")
+        assert {row["arm"] for row in rows} == {*PARAMS["arms"], "batchnorm_l2"}
+    shutil.rmtree(clone.folder / "models" / "batchnorm_l2")  # dvc leaves what no stage makes any more
+    assert clone.repro("evaluate") == []

@@ -1,0 +1,1016 @@
+"""The report holds what the assignment asks for, says what the numbers say, and is a sound Word file."""
+
+import base64
+import dataclasses
+import functools
+import io
+import itertools
+import math
+import re
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import docx
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT, WD_TAB_LEADER
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from openxml_audit import OpenXmlValidator
+from PIL import Image
+from reference import blobs
+from samples import text_of
+
+from pipeline import train
+from pipeline.analysis.comparison import ACTIVATION, NORM, QUANTITIES, SECONDS, STEP_TIME
+from pipeline.analysis.evaluation import evaluate_arm
+from pipeline.analysis.statistics import Comparison, compare
+from pipeline.analysis.tables import l2_path_rows
+from pipeline.analysis.timing import KINDS
+from pipeline.data.preprocessing import DatasetCard
+from pipeline.data.sources import ORIGINS
+from pipeline.params import load_params
+from pipeline.report import chapter_arm, figures
+from pipeline.report.build import PROJECT, build_report, findings
+from pipeline.report.chapter_all_arms import collapse_sentences, divergence_sentence, plateau_sentence
+from pipeline.report.document import DIGIT_WIDTH, Document
+from pipeline.report.study import Study
+from pipeline.report.wording import counted, lower, signed, verdict
+
+LAYERS = [6, 5, 10]
+DIMS = [16, *LAYERS]
+SETS = {
+    name: blobs(size, dims=DIMS, seed=seed)
+    for seed, (name, size) in enumerate({"train": 160, "validation": 80, "test": 90}.items())
+}
+PARAMS = load_params(Path("params.yaml"))
+BRIEF = [
+    *("initialize_parameters", "linear_forward", "softmax", "relu", "linear_activation_forward", "L_model_forward"),
+    *("compute_cost", "apply_batchnorm", "linear_backward", "linear_activation_backward", "relu_backward"),
+    *("softmax_backward", "L_model_backward", "update_parameters", "L_layer_model", "predict"),
+]
+SLOWER = {"1": [2e-4] * 3, "16": [8e-4] * 3}
+BOTTOM_MARGIN = 62  # points
+HEADING_HEIGHT = 13.5  # points that a line of a heading is higher than, and one of the contents is not
+DOTS_PER_INCH = 50  # of the pages on which is looked whether anything is drawn outside the text
+WHITE = 0.25  # of the height of a page's text, which may stay empty at its foot
+M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
+WP = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}"
+
+
+def trained(learning_rate=0.2, **arm):
+    X, Y = SETS["train"]
+    seeds = arm.pop("seeds", range(6))
+    return train(
+        X,
+        Y,
+        DIMS,
+        learning_rate=learning_rate,
+        max_steps=330,
+        batch_size=16,
+        seeds=seeds,
+        validation=SETS["validation"],
+        evaluate_every=30,
+        **arm,
+    )
+
+
+@functools.cache
+def study(learning_rate=0.2):
+    params = PARAMS.model_copy(update={"network": PARAMS.network.model_copy(update={"layers": LAYERS})})
+    results = {
+        name: trained(learning_rate, use_batchnorm=arm.use_batchnorm, l2=arm.l2) for name, arm in PARAMS.arms.items()
+    }
+    return Study(
+        params=params,
+        card=DatasetCard(
+            "mnist", [str(digit) for digit in range(10)], 33.0, 78.0, {"train": 160, "validation": 80, "test": 90}
+        ),
+        results=results,
+        evaluations={name: evaluate_arm(result, SETS) for name, result in results.items()},
+        path=trained(l2=[0.0, 0.0, 0.01, 0.01], seeds=[0, 1, 0, 1]),
+        timing={
+            "device": "cpu",
+            "threads": 1,
+            "seconds_per_step": {
+                kind: {"1": [1e-4, 3e-4, 1e-4], "16": [4e-4, 9e-4, 4e-4]} if kind != "batchnorm" else SLOWER
+                for kind in KINDS
+            },
+            "seconds_per_look": {kind: {"1": [2e-3, 4e-3, 3e-3], "16": [1e-2, 3e-2, 2e-2]} for kind in KINDS},
+        },
+        versions={"torch": "0.0"},
+    )
+
+
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+
+
+@functools.cache
+def report():
+    return build_report(study())
+
+
+@functools.cache
+def document():
+    return docx.Document(io.BytesIO(report()))
+
+
+@functools.cache
+def text():
+    return text_of(document())
+
+
+def test_the_same_study_gives_the_same_bytes():
+    assert build_report(study()) == report()
+
+
+def test_every_part_is_well_formed_and_carries_no_clock():
+    with zipfile.ZipFile(io.BytesIO(report())) as archive:
+        assert archive.testzip() is None
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        for name in archive.namelist():
+            if name.endswith((".xml", ".rels")):
+                ElementTree.fromstring(archive.read(name))
+
+
+@pytest.mark.parametrize("arm", PARAMS.arms)
+def test_the_headline_model_s_figures_are_those_of_the_results(arm):
+    result, evaluation = study().results[arm], study().evaluations[arm]
+    k = evaluation.headline
+    table = next(table for table in document().tables if _caption(table).startswith(f"{PARAMS.arms[arm].title}: accur"))
+    header, headline, mean, *_ = ([cell.text for cell in row.cells] for row in table.rows)
+    assert header[1:4] == ["Train (%)", "Validation (%)", "Test (%)"]
+    cells, means = dict(zip(header, headline, strict=True)), dict(zip(header, mean, strict=True))
+    for name, accuracies in evaluation.accuracies.items():
+        assert cells[f"{name.capitalize()} (%)"] == f"{accuracies[k].item():.2f}"
+        assert means[f"{name.capitalize()} (%)"] == f"{accuracies.mean().item():.2f}"
+    assert cells["Steps"] == f"{result.steps[k]:,}"
+    assert cells["Epochs"] == f"{result.epochs[k]:.1f}"
+
+
+@pytest.mark.parametrize("arm", PARAMS.arms)
+def test_the_appendix_holds_the_cost_of_every_100th_step(arm):
+    result, k = study().results[arm], study().evaluations[arm].headline
+    table = next(table for table in document().tables if _caption(table).startswith(f"{PARAMS.arms[arm].title}: cost"))
+    cells = [cell.text for row in table.rows[1:] for cell in row.cells]
+    written = {step: cost for step, cost in zip(cells[::2], cells[1::2], strict=True) if step.strip()}
+    costs = (result.costs + result.penalties)[:, k].tolist()
+    recorded = [step for step in result.cost_steps if step <= result.steps[k]]
+    assert written == {f"{step:,}": f"{cost:.4f}" for step, cost in zip(recorded, costs, strict=False)}
+    assert recorded == list(range(100, result.steps[k] + 1, 100))
+
+
+def test_it_says_batch_size_and_why_training_stopped():
+    assert f"batches of {PARAMS.training.batch_size} examples" in text()
+    assert "the validation cost had not improved for 100 training steps" in text() or "the cap of" in text()
+
+
+def test_every_function_of_the_brief_is_explained():
+    for name in BRIEF:
+        assert any(paragraph.text.startswith(f"{name} ") for paragraph in document().paragraphs), name
+
+
+def formulas():
+    """Return each explained function's formulas, a line each, as the letters that they show."""
+    found, name = {}, None
+    for paragraph in document().paragraphs:
+        if paragraph.runs and paragraph.runs[0].font.name == "Consolas":
+            name = paragraph.runs[0].text
+            found[name] = []
+        elif name and paragraph._p.findall(f"{M}oMathPara"):
+            found[name].append("".join(node.text for node in paragraph._p.iter(f"{M}t")))
+    return found
+
+
+def test_every_function_has_a_formula_that_is_a_word_equation():
+    assert set(BRIEF) <= set(formulas())
+    for name, lines in formulas().items():
+        assert lines, name
+        assert all(re.fullmatch(r".+( = | ∼ | ← ).+", line) for line in lines), name
+
+
+def test_the_formulas_of_the_whole_backward_pass_define_every_gradient():
+    """And no others are on their right sides than those that are on the left of some."""
+    lines = formulas()["L_model_backward"]
+    defined = {match for line in lines for match in re.findall(r"(d[AZWb][lL]) = ", line)}
+    assert defined == {"dAL", "dZL", "dAl", "dZl", "dWl", "dbl"}
+    assert any("λ Wl" in line for line in lines)
+    assert any("[Zl > 0] · N'(dAl)" in line for line in lines)
+
+
+def test_the_formulas_of_training_say_what_a_step_is_and_of_which_cost_is_kept():
+    step, cost = formulas()["L_layer_model"]
+    assert step.startswith("P(t) = P(t-1) - α ∇J(P(t-1); Bt)")
+    assert cost == "costk = J(P(100k-1); B100k)"
+
+
+def test_every_table_repeats_its_header_and_has_a_numbered_caption():
+    for number, table in enumerate(document().tables, start=1):
+        assert table.rows[0]._tr.trPr.find(f"{W}tblHeader") is not None
+        assert _caption(table, whole=True).startswith(f"Table {number}.")
+
+
+def test_every_figure_has_a_text_for_those_who_cannot_see_it_and_a_numbered_caption():
+    properties = list(document().element.iter(f"{WP}docPr"))
+    captions = [p.text for p in document().paragraphs if p.style.name == "Caption" and p.text.startswith("Figure")]
+    assert len(properties) == len(captions) >= 9
+    assert all(len(each.get("descr")) > 20 for each in properties)
+    for number, caption in enumerate(captions, start=1):
+        assert caption.startswith(f"Figure {number}.")
+
+
+def alternative(caption):
+    """Return the alternative text of the figure whose caption has these words."""
+    captions = [p.text for p in document().paragraphs if p.style.name == "Caption" and p.text.startswith("Figure")]
+    figures = list(document().element.iter(f"{WP}docPr"))
+    (found,) = (each for each, text in zip(figures, captions, strict=True) if caption in text)
+    return found.get("descr")
+
+
+def of_each(said):
+    return "; ".join(f"{arm.title} {said(name)}" for name, arm in PARAMS.arms.items())
+
+
+def test_the_texts_of_figures_say_what_they_show():
+    of_the_arms = study().evaluations
+
+    def last_median(name):
+        columns = study().results[name].validation_costs.mT.numpy()
+        return f"{np.median([column[np.isfinite(column)][-1] for column in columns]):.2f}"
+
+    def test_range(name):
+        accuracies = of_the_arms[name].accuracies["test"]
+        return f"{min(accuracies):.1f} to {max(accuracies):.1f}"
+
+    def first_norm(name):
+        return f"{study().results[name].parameters['W1'].flatten(start_dim=1).norm(dim=1).mean():.1f}"
+
+    assert alternative("Cost without penalty").endswith(f" ends at: {of_each(last_median)}.")
+    assert alternative("Test accuracy of every network").endswith(f" the highest: {of_each(test_range)}.")
+    assert alternative("The weights of all seeds").endswith(f" layer's norms: {of_each(first_norm)}.")
+    assert alternative("Time of a training step").endswith(
+        ": Baseline 167 alone and 35 in a stack of 16; Batch norm 200 alone and 50 in a stack of 16; "
+        "L2 167 alone and 35 in a stack of 16."
+    )
+    best = min(of_the_arms.values(), key=lambda each: each.costs["validation"][each.headline])
+    surest = f"{best.mistakes['true'][0]} as {best.mistakes['predicted'][0]}"
+    assert alternative("misclassifies").startswith(f"The surest mistakes on the test set: {surest}")
+    assert re.search(
+        r"lambda: 0: \d+\.\d and \d+\.\d; 0\.01: \d+\.\d and \d+\.\d\.", alternative("Validation accuracy, mean")
+    )
+
+
+def bookmarks():
+    """Return the text that each bookmark of the document spans."""
+    spans = {}
+    for start in document().element.iter(f"{W}bookmarkStart"):
+        identity = start.get(f"{W}id")
+        inside = itertools.takewhile(
+            lambda each, identity=identity: (each.tag, each.get(f"{W}id")) != (f"{W}bookmarkEnd", identity),
+            start.itersiblings(),
+        )
+        spans[start.get(f"{W}name")] = "".join(node.text for run in inside for node in run.iter(f"{W}t"))
+    return spans
+
+
+def references():
+    """Return the instruction and the shown text of each reference."""
+    for instruction in document().element.iter(f"{W}instrText"):
+        if instruction.text.startswith(" REF "):
+            result = instruction.getparent().getnext().getnext()
+            yield instruction.text.split(), result.find(f"{W}t").text
+
+
+def numbered_headings():
+    """Return the headings as a word processor shows them: "3.1 Batch norm compared with baseline"."""
+    at, numbered = [0, 0], []
+    for heading in (p for p in document().paragraphs if p.style.name.startswith("Heading")):
+        level = int(heading.style.name[-1])
+        at = [at[0] + 1, 0] if level == 1 else [at[0], at[1] + 1]
+        numbered.append(f"{'.'.join(map(str, at[:level]))} {heading.text}")
+    return numbered
+
+
+def test_references_are_fields_that_show_what_their_bookmarks_span():
+    spans = bookmarks()
+    numbers = {heading: number for number, heading in (each.split(" ", 1) for each in numbered_headings())}
+    found = list(references())
+    assert len(found) > 20
+    for (_, name, *switches), shown in found:
+        assert shown == (numbers[spans[name]] if "\\r" in switches else spans[name])
+    assert not re.search(r"\[\[|\]\]", text())
+    assert len({start.get(f"{W}id") for start in document().element.iter(f"{W}bookmarkStart")}) == len(spans)
+
+
+def test_nothing_is_referred_to_but_by_a_field():
+    shown = [text for _, text in references()]
+    body = "\n".join(p.text for p in document().paragraphs if p.style.name != "Caption")
+    assert sorted(re.findall(r"(?:Figure|Table) \d+", body)) == sorted(each for each in shown if not each[0].isdigit())
+    assert sorted(re.findall(r"[Ss]ection (\d[\d.]*\d|\d)", body)) == sorted(
+        each for each in shown if each[0].isdigit()
+    )
+
+
+@pytest.mark.parametrize(
+    ("fill", "said"),
+    [
+        (lambda document: document.paragraph("see [[nowhere]]"), r"refers to \[\[nowhere\]\]"),
+        (lambda document: [document.heading("A", name="a"), document.heading("B", name="a")], "two things are named a"),
+    ],
+    ids=["unknown", "twice"],
+)
+def test_a_reference_needs_one_thing_of_its_name(fill, said):
+    unfinished = Document("title", "subtitle")
+    with pytest.raises(ValueError, match=said):
+        fill(unfinished)
+        unfinished.to_bytes()
+
+
+def test_it_is_valid_office_open_xml(tmp_path):
+    path = tmp_path / "report.docx"
+    path.write_bytes(report())
+    assert len(report()) < 2e6
+    assert [error.description for error in OpenXmlValidator().validate(path).errors] == []
+    assert docx.Document(path).settings.element.find(f"{W}zoom").get(f"{W}percent") == "100"  # the schema wants it
+
+
+def test_its_properties_are_honest():
+    with zipfile.ZipFile(io.BytesIO(report())) as archive:
+        assert b"<Application>python-docx</Application>" in archive.read("docProps/app.xml")
+    properties = document().core_properties
+    assert properties.title == "A neural network from scratch"
+    assert properties.author == properties.last_modified_by == PROJECT
+    assert "MNIST" in properties.subject and "MNIST" in properties.keywords
+    assert (properties.language, properties.comments) == ("en-GB", "")
+    assert (properties.created, properties.modified) == (None, None)  # the report knows no day, and claims none
+
+
+def test_the_title_block_tells_one_report_from_another():
+    told = dict(p.text.split("\t") for p in document().paragraphs if re.fullmatch("[^\t]+\t[^\t]+", p.text))
+    assert list(told) == ["Data", "Network", "Parameters", "Made with"]
+    assert told["Data"] == "MNIST: 160 train, 80 validation and 90 test"
+    assert told["Network"].startswith("16-6-5-10, ")
+    other = study().params.model_copy(update={"training": PARAMS.training.model_copy(update={"patience": 99})})
+    assert told["Parameters"] not in shown(dataclasses.replace(study(), params=other))
+
+
+def test_there_are_lines_to_sign_on():
+    (line,) = (p for p in document().paragraphs if p.text.startswith("Name"))
+    assert line.text.split() == ["Name", "Date", "Signature"]
+    stops = list(line.paragraph_format.tab_stops)
+    assert len(stops) == line.text.count("\t") == 3
+    assert {stop.leader for stop in stops} == {WD_TAB_LEADER.LINES}
+    headings = [p for p in document().paragraphs if p.style.name.startswith("Heading")]
+    assert line._p.getparent().index(line._p) < headings[0]._p.getparent().index(headings[0]._p)
+
+
+def test_every_caption_is_referred_to():
+    referred = {name for (_, name, *_), _ in references()}
+    captions = {name for name, text in bookmarks().items() if re.fullmatch(r"(Figure|Table) \d+", text)}
+    assert len(captions) == len(document().tables) + len(document().inline_shapes)
+    assert captions <= referred
+
+
+def test_what_a_caption_names_is_referred_to_before_it_in_the_same_chapter():
+    spans, referred = bookmarks(), set()
+    for paragraph in document().paragraphs:
+        if paragraph.style.name == "Heading 1":
+            referred = set()
+        words = [node.text.split() for node in paragraph._p.iter(f"{W}instrText")]
+        referred |= {spans[name] for kind, name, *_ in words if kind == "REF"}
+        if paragraph.style.name == "Caption":
+            assert paragraph.text.partition(".")[0] in referred
+
+
+def test_headings_captions_and_pictures_stay_with_what_follows_and_rows_are_whole():
+    def is_kept(paragraph):
+        own = paragraph.paragraph_format.keep_with_next
+        return paragraph.style.paragraph_format.keep_with_next if own is None else own
+
+    kept = [p for p in document().paragraphs if re.match("Heading|Caption: Table", f"{p.style.name}: {p.text}")]
+    pictures = [p for p in document().paragraphs if p._p.findall(f".//{WP}inline")]
+    assert len(kept) == len(numbered_headings()) + len(document().tables)
+    assert all(map(is_kept, kept + pictures))
+    for table in document().tables:
+        assert all(row._tr.trPr.find(f"{W}cantSplit") is not None for row in table.rows)
+
+
+COMPARATIVE = (
+    r"\b(more|less|better|worse|higher|lower|fewer|faster|slower|sooner|later|longer|shorter|larger|smaller|greater|"
+    r"earlier|than|as long|times as|against|beside|outperforms?|improves?|differ|gains?|beats?|shrinks?)\b"
+)
+ALLOWED = [  # what describes the method, or a single network
+    r"has not improved by more than",
+    r"It stopped because it came to a cost that was no longer finite",
+    r"each was more than 0\.1 nats below it",
+    r"all but dead if it is active for fewer than 1",
+    r"moves? the boundary between classes without making it steeper",
+    r"networks that differ in their start alone",
+    r"^Differences are means of paired differences",
+    r"lists the arms and what differs between them",
+    r"results differ in their last digits",
+    r"compares them with an earlier commit's",
+    r"^(If|Where) two arms do (not )?differ",
+    r"draws it beside its confusion matrix",
+    r"accuracy over the seeds|^Cost without penalty against|^Validation accuracy against",  # against steps
+    r"and norm of all weights against lambda",
+    r"^Network\t",  # which the title block describes
+    r"against .*: the mean of the paired differences and its 95 % interval",  # the table's caption
+]
+
+
+def sentences(paragraphs):
+    for paragraph in paragraphs:
+        if not paragraph.style.name.startswith("Heading") and not paragraph._p.findall(f".//{W}hyperlink"):
+            yield from re.split(r"(?<=\.) (?=[A-Z])", paragraph.text)
+
+
+def numbers_of(sentence):
+    """Name the arms of which a sentence has numbers."""
+    arms = {lower(arm.title) for arm in PARAMS.arms.values()}
+    return {arm for arm in arms if re.search(rf"(?<![\w-])\d.*\b{arm}\b", sentence)}
+
+
+def unsupported(paragraphs):
+    """List the sentences that compare and bring neither an interval nor a verdict."""
+    return [
+        sentence
+        for sentence in sentences(paragraphs)
+        if (re.search(COMPARATIVE, sentence) or len(numbers_of(sentence)) > 1)
+        and not re.search(r"\[[-+\d.,]+, [-+\d.,]+|no difference that|not to be compared", sentence)
+        and not any(re.search(allowed, sentence) for allowed in ALLOWED)
+    ]
+
+
+def test_every_sentence_that_compares_has_an_interval_or_a_verdict():
+    assert unsupported(document().paragraphs) == []
+    assert unsupported(opened(study(learning_rate=1e6)).paragraphs) == []
+    wrong = docx.Document()
+    assert unsupported([wrong.add_paragraph("L2 is better. It took 3 steps. No arm is faster [1, 2].")]) == [
+        "L2 is better."
+    ]
+    assert unsupported([wrong.add_paragraph("It is 3 for baseline and 2 for L2. L2 has 3.")]) == [
+        "It is 3 for baseline and 2 for L2."
+    ]
+
+
+def test_columns_of_numbers_are_aligned_at_the_decimal_point():
+    for table in document().tables:
+        for index in range(len(table.columns)):
+            cells = [row.cells[index] for row in table.rows[1:]]
+            stops = {
+                tuple(stop.alignment for stop in cell.paragraphs[0].paragraph_format.tab_stops)
+                for cell in cells
+                if cell.text.strip()
+            }
+            is_right = {cell.paragraphs[0].alignment for cell in cells if cell.text.strip()} == {
+                WD_ALIGN_PARAGRAPH.RIGHT
+            }
+            assert is_right == all(re.fullmatch(r"\d+ \+ \d+", cell.text) for cell in cells)
+            is_numeric = all(re.fullmatch(r"[-+−]?[\d,]+(\.\d+)?|", cell.text.strip()) for cell in cells)
+            assert stops <= ({(WD_TAB_ALIGNMENT.DECIMAL,)} if is_numeric else {()})
+            header = table.rows[0].cells[index].paragraphs[0]
+            assert (header.alignment == WD_ALIGN_PARAGRAPH.RIGHT) == (is_numeric or is_right), header.text
+
+
+def test_columns_of_numbers_have_room_for_what_stands_before_the_point():
+    looked_at = 0
+    for cell in (cell for table in document().tables for row in table.rows[1:] for cell in row.cells):
+        if stops := list(cell.paragraphs[0].paragraph_format.tab_stops):
+            whole = cell.text.partition(".")[0]
+            width = sum(0.25 if character == "," else DIGIT_WIDTH for character in whole)
+            assert width * cell.paragraphs[0].runs[0].font.size.pt <= stops[0].position.pt, cell.text
+            looked_at += 1
+    assert looked_at > 100
+
+
+def test_the_page_is_a4_and_no_table_is_wider_than_its_text():
+    section = document().sections[0]
+    assert (round(section.page_width.cm, 1), round(section.page_height.cm, 1)) == (21.0, 29.7)
+    width = section.page_width - section.left_margin - section.right_margin
+    for table in document().tables:
+        assert sum(column.width for column in table.columns) <= width * 1.02
+
+
+def test_the_table_of_contents_lists_every_heading_and_has_a_field_for_its_page():
+    spans = bookmarks()
+    entries = [p for p in document().paragraphs if p.style.name.startswith("toc")]
+    assert [entry.text.replace("  ", " ") for entry in entries] == [f"{text}\t" for text in numbered_headings()]
+    for entry, heading in zip(entries, numbered_headings(), strict=True):
+        (link,) = entry._p.findall(f"{W}hyperlink")
+        (instruction,) = link.iter(f"{W}instrText")
+        kind, target, *switches = instruction.text.split()
+        assert (kind, switches) == ("PAGEREF", ["\\h"])
+        assert target == link.get(f"{W}anchor")
+        assert spans[target] == heading.split(" ", 1)[1]
+        assert (
+            "".join(node.text or "" for node in link.iter(f"{W}t")) == entry.text.strip()
+        )  # and no number that is wrong
+
+
+def test_the_contents_are_a_field_of_word_s_around_all_entries_and_of_no_other_program_s():
+    """LibreOffice shows no page in the entries of a TOC field."""
+    body = document().element.body
+    elements = list(body.iter(f"{W}fldChar", f"{W}instrText", f"{W}hyperlink"))
+    links = [k for k, each in enumerate(elements) if each.tag == f"{W}hyperlink" and each.get(f"{W}anchor")]
+    inside = [k for k, each in enumerate(elements) if each.getparent().tag == f"{MC}Choice"]
+    begin, instruction, separate, end = (elements[k] for k in inside)
+    assert [each.get(f"{W}fldCharType") for each in (begin, separate, end)] == ["begin", "separate", "end"]
+    assert instruction.text.split() == ["TOC", "\\o", '"1-2"', "\\h", "\\z"]
+    assert inside[2] < links[0] < links[-1] < inside[3]
+    assert len(links) == len(numbered_headings())
+    for k in inside:
+        choice = elements[k].getparent()
+        assert choice.nsmap[choice.get("Requires")] == "http://schemas.microsoft.com/office/word/2012/wordml"
+        assert len(choice.getparent()) == 1  # no fallback
+
+
+def test_no_field_makes_the_reader_answer_a_question():
+    with zipfile.ZipFile(io.BytesIO(report())) as archive:
+        assert not any(re.search(rb"w:dirty|updateFields", archive.read(name)) for name in archive.namelist())
+
+
+def test_rows_of_a_long_table_are_apart_but_for_some_at_both_ends():
+    def kept(rows):
+        sheet = Document("title", "subtitle")
+        sheet.table(["A"], [["1"]] * rows, "Rows.", name="rows")
+        (table,) = docx.Document(io.BytesIO(sheet.to_bytes())).tables
+        return [bool(row.cells[0].paragraphs[0].paragraph_format.keep_with_next) for row in table.rows]
+
+    assert kept(23) == [True] * 23 + [False]
+    assert kept(30) == [True] * 3 + [False] * 25 + [True] * 2 + [False]
+
+
+def test_diverged_arms_are_reported_and_do_not_stop_the_report():
+    build_report(study(learning_rate=1e6))
+    assert "The training of these seeds diverged: 0, 1, 2, 3, 4, 5." in shown(study(learning_rate=1e6))
+
+
+def test_the_digits_are_named_when_they_stand_in_for_mnist():
+    digits = dataclasses.replace(study(), card=dataclasses.replace(study().card, name="digits"))
+    said = shown(digits)
+    assert "The data set mnist could not be fetched" in said
+    assert "Fashion" not in said and "on MNIST" not in said
+
+
+@pytest.mark.parametrize(
+    ("comparison", "quantity", "said"),
+    [
+        (Comparison(1.3, 0.6, 2.2, 14, 2, 16), "test_accuracy", "better by 1.30 points [0.60, 2.20], 14 of 16 seeds"),
+        (Comparison(-1.3, -2.2, -0.6, 2, 14, 16), "test_accuracy", "worse by 1.30 points [0.60, 2.20], 14 of 16 seeds"),
+        (
+            Comparison(-0.02, -0.03, -0.01, 3, 13, 16),
+            "validation_cost",
+            "better by 0.0200 nats [0.0100, 0.0300], 13 of 16 seeds",
+        ),
+        (
+            Comparison(0.3, -0.4, 1.0, 9, 7, 16),
+            "test_accuracy",
+            "no difference that sixteen seeds can show (+0.30 points [\N{MINUS SIGN}0.40, +1.00])",
+        ),
+        (
+            Comparison(0.3, -math.inf, math.inf, 3, 1, 4),
+            "test_accuracy",
+            "no difference that four seeds can show (+0.30 points, with too few seeds for an interval)",
+        ),
+        (Comparison(-900, -1500, -300, 2, 14, 16), "steps", "fewer by 900 steps [300, 1,500], 14 of 16 seeds"),
+        (Comparison(900, 300, 1500, 14, 2, 16), "half_cost_steps", "later by 900 steps [300, 1,500], 14 of 16 seeds"),
+        (
+            Comparison(math.nan, -math.inf, math.inf, 0, 0, 0),
+            "steps",
+            "not to be compared, since in no pair both networks stayed finite",
+        ),
+    ],
+)
+def test_sentences_follow_from_the_interval(comparison, quantity, said):
+    assert verdict(comparison, QUANTITIES[quantity]) == said
+
+
+def test_time_and_numbers_in_words():
+    assert verdict(Comparison(2.0, 1.0, 3.0, 9, 0, 9), SECONDS) == "longer by 2.000 s [1.000, 3.000], 9 of 9 seeds"
+    assert [signed(value, 2) for value in (1.25, -0.001, 0.0, -1234.5)] == [
+        "+1.25",
+        "0.00",
+        "0.00",
+        "\N{MINUS SIGN}1,234.50",
+    ]
+    assert [counted(n, "seed") for n in (0, 1, 16, 32)] == ["no seeds", "one seed", "sixteen seeds", "32 seeds"]
+    assert (lower("Batch norm"), lower("L2")) == ("batch norm", "L2")
+
+
+def opened(changed):
+    """Open the report of a study; its figures are drawn, and not made into pictures, which takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_png", lambda figure: PIXEL)
+        return docx.Document(io.BytesIO(build_report(changed)))
+
+
+def shown(changed):
+    return " ".join(p.text for p in opened(changed).paragraphs)
+
+
+def with_arms(arms):
+    """Let each of ``arms``, a title by name, take the results of one of the study's, in turn."""
+    names = list(study().arms)
+    taken = {name: names[index % len(names)] for index, name in enumerate(arms)}
+    renamed = {name: study().arms[old].model_copy(update={"title": arms[name]}) for name, old in taken.items()}
+    return dataclasses.replace(
+        study(),
+        params=study().params.model_copy(update={"arms": renamed}),
+        results={name: study().results[old] for name, old in taken.items()},
+        evaluations={name: study().evaluations[old] for name, old in taken.items()},
+    )
+
+
+def test_findings_are_three_to_five_each_with_its_interval():
+    said = findings(study())
+    assert 3 <= len(said) <= 5
+    assert not any(re.search(r"\. [A-Z]", sentence) for sentence in said)  # none is two
+    assert all(re.search(r"\[[\N{MINUS SIGN}+\d.,]+, [\N{MINUS SIGN}+\d.,]+", sentence) for sentence in said)
+    for sentence in said[1:3]:
+        assert re.search(r"(better|worse) by .* of 6 seeds|no difference that six seeds can show", sentence)
+
+
+def test_one_arm_alone_is_reported_without_comparisons():
+    alone = with_arms({"plain": "Plain"})
+    assert len(findings(alone)) == 2
+    assert "compared with plain" not in shown(alone)
+
+
+def test_every_page_names_the_data_set():
+    (footer,) = document().sections[0].footer.paragraphs
+    assert re.fullmatch(r"MNIST \N{MIDDLE DOT} \d+", footer.text)
+
+
+def test_what_batch_norm_does_is_pointed_at_where_it_is_compared():
+    pointed = [p.text for p in document().paragraphs if "looks at plateaus, dead units and collapse" in p.text]
+    assert len(pointed) == 1
+    assert verdict(study().comparisons["batchnorm"]["test_accuracy"], QUANTITIES["test_accuracy"]) in pointed[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [(0.22, 2.3, ["0.5", "1", "2"]), (0.012, 0.15, ["0.02", "0.05", "0.1"]), (0.31, 0.44, ["0.32", "0.34", "0.36"])],
+)
+def test_costs_of_any_size_have_labels_on_their_axis(low, high, labels):
+    axis = figures.Figure().subplots()
+    axis.plot([0, 1], [low, high])
+    figures._count_decades(axis)
+    axis.set_ylim(low, high)
+    axis.figure.draw_without_rendering()
+    shown = [text.get_text() for text in axis.get_yticklabels() if low <= text.get_position()[1] <= high]
+    assert set(labels) <= set(shown)
+
+
+def test_findings_of_four_arms_are_five_at_most():
+    assert len(findings(with_arms({"plain": "Plain", "a": "A", "b": "B", "c": "C"}))) <= 5
+
+
+def test_ten_arms_are_summed_up():
+    ten = with_arms({f"arm{number}": f"A long name of arm {number}" for number in range(10)})
+    assert 3 <= len(findings(ten)) <= 5
+    assert "of the 9 others do better" in findings(ten)[1]
+    accuracies = {arm: evaluation.accuracies["test"] for arm, evaluation in ten.evaluations.items()}
+    assert figures.seed_distribution(accuracies, ten.titles) != figures.seed_distribution(
+        accuracies, dict(list(ten.titles.items())[:9])
+    )
+
+
+def test_long_names_of_classes_and_few_seeds_do_not_stop_it():
+    names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+    card = dataclasses.replace(study().card, name="fashion_mnist", classes=names)
+    results = {
+        name: trained(use_batchnorm=arm.use_batchnorm, l2=arm.l2, seeds=range(2)) for name, arm in PARAMS.arms.items()
+    }
+    evaluations = {arm: evaluate_arm(result, SETS) for arm, result in results.items()}
+    said = shown(dataclasses.replace(study(), card=card, results=results, evaluations=evaluations))
+    assert "with too few seeds for an interval" in said
+    assert "Fashion-MNIST" in said
+    assert not re.search(r"\b(inf|nan)\b", said)
+
+
+def fared(**changes):
+    """A study in which all networks fared well but for those of the reference named ``seed<k>``."""
+    well = {
+        **{"accuracy": 93.0, "collapsed": False, "diverged": False, "left_plateau": 30, "never_predicted": []},
+        **{"dead": {"A1": [], "A2": []}, "silent": {"A1": [], "A2": []}},
+    }
+    changed = dataclasses.replace(study())
+    changed.__dict__["diagnoses"] = {  # where the cached property would be
+        arm: [
+            dataclasses.replace(each, **well | (changes.get(f"seed{each.seed}", {}) if arm == "baseline" else {}))
+            for each in diagnoses
+        ]
+        for arm, diagnoses in study().diagnoses.items()
+    }
+    return changed
+
+
+def test_plateaus_name_the_seeds_and_how_long_they_stayed():
+    assert plateau_sentence(fared()).startswith("No network stayed at the cost of guessing, ln 10 = 2.30 nats")
+    said = plateau_sentence(fared(seed1={"left_plateau": 90}, seed3={"left_plateau": None}, seed4={"left_plateau": 60}))
+    assert said == (
+        "At the first evaluation, step 30, these networks were still within 0.1 nats of the cost of guessing, ln 10 = "
+        "2.30 nats: 3 of 6 [11.8, 88.2\xa0%] of baseline (seeds 1, 3 and 4), of which all but seed 3 "
+        "had left it by step 90."
+    )
+    assert plateau_sentence(fared(seed1={"left_plateau": 90})).endswith("(seed 1), which left it by step 90.")
+    both = plateau_sentence(fared(seed1={"left_plateau": 90}, seed4={"left_plateau": 60}))
+    assert both.endswith("(seeds 1 and 4), the last of which left it by step 90.")
+    assert plateau_sentence(fared(seed3={"left_plateau": None})).endswith("(seed 3), which never left it.")
+
+
+def test_divergence_names_the_seeds():
+    assert divergence_sentence(fared()) == "No training diverged."
+    said = divergence_sentence(fared(seed0={"diverged": True}, seed5={"diverged": True}))
+    assert said == "Training diverged for seeds 0 and 5 of baseline."
+
+
+def test_a_collapse_names_the_worst_seed_and_what_died():
+    said = " ".join(collapse_sentences(fared())).replace("\xa0", " ")
+    assert said.startswith("No network collapsed, which means below 85 % test accuracy: 0 of 6 [0.0, ")
+    worst = {"accuracy": 20.0, "collapsed": True, "dead": {"A1": [2], "A2": [1, 3]}, "never_predicted": [7, 8]}
+    said = " ".join(collapse_sentences(fared(seed2=worst, seed4={"accuracy": 80.0, "collapsed": True}))).replace(
+        "\xa0", " "
+    )
+    assert "2 of 6 [4.3, 77.7 %] of baseline" in said
+    assert said.endswith(
+        "The worst is seed 2 of baseline with 20.00 %: unit 2 of layer 1 and units 1 and 3 of layer 2 died, and the "
+        "network never predicts 7 or 8."
+    )
+    alive = {"accuracy": 20.0, "collapsed": True, "silent": {"A1": [], "A2": [4]}, "weakest_class": 8, "recall": 8.1}
+    said = " ".join(collapse_sentences(fared(seed2=alive))).replace("\xa0", " ")
+    assert said.endswith(
+        "no unit of it died; unit 4 of layer 2 is all but dead, and the network recognises 8.1 % of class 8."
+    )
+
+
+def test_units_that_die_elsewhere_without_a_collapse_are_told_with_one():
+    worst = {"accuracy": 20.0, "collapsed": True, "silent": {"A1": [], "A2": [4]}, "weakest_class": 8, "recall": 8.1}
+    dead, silent = {"dead": {"A1": [], "A2": [4]}}, {"silent": {"A1": [1], "A2": []}}
+    said = " ".join(collapse_sentences(fared(seed2=worst, seed3=dead, seed5=silent)))
+    assert said.endswith(
+        " of class 8. Such units do not by themselves mean collapse: of the three networks that have some, two did not "
+        "collapse."
+    )
+    without = " ".join(collapse_sentences(fared(seed2=worst | {"silent": {"A1": [], "A2": []}}, seed3=dead)))
+    assert "no unit of it died, and the network" in without
+    assert "Such units" not in without
+
+
+def test_step_times_are_compared_round_by_round():
+    assert {size: times.tolist() for size, times in study().step_times("l2").items()} == {
+        1: pytest.approx([100, 300, 100]),
+        16: pytest.approx([25, 56.25, 25]),
+    }
+    compared = study().compare_step_times("batchnorm", 1)
+    assert (compared.difference, compared.above, compared.below) == (pytest.approx(100 / 3), 2, 1)
+    assert "with too few rounds for an interval" in verdict(compared, STEP_TIME)
+    assert (
+        verdict(Comparison(80, 60, 90, 9, 0, 9), STEP_TIME) == "longer by 80.0 microseconds [60.0, 90.0], 9 of 9 rounds"
+    )
+    assert verdict(Comparison(-2, -3, -1, 0, 9, 9), NORM) == "smaller by 2.00 [1.00, 3.00], 9 of 9 seeds"
+
+
+def test_levels_of_running_time_subtract_to_the_difference_that_stands_beside_them():
+    number = r"([\d,]+(?:\.\d+)?)"
+    pattern = (
+        rf"{number} (?:microseconds against|s on average,) {number} (?:s )?of baseline, .*?(?:\(|by )[-+]?{number}"
+    )
+    paragraphs = [p.text for p in document().paragraphs if p.text.startswith("Running time.")]
+    assert len(paragraphs) == len(PARAMS.arms) - 1
+    for paragraph in paragraphs:
+        found = re.findall(pattern, paragraph)
+        assert len(found) == 3  # a step alone, a step in a stack, the time to stop
+        for texts in found:
+            ours, theirs, difference = (float(each.replace(",", "")) for each in texts)
+            rounding = 1.1 * 10.0 ** -len(texts[2].partition(".")[2])
+            assert abs(ours - theirs) == pytest.approx(difference, abs=rounding)
+
+
+def test_the_cost_of_the_lambda_path_is_that_of_the_parameters_it_keeps():
+    """With a ``min_delta`` that is not always the lowest of the curve."""
+    path = trained(l2=[0.0, 0.0, 0.01, 0.01], seeds=[0, 1, 0, 1], min_delta=0.1)
+    lowest = path.validation_costs.nan_to_num(math.inf).amin(dim=0)
+    assert (path.at_best(path.validation_costs) > lowest).any()
+    costs = dataclasses.replace(study(), path=path).path_costs
+    assert {row["l2"]: row["validation_cost"] for row in l2_path_rows(path)} == {
+        value: pytest.approx(of_all.mean(), abs=1e-5) for value, of_all in costs.items()
+    }
+
+
+def test_the_networks_of_the_lambda_path_are_compared_by_seed():
+    lowest = study().path.validation_costs.nan_to_num(math.inf).amin(dim=0).tolist()
+    assert {value: costs.tolist() for value, costs in study().path_costs.items()} == {
+        0.0: lowest[:2],
+        0.01: lowest[2:],
+    }
+
+
+def test_time_to_stop_is_that_of_the_steps_and_of_the_looks_at_the_validation_set():
+    """A look comes every 30 steps."""
+    expected = [(steps * (4 + 9 + 4) / 3 * 1e-4 + steps // 30 * 2e-2) / 16 for steps in study().results["l2"].steps]
+    assert study().seconds_to_stop("l2", 16).tolist() == pytest.approx(expected)
+
+
+def test_the_levels_of_time_to_stop_are_means_over_the_networks():
+    results = dict(study().results)
+    results["l2"] = dataclasses.replace(results["l2"], steps=[60_000 * k for k in (1, 2, 3, 4, 5, 9)])
+    said = chapter_arm._running_time(dataclasses.replace(study(), results=results), "l2")
+    looks = len(study().results["l2"].evaluation_steps)
+    assert f"alone {240_000 * 5e-4 / 3 + looks * 3e-3:.3f} s on average" in said
+
+
+def test_activations_are_compared_network_by_network():
+    ours, theirs = (study().evaluations[arm].activations["A2"][1, :, 99] for arm in ("batchnorm", "baseline"))
+    assert f"is {ours.mean():.1f} for batch norm and {theirs.mean():.1f} for baseline: " in text()
+    assert verdict(compare(ours, theirs), ACTIVATION) in text()
+
+
+@pytest.mark.parametrize(("low", "high", "floor"), [(12.0, 93.0, 50), (70.0, 93.0, None), (12.0, 41.0, 31)])
+def test_the_caption_of_the_accuracy_says_what_is_cut_off(low, high, floor):
+    changed = with_arms({"plain": "Plain"})
+    curves = changed.results["plain"].validation_accuracies.clamp(low, high)
+    curves[0], curves[-1] = low, high
+    changed.results["plain"] = dataclasses.replace(changed.results["plain"], validation_accuracies=curves)
+    (caption,) = (p.text for p in opened(changed).paragraphs if "Validation accuracy against training" in p.text)
+    said = f" What lies below {floor}\xa0% is not shown."
+    assert caption.endswith(f"quartiles.{said if floor else ''}")
+
+
+def test_checksums_are_those_that_the_download_is_held_to():
+    assert all(digest in text() for digest in ORIGINS["mnist"].sha256.values())
+
+
+def test_every_parameter_is_listed():
+    listed = {row.cells[0].text: row.cells[1].text for table in document().tables for row in table.rows}
+    assert listed["training.learning_rate"] == str(PARAMS.training.learning_rate)
+    assert listed["arms.l2.l2"] == str(PARAMS.arms["l2"].l2)
+    assert listed["l2_path.values"] == ", ".join(map(str, PARAMS.l2_path.values))
+
+
+def _caption(table, whole=False):
+    paragraph = table._tbl.getprevious()
+    caption = "".join(node.text or "" for node in paragraph.iter(f"{W}t"))
+    return caption if whole else caption.split(". ", 1)[1]
+
+
+@functools.cache
+def drawn():
+    """Every figure of the report, before it becomes a PNG file."""
+    caught = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_png", lambda figure: caught.append(figure) or PIXEL)
+        build_report(study())
+        parameters = {arm: {"W1": torch.randn(30, 784)} for arm in PARAMS.arms}
+        figures.first_layer_weights(parameters, study().titles)
+    return caught
+
+
+def test_no_text_of_a_figure_is_clipped_or_smaller_than_7_points():
+    assert len(drawn()) > 9
+    for figure in drawn():
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        for text in figure.findobj(Text):
+            if text.get_text() and text.get_visible():
+                assert text.get_fontsize() >= 7, text
+        extent = figure.get_tightbbox(renderer)
+        assert extent.x0 >= 0 and extent.y0 >= 0, figure
+        assert extent.x1 <= figure.get_figwidth() and extent.y1 <= figure.get_figheight(), figure
+
+
+def test_figures_are_printed_as_large_as_they_are_drawn():
+    shapes = list(document().inline_shapes)
+    assert len(shapes) == len(drawn()) - 1  # the last is drawn for these tests alone
+    for shape, figure in zip(shapes, drawn(), strict=False):
+        assert shape.width.inches == pytest.approx(figure.get_figwidth(), rel=0.01)
+
+
+def test_every_figure_has_a_title_in_words():
+    for figure in drawn():
+        titles = [figure.get_suptitle(), *(axis.get_title("left") for axis in figure.axes)]
+        assert any(len(title.split()) >= 3 for title in titles), titles
+
+
+@pytest.mark.parametrize("name", [figures.WEIGHT_MAP, figures.INK_MAP, *map(figures.shades, figures.PALETTE)])
+def test_colour_maps_run_one_way_in_grey(name):
+    luminance = mpl.colormaps.get_cmap(name)(range(256))[:, :3] @ (0.2126, 0.7152, 0.0722)
+    steps = luminance[1:] - luminance[:-1]
+    assert (steps >= -2e-3).all() or (steps <= 2e-3).all()
+    assert abs(luminance[-1] - luminance[0]) > 0.5
+
+
+@pytest.mark.parametrize(("units", "arms"), [(6, 2), (14, 2), (30, 2), (14, 5)])
+def test_each_arm_s_strongest_units_are_tiled_in_lines_of_ten_with_nothing_between_them(units, arms, monkeypatch):
+    caught = []
+    monkeypatch.setattr(figures, "_png", lambda figure: caught.append(figure) or PIXEL)
+    parameters = {f"arm{k}": {"W1": torch.randn(units, 784) * torch.rand(units, 1)} for k in range(arms)}
+    figures.first_layer_weights(parameters, {name: name.upper() for name in parameters})
+    *panels, _ = caught[0].axes  # the last is the scale
+    assert [axis.get_title("left") for axis in panels] == [name.upper() for name in parameters]
+    assert len({axis.images[0].get_clim() for axis in panels}) == 1
+    for axis, weights in zip(panels, parameters.values(), strict=True):
+        tiles = axis.images[0].get_array().filled(np.nan)
+        strongest = weights["W1"].norm(dim=1).argsort(descending=True)[: figures.units_shown(units, arms)]
+        for place, unit in enumerate(strongest.tolist()):
+            top, left = place // 10 * 32, place % 10 * 42
+            tile = tiles[top : top + 28, left : left + 28]
+            assert (tile == weights["W1"][unit].reshape(28, 28).numpy()).all()
+            tile[:] = np.nan
+        assert np.isnan(tiles).all()
+
+
+def test_all_units_are_shown_where_they_fit_and_the_caption_says_which():
+    assert [figures.units_shown(units, arms) for units, arms in ((20, 3), (6, 3), (300, 3), (20, 9))] == [20, 6, 20, 10]
+    assert "all 6 units" in text()
+
+
+@pytest.fixture(scope="module")
+def pdf(tmp_path_factory):
+    """Let LibreOffice make pages of the report."""
+    tools = ("soffice", "pdfinfo", "pdftotext", "pdftoppm")
+    if missing := [tool for tool in tools if not shutil.which(tool)]:
+        pytest.skip(f"needs {', '.join(missing)}: apt-get install libreoffice-writer libreoffice-math poppler-utils")
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "report.docx").write_bytes(report())
+    profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
+    command = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(folder)]
+    subprocess.run([*command, str(folder / "report.docx")], check=True, capture_output=True, timeout=120)
+    return folder / "report.pdf"
+
+
+def poppler(*command):
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+
+
+def test_libreoffice_makes_a4_pages_of_it_without_a_blank_one(pdf):
+    told = poppler("pdfinfo", "-l", "-1", pdf)
+    sizes = re.findall(r"Page +\d+ size: +(.*)", told)
+    assert len(sizes) == int(re.search(r"Pages: +(\d+)", told)[1]) >= 9
+    assert all(size.endswith("(A4)") for size in sizes)
+    pages = poppler("pdftotext", pdf, "-").split("\f")[:-1]
+    assert min(len(page.split()) for page in pages) > 20
+
+
+def test_no_heading_is_the_last_line_of_its_page(pdf):
+    html = "{http://www.w3.org/1999/xhtml}"
+    headings = numbered_headings()
+    found = []
+    for page in ElementTree.fromstring(poppler("pdftotext", "-bbox-layout", pdf, "-")).iter(f"{html}page"):
+        lines = [
+            (float(line.get("yMin")), float(line.get("yMax")), " ".join(word.text for word in line.iter(f"{html}word")))
+            for line in page.iter(f"{html}line")
+        ]
+        body = sorted(line for line in lines if line[1] < float(page.get("height")) - BOTTOM_MARGIN)
+        is_heading = [text in headings and bottom - top > HEADING_HEIGHT for top, bottom, text in body]
+        found += [text for (_, _, text), each in zip(body, is_heading, strict=True) if each]
+        assert not is_heading[-1], body[-1]
+    assert found == headings
+
+
+def test_nothing_runs_off_the_text_s_width_and_height(pdf):
+    poppler("pdftoppm", "-gray", "-r", DOTS_PER_INCH, pdf, pdf.with_suffix(""))
+    pages = sorted(pdf.parent.glob("*.pgm"))
+    assert len(pages) >= 9
+    for page in pages:
+        ink = np.asarray(Image.open(page)) < 250
+        margin, number = (slice(round(cm * DOTS_PER_INCH / 2.54), -round(cm * DOTS_PER_INCH / 2.54)) for cm in (2, 9))
+        ink[margin.stop :, number] = False  # of the page
+        side = slice(margin.start + 8, margin.stop - 8)  # 2.4 of the 2.5 cm
+        assert ink.sum() == ink[margin, side].sum(), page.name
+
+
+def test_the_contents_have_the_page_of_every_heading(pdf):
+    entries = re.findall(
+        r"^[ \f]*(\d[\d.]*) +(\S.*?)\.{3,} *(\d+)$", poppler("pdftotext", "-layout", pdf, "-"), re.MULTILINE
+    )
+    assert [f"{number} {text}" for number, text, _ in entries] == numbered_headings()
+    pages = [
+        [" ".join(line.split()) for line in page.splitlines()]
+        for page in poppler("pdftotext", "-layout", pdf, "-").split("\f")
+    ]
+    for number, text, page in entries:
+        assert f"{number} {text}" in pages[int(page) - 1]
+
+
+def test_no_page_but_the_last_is_white_for_more_than_a_quarter(pdf):
+    poppler("pdftoppm", "-gray", "-r", DOTS_PER_INCH, pdf, pdf.with_suffix(""))
+    margin = round(2.2 * DOTS_PER_INCH / 2.54)
+    for page in sorted(pdf.parent.glob("*.pgm"))[:-1]:
+        ink = np.asarray(Image.open(page))[margin:-margin] < 250
+        filled = np.flatnonzero(ink.any(axis=1))
+        assert 1 - (filled[-1] + 1) / len(ink) <= WHITE, page.name
+
+
+def test_torch_is_left_as_it_was_found():
+    before = torch.get_num_threads()
+    report()
+    assert torch.get_num_threads() == before
