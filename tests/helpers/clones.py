@@ -35,11 +35,18 @@ def small_params(**changes):
 
 
 AUTHOR = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-LEFT_OUT = shutil.ignore_patterns(
-    ".venv", ".git", ".*_cache", "__pycache__", "cache", "config.local", "tmp",
-    "data", "models", "results", "metrics", "plots", "tests", "benchmarks", "docs",
-    "dvc.lock", "report.docx", "requirements.*",
-)  # fmt: skip
+NOT_SOURCES = {
+    ".venv", ".git", "data", "models", "results", "metrics", "plots", "tests", "benchmarks", "docs", "dvc_plots",
+    "dvc.lock", "report.docx",
+}  # fmt: skip
+
+
+def left_out(folder, names):
+    """Tell what is no source: at the top results and tests, anywhere caches."""
+    here = Path(folder)
+    top = {name for name in names if name in NOT_SOURCES or name.startswith("requirements.")} if here == ROOT else set()
+    private = {"cache", "config.local", "tmp", "plots"} if here == ROOT / ".dvc" else set()
+    return {name for name in names if name in top | private | {"__pycache__"} or re.fullmatch(r"\..*_cache", name)}
 
 
 class Clone:
@@ -53,7 +60,7 @@ class Clone:
             self.make()
 
     def make(self):
-        shutil.copytree(ROOT, self.folder, ignore=LEFT_OUT)
+        shutil.copytree(ROOT, self.folder, ignore=left_out)
         if (ROOT / ".dvc" / "plots").exists():
             shutil.copytree(ROOT / ".dvc" / "plots", self.folder / ".dvc" / "plots")
         (self.folder / "params.yaml").write_text(small_params())
