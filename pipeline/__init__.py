@@ -28,7 +28,8 @@ from pipeline.network.forward import (
     relu,
     softmax,
 )
-from pipeline.network.training import L_layer_model, Predict, predict, train
+from pipeline.network.prediction import Predict, predict
+from pipeline.network.training import L_layer_model, TrainingInterrupted, train
 
 __all__ = [
     "L_layer_model",
@@ -36,6 +37,7 @@ __all__ = [
     "L_model_forward",
     "Linear_backward",
     "Predict",
+    "TrainingInterrupted",
     "TrainingResult",
     "Update_parameters",
     "apply_batchnorm",

@@ -1,31 +1,32 @@
 """Backward propagation: section 2 of the assignment, each function the mirror of its forward twin.
 
-Gradients with respect to activations (``dA``, ``dZ``) are those of the *sum* of the examples' losses,
-so that the output layer's ``dZ`` is ``p - y``; ``dW`` and ``db`` are divided by ``m`` and are gradients
-of the cost, which is the mean. A gradient has the shape of what it is the gradient of, also where that
-was broadcast over replica axes.
+``dZ`` and ``dA`` are gradients of the *sum* of the examples' losses, so that the output layer's ``dZ`` is
+``p - y``. ``dW`` and ``db`` are divided by ``m``: gradients of the cost, which is the mean. A gradient has the
+shape of what it is the gradient of, and nothing is written into an argument.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pipeline.network.forward import as_tensor, scalar, softmax
-from pipeline.network.precision import product
+from pipeline.network import arguments
+from pipeline.network.arguments import as_tensor
+from pipeline.network.forward import BATCHNORM_EPSILON, softmax
 
 if TYPE_CHECKING:
-    from pipeline.network.forward import Array, Cache, Parameters
+    from pipeline.network.arguments import Array, Cache, Parameters
 
 
 def linear_backward(
     dZ: Array, cache: Cache | tuple[Array, Array, Array], *, input_gradient: bool = True
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Pass the gradient through ``Z = W A_prev + b`` (assignment, section 2a).
+    """Pass the gradient through ``Z = W @ A_prev + b`` (assignment, 2a).
+
+    ``dA_prev = W.T @ dZ``, ``dW = dZ @ A_prev.T / m`` and ``db = sum(dZ) / m`` over the examples.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def linear_backward(
     cache : dict or tuple
         The ``linear_cache``, or the tuple ``(A_prev, W, b)``.
     input_gradient : bool
-        Whether to compute ``dA_prev``; the first layer's is the costliest product of all and unused.
+        Whether to compute ``dA_prev``, which the first layer does not need.
 
     Returns
     -------
@@ -44,34 +45,27 @@ def linear_backward(
     Raises
     ------
     ValueError
-        If ``dZ`` does not have the shape of ``W A_prev``.
+        If ``dZ`` does not have the shape of ``Z``, or the cache is none.
     """
-    A_prev, W, b = (cache["A"], cache["W"], cache["b"]) if isinstance(cache, dict) else cache
-    dZ, A_prev, W, b = as_tensor(dZ), as_tensor(A_prev), as_tensor(W), as_tensor(b)
-    of_dZ, of_A, of_W = dZ.shape, A_prev.shape, W.shape
-    m = of_A[-1]
-    if len(of_dZ) < 2 or of_dZ[-2] != of_W[-2] or of_dZ[-1] != m:
-        raise ValueError(
-            f"linear_backward wants dZ (..., {of_W[-2]}, {m}) for W {tuple(of_W)} "
-            f"and A_prev {tuple(of_A)}, got {tuple(of_dZ)}"
-        )
-    dA_prev = _sum_to(of_A, product(W.mT, dZ)) if input_gradient else None
-    dZ_mean = dZ / scalar(m, dZ)  # in the first layer, the largest, smaller than dW
-    dW = _sum_to(of_W, product(dZ_mean, A_prev.mT))
-    db = _sum_to(b.shape, dZ_mean.sum(dim=-1, keepdim=True))
+    A_prev, W, b = arguments.linear_cache("linear_backward", cache)
+    dZ = arguments.gradient("linear_backward", "dZ", dZ, "W @ A_prev", (W.shape[-2], A_prev.shape[-1]), like=W)
+    m = A_prev.shape[-1]
+    dA_prev = _sum_to(W.mT @ dZ, A_prev) if input_gradient else None
+    dW = _sum_to(dZ @ A_prev.mT / m, W)
+    db = _sum_to(dZ.sum(dim=-1, keepdim=True) / m, b)
     return dA_prev, dW, db
 
 
 def linear_activation_backward(
     dA: Array, cache: Cache, activation: str, *, input_gradient: bool = True
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Pass the gradient through one layer, LINEAR -> ACTIVATION (assignment, section 2b).
+    """Pass the gradient through one layer, LINEAR -> ACTIVATION (assignment, 2b).
 
     Parameters
     ----------
     dA : (..., n_l, m)
         Gradient at the layer's activation.
-    cache : dict
+    cache : dict or pair
         ``linear_cache`` and ``activation_cache``.
     activation : {"relu", "softmax"}
     input_gradient : bool
@@ -86,16 +80,16 @@ def linear_activation_backward(
     Raises
     ------
     ValueError
-        If the activation is unknown or the shapes do not fit each other.
+        If the activation is unknown, the shapes do not fit each other, or the cache is none.
     """
-    if activation not in ACTIVATIONS_BACKWARD:
-        raise ValueError(f"activation must be one of {sorted(ACTIVATIONS_BACKWARD)}, got {activation!r}")
-    dZ = ACTIVATIONS_BACKWARD[activation](dA, cache["activation_cache"])
-    return linear_backward(dZ, cache["linear_cache"], input_gradient=input_gradient)
+    arguments.require_activation(activation, ACTIVATIONS_BACKWARD)
+    linear_cache, activation_cache = arguments.layer_cache("linear_activation_backward", cache)
+    dZ = ACTIVATIONS_BACKWARD[activation](dA, activation_cache)
+    return linear_backward(dZ, linear_cache, input_gradient=input_gradient)
 
 
 def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
-    """Let the gradient through where the unit was active (assignment, section 2c).
+    """Let the gradient through where the unit was active, ``dZ = dA * (Z > 0)`` (assignment, 2c).
 
     Parameters
     ----------
@@ -106,23 +100,21 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
     Returns
     -------
     dZ : (..., units, m)
-        ``dA``, which is finite, where ``Z > 0``; else zero.
 
     Raises
     ------
     ValueError
         If ``dA`` does not have the shape of ``Z``.
     """
-    dA, Z = _same_shape("relu_backward", dA, activation_cache)
-    active = Z.sign().clamp_min_(0)  # ones and zeros: a bool mask multiplies five times slower
-    return active * dA
+    dA, Z = arguments.activation_gradient("relu_backward", dA, activation_cache)
+    dZ = dA * (Z > 0)
+    return dZ
 
 
 def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
-    """Multiply by the Jacobian of softmax, ``p * (dA - <p, dA>)`` (assignment, section 2d).
+    """Multiply by the Jacobian of softmax, ``dZ = P * (dA - sum(P * dA))`` (assignment, 2d).
 
-    With the gradient of the cross-entropy, ``dA = -y / p``, this is ``p - y``; also where a probability
-    underflows, since :func:`pipeline.network.forward.softmax` keeps ``p`` and ``1 / p`` finite.
+    For the gradient of the cross-entropy, ``dA = -Y / P``, this is ``P - Y``.
 
     Parameters
     ----------
@@ -139,16 +131,17 @@ def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
     ValueError
         If ``dA`` does not have the shape of ``Z``.
     """
-    dA, Z = _same_shape("softmax_backward", dA, activation_cache)
+    dA, Z = arguments.activation_gradient("softmax_backward", dA, activation_cache)
     P, _ = softmax(Z)
-    return P * (dA - (P * dA).sum(dim=-2, keepdim=True))
+    dZ = P * (dA - (P * dA).sum(dim=-2, keepdim=True))
+    return dZ
 
 
 ACTIVATIONS_BACKWARD = {"relu": relu_backward, "softmax": softmax_backward}
 
 
 def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Tensor = 0.0) -> dict[str, Tensor]:
-    """Pass the cost's gradient through the whole network (assignment, section 2e).
+    """Pass the cost's gradient through the whole network (assignment, 2e).
 
     Parameters
     ----------
@@ -159,7 +152,7 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     caches : list of dict
         The forward pass's caches.
     l2 : float or (...) tensor
-        Lambda of the L2 penalty, one for all replicas or one for each; adds ``l2 * W`` to ``dW``.
+        Lambda of the L2 penalty, one for all networks or one for each; adds ``l2 * W`` to ``dW``.
 
     Returns
     -------
@@ -169,82 +162,37 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     Raises
     ------
     ValueError
-        If the shapes of ``AL`` and ``Y`` differ in classes or examples, or the caches are those of
-        inference with batchnorm.
+        If the shapes of AL and Y differ, or the caches are those of inference with batch norm.
     """
-    AL = as_tensor(AL)
-    Y = as_tensor(Y, AL.dtype)
-    if AL.shape[-2:] != Y.shape[-2:]:
-        raise ValueError(
-            f"L_model_backward wants AL and Y of one shape (classes, m), got {tuple(AL.shape)} and {tuple(Y.shape)}"
-        )
+    AL = arguments.columns("L_model_backward", "AL", AL)
+    Y = arguments.labels("L_model_backward", Y, AL)
     L = len(caches)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
-        cache, input_gradient = caches[layer - 1], layer > 1
-        if layer == L:  # p - y is what softmax_backward makes of -y / p
-            dA_prev, dW, db = linear_backward(AL - Y, cache["linear_cache"], input_gradient=input_gradient)
-        else:
-            dA = grads[f"dA{layer}"]
-            if "batchnorm_cache" in cache:
-                dA = batchnorm_backward(dA, cache["batchnorm_cache"])
-            dA_prev, dW, db = linear_activation_backward(dA, cache, "relu", input_gradient=input_gradient)
+        cache, dA = caches[layer - 1], grads[f"dA{layer}"]
+        if "batchnorm_cache" in cache:
+            dA = batchnorm_backward(dA, cache["batchnorm_cache"])
+        activation = "softmax" if layer == L else "relu"
+        dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
         if dA_prev is not None:
             grads[f"dA{layer - 1}"] = dA_prev
+        if isinstance(l2, Tensor) or l2 != 0:
+            dW = dW + arguments.per_network(l2, dW) * arguments.weights_in(cache)
         grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
-    if isinstance(l2, Tensor) or l2 != 0:
-        weight_decay = l2.to(AL)[..., None, None] if isinstance(l2, Tensor) else scalar(l2, AL)
-        for layer in range(1, L + 1):
-            W = as_tensor(caches[layer - 1]["linear_cache"]["W"])
-            grads[f"dW{layer}"] = torch.addcmul(grads[f"dW{layer}"], weight_decay, W)
     return grads
-
-
-def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learning_rate: float) -> Parameters:
-    """Take one step of gradient descent, in place (assignment, section 2f).
-
-    Parameters
-    ----------
-    parameters : dict
-        ``W{l}`` and ``b{l}``; they are overwritten (a flipped NumPy array is replaced by its copy).
-    grads : dict
-        ``dW{l}`` and ``db{l}``, as :func:`L_model_backward` returns them.
-    learning_rate : float
-
-    Returns
-    -------
-    dict
-        ``parameters`` itself.
-
-    Raises
-    ------
-    ValueError
-        If the learning rate is not positive and finite.
-    """
-    require_learning_rate(learning_rate)
-    for name in parameters:
-        if name[0] in "Wb":
-            parameters[name] = as_tensor(parameters[name]).sub_(as_tensor(grads[f"d{name}"]), alpha=learning_rate)
-    return parameters
-
-
-def require_learning_rate(learning_rate: float) -> None:
-    """Refuse a learning rate that is not positive and finite."""
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
 
 
 def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     """Pass the gradient through :func:`pipeline.network.forward.batchnorm_forward`, statistics included.
 
-    The mean and the variance depend on every example, so the Jacobian is full:
-    ``(g - mean(g) - n * mean(g * n)) / sqrt(var + eps)`` for the gradient g and the normalised n.
+    Mean and variance depend on every example, so the Jacobian is full: for the gradient g and the normalised n,
+    ``dA = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps)``.
 
     Parameters
     ----------
     dNA : (..., units, m)
     cache : dict
-        ``NA`` (..., units, m) and ``inverse_std`` (..., units, 1).
+        ``NA`` (..., units, m) and ``variance`` (..., units, 1).
 
     Returns
     -------
@@ -253,31 +201,53 @@ def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     Raises
     ------
     ValueError
-        If the cache is None, as at inference.
+        If ``dNA`` does not have the shape of ``NA``, or the cache is None, as at inference.
 
     References
     ----------
     S. Ioffe, C. Szegedy, "Batch normalization", 2015, section 3.
     """
-    if cache is None:
-        raise ValueError("batchnorm_backward wants the cache of a training pass, got None, which inference leaves")
-    dNA, NA, inverse_std = as_tensor(dNA), as_tensor(cache["NA"]), as_tensor(cache["inverse_std"])
-    m = NA.shape[-1]
-    total = dNA.sum(dim=-1, keepdim=True)
-    projection = torch.linalg.vecdot(dNA, NA).unsqueeze(-1)
-    return torch.addcmul(dNA, NA, projection, value=-1 / m).sub_(total, alpha=1 / m).mul_(inverse_std)
+    n, variance = arguments.batchnorm_cache("batchnorm_backward", cache)
+    g = arguments.gradient("batchnorm_backward", "dNA", dNA, "NA", n.shape[-2:], like=n)
+    mean_g, mean_gn = g.mean(dim=-1, keepdim=True), (g * n).mean(dim=-1, keepdim=True)
+    dA = (g - mean_g - n * mean_gn) / torch.sqrt(variance + BATCHNORM_EPSILON)
+    return dA
 
 
-def _sum_to(shape: torch.Size, gradient: Tensor) -> Tensor:
-    """Sum a gradient over the replica axes along which an array of this shape was broadcast."""
-    return gradient if gradient.shape == shape else gradient.sum_to_size(shape)
+def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learning_rate: float) -> Parameters:
+    """Take one step of gradient descent, ``W - learning_rate * dW`` and ``b - learning_rate * db`` (assignment, 2f).
+
+    Parameters
+    ----------
+    parameters : dict
+        ``W{l}`` and ``b{l}``; also ``mean{l}`` and ``var{l}``, which stay as they are.
+    grads : dict
+        ``dW{l}`` and ``db{l}``, as :func:`L_model_backward` returns them.
+    learning_rate : float
+
+    Returns
+    -------
+    dict
+        ``parameters`` itself, with new arrays in it.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a gradient is missing or of another shape, a parameter is under autograd, or the
+        learning rate is not positive and finite.
+    """
+    arguments.require_learning_rate(learning_rate)
+    updated = {}
+    for name in arguments.names_to_update(parameters, grads):
+        W, dW = as_tensor("update_parameters", name, parameters[name]), grads[f"d{name}"]
+        updated[name] = W - learning_rate * as_tensor("update_parameters", f"d{name}", dW, like=W)
+    parameters.update(updated)
+    return parameters
 
 
-def _same_shape(function: str, dA: Array, Z: Array) -> tuple[Tensor, Tensor]:
-    dA, Z = as_tensor(dA), as_tensor(Z)
-    if dA.shape != Z.shape and dA.shape[-2:] != Z.shape[-2:]:
-        raise ValueError(f"{function} wants dA of the shape of Z, got {tuple(dA.shape)} and {tuple(Z.shape)}")
-    return dA, Z
+def _sum_to(gradient: Tensor, of: Tensor) -> Tensor:
+    """Sum a gradient over the networks to which an array was broadcast."""
+    return gradient if gradient.shape == of.shape else gradient.sum_to_size(of.shape)
 
 
 Linear_backward = linear_backward

@@ -23,8 +23,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
+from pipeline.network.arguments import lambda_of_each
 from pipeline.network.ensemble import Snapshot, TrainingResult
-from pipeline.network.training import lambda_of_each, train
+from pipeline.network.training import train
 
 SILENCE = timedelta(minutes=5)  # a rank that does not speak for so long counts as dead, its connection broken or not
 GRACE = 5.0  # seconds for the launcher of a dead rank to end this one first: it knows what the rank died of

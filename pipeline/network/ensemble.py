@@ -1,36 +1,38 @@
-"""The networks that train together, and what is known of each: what a training returns.
+"""Networks that train together as one ensemble, and the record of each: what a training returns.
 
-A network that has improved is copied, one that has stopped leaves the stack, and one whose cost or parameters are no
-longer finite leaves it as diverged. What is recorded is of all networks, with NaN for those that have stopped.
+A network that has stopped leaves the ensemble. Records are of all networks, with NaN for those that have stopped.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from pipeline.network.forward import initialize_parameters
+
 if TYPE_CHECKING:
-    from pipeline.network.forward import Parameters
+    from pipeline.network.arguments import Parameters
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How a stack stands while it trains; what a progress callback receives.
+    """How an ensemble stands while it trains; what a progress callback receives.
 
     Attributes
     ----------
     step : int
         Training steps done.
-    costs : (replicas that took this step,) tensor
+    costs : (networks that took this step,) tensor
         Data cost of this step's batch plus the penalty.
     training : int
-        Replicas still training.
+        Networks still training.
     best_validation_cost : float
-        The lowest so far over all replicas, NaN without validation.
+        The lowest so far over all networks, NaN without validation.
     """
 
     step: int
@@ -41,25 +43,24 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """One trained network a seed; row or entry ``k`` everywhere belongs to ``seeds[k]``.
+    """One trained network a seed; entry ``k`` everywhere belongs to ``seeds[k]``.
 
     Attributes
     ----------
     parameters : dict
-        Best parameters, ``(replicas, ...)``: the last that improved the validation cost by more than
-        ``min_delta``; without validation those of the last look, every ``evaluate_every`` steps, at which they were
-        finite.
+        Best parameters, ``(networks, ...)``: the last that improved the validation cost by more than ``min_delta``;
+        without validation the last, every ``evaluate_every`` steps, that were finite.
     seeds : list of int
     l2 : list of float
         Lambda of each network's penalty.
     cost_steps : list of int
         Steps at which a cost was recorded: every 100th.
-    costs, penalties : (len(cost_steps), replicas) tensors
-        Data cost of that step's batch, and L2 penalty, in nats; NaN once a replica has stopped.
+    costs, penalties : (len(cost_steps), networks) tensors
+        Data cost of that step's batch, and L2 penalty, in nats; NaN once a network has stopped.
     evaluation_steps : list of int
-        Steps at which the validation set was evaluated.
-    validation_costs, validation_accuracies : (len(evaluation_steps), replicas) tensors
-        In nats and in percent; NaN once a replica has stopped.
+        Steps of the validation checks.
+    validation_costs, validation_accuracies : (len(evaluation_steps), networks) tensors
+        In nats and in percent; NaN once a network has stopped.
     steps, best_step : list of int
         Training steps until the stop, and the step of the best parameters.
     epochs : list of float
@@ -83,23 +84,57 @@ class TrainingResult:
     stop_reason: list[str]
 
     def at_best(self, curve: Tensor) -> Tensor:
-        """Look up a curve of evaluations at each network's best step, ``(replicas,)``; NaN where there is none."""
+        """Look up a curve of validation checks at each network's best step, ``(networks,)``; NaN where none is."""
         best = torch.tensor(self.best_step)
         if not self.evaluation_steps:
             return curve.new_full(best.shape, math.nan)
-        rows = torch.searchsorted(torch.tensor(self.evaluation_steps), best)
-        return curve[rows, torch.arange(len(best))].where(best > 0, math.nan)
+        checks = torch.searchsorted(torch.tensor(self.evaluation_steps), best)
+        return curve[checks, torch.arange(len(best))].where(best > 0, math.nan)
 
 
-class Stack:
-    """The networks that are still training, and what is known of all of them.
+def initialize_ensemble(
+    layers_dims: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    use_batchnorm: bool = False,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> Parameters:
+    """Initialise one network for each seed, ``(networks, ...)``.
 
-    What belongs together is replaced at once, so that an interruption at any moment leaves a whole record.
+    Parameters
+    ----------
+    layers_dims : sequence of int
+    seeds : sequence of int
+    use_batchnorm : bool
+        Add the running statistics of the hidden layers: a network has them even if no step of it succeeds.
+    dtype : torch.dtype
+    device : torch.device, optional
+        The CPU if none.
+
+    Returns
+    -------
+    dict
+        As :func:`pipeline.network.forward.initialize_parameters`, with a leading axis of ``len(seeds)``.
+    """
+    networks = [initialize_parameters(layers_dims, seed=seed, dtype=dtype) for seed in seeds]
+    parameters = {name: torch.stack([network[name] for network in networks]).to(device) for name in networks[0]}
+    for layer in range(1, len(layers_dims) - 1) if use_batchnorm else ():
+        parameters[f"mean{layer}"] = torch.zeros_like(parameters[f"b{layer}"])
+        parameters[f"var{layer}"] = torch.ones_like(parameters[f"b{layer}"])
+    return parameters
+
+
+class Ensemble:
+    """The networks that are still training, and the record of all of them.
+
+    Nothing is changed in place, and fields that belong together are replaced in one statement: an interruption at
+    any moment leaves a whole record.
 
     Parameters
     ----------
     parameters : dict
-        The networks' start, ``(replicas, ...)``; a training step may update it in place.
+        The networks' start, ``(networks, ...)``; a training step puts new arrays into it.
     lambdas : list of float
         Lambda of each network's penalty.
 
@@ -108,104 +143,103 @@ class Stack:
     parameters, l2 : dict, float or tensor
         Of the networks that are still training.
     live : (training,) tensor
-        Their places in the whole stack.
+        Their places among all networks.
     step : int
         Training steps done.
     """
 
     def __init__(self, parameters: Parameters, lambdas: list[float]) -> None:
         count, device = len(lambdas), parameters["W1"].device
-        self.device = device
         self.parameters = parameters
-        one_for_all = len(set(lambdas)) == 1
-        self.l2 = lambdas[0] if one_for_all else self.parameters["W1"].new_tensor(lambdas)
+        self.l2 = lambdas[0] if len(set(lambdas)) == 1 else parameters["W1"].new_tensor(lambdas)
         self.live = torch.arange(count, device=device)
         self.step = 0
-        self.best = {name: stacked.clone() for name, stacked in self.parameters.items()}
+        self.best = dict(parameters)
         self.best_cost = torch.full((count,), math.inf, dtype=torch.float64, device=device)
         self.best_step = torch.zeros(count, dtype=torch.int64, device=device)
         self.steps = torch.zeros(count, dtype=torch.int64, device=device)
         self.stop_reason = [""] * count
         self.recorded: list[tuple[int, Tensor, Tensor]] = []  # step, costs, penalties
-        self.evaluated: list[tuple[int, Tensor, Tensor]] = []  # step, validation costs, accuracies
+        self.checked: list[tuple[int, Tensor, Tensor]] = []  # step, validation costs, accuracies
 
     def record_costs(self, costs: Tensor, penalties: Tensor) -> None:
         """Record the data cost of this step's batch and the penalty of each network that is training."""
         self.recorded.append((self.step, self._of_all(costs), self._of_all(penalties)))
 
     def keep_best(self, costs: Tensor, accuracies: Tensor, min_delta: float) -> None:
-        """Record an evaluation; keep copies of what has improved and drop what has diverged."""
-        record = (self.step, self._of_all(costs), self._of_all(accuracies))
-        self._keep(costs, costs < self.best_cost[self.live] - min_delta, [record])
+        """Record a validation check; keep what has improved and drop what has diverged."""
+        checked = [*self.checked, (self.step, self._of_all(costs), self._of_all(accuracies))]
+        self._keep(costs, costs < self.best_cost[self.live] - min_delta, checked)
 
     def keep_finite(self, costs: Tensor) -> None:
-        """Keep copies of every network whose cost is finite, and drop the others."""
-        self._keep(costs, torch.ones_like(costs, dtype=torch.bool), [])
+        """Keep every network whose cost is finite, and drop the others."""
+        self._keep(costs, torch.ones_like(costs, dtype=torch.bool), self.checked)
 
     def stop(self, which: Tensor, reason: str) -> None:
-        """Let the networks of the mask ``which`` leave the stack."""
+        """Let the networks of the mask ``which`` leave the ensemble."""
         if not which.any():
             return
-        leaving = self.live[which]
-        reasons = list(self.stop_reason)
-        for replica in leaving.tolist():
-            reasons[replica] = reason
+        leaving = set(self.live[which].tolist())
         self.steps, self.stop_reason, self.parameters, self.l2, self.live = (
-            self.steps.index_fill(0, leaving, self.step),
-            reasons,
+            self.steps.index_fill(0, self.live[which], self.step),
+            [reason if k in leaving else earlier for k, earlier in enumerate(self.stop_reason)],
             {name: stacked[~which] for name, stacked in self.parameters.items()},
             self.l2[~which] if isinstance(self.l2, Tensor) else self.l2,
             self.live[~which],
         )
 
+    def stop_all(self, reason: str) -> None:
+        """Let every network that is left leave the ensemble."""
+        self.stop(torch.ones_like(self.live, dtype=torch.bool), reason)
+
     def snapshot(self) -> Snapshot:
-        """Tell how the stack stands, after a cost was recorded."""
+        """Tell how the ensemble stands, after a cost was recorded."""
         best = self.best_cost.min().item()
         _, costs, penalties = self.recorded[-1]
         took_it = (self.steps == 0) | (self.steps == self.step)
-        return Snapshot(
-            step=self.step,
-            costs=(costs + penalties)[took_it],
-            training=len(self.live),
-            best_validation_cost=best if self.evaluated and math.isfinite(best) else math.nan,
-        )
+        is_known = bool(self.checked) and math.isfinite(best)
+        return Snapshot(self.step, (costs + penalties)[took_it], len(self.live), best if is_known else math.nan)
 
     def result(self, seeds: list[int], lambdas: list[float], epochs_per_step: float) -> TrainingResult:
-        """Return the best parameters and all that was recorded, on the CPU, once every network has stopped."""
-        steps = self.steps.tolist()
+        """Return the best parameters and the whole record, on the CPU, once every network has stopped."""
+        cost_steps, costs, penalties = self._curves(self.recorded)
+        evaluation_steps, validation_costs, validation_accuracies = self._curves(self.checked)
         return TrainingResult(
-            parameters={name: stacked.cpu().clone() for name, stacked in self.best.items()},
+            parameters={name: stacked.cpu() for name, stacked in self.best.items()},
             seeds=seeds,
             l2=lambdas,
-            cost_steps=[step for step, _, _ in self.recorded],
-            costs=self._rows([costs for _, costs, _ in self.recorded]),
-            penalties=self._rows([penalties for _, _, penalties in self.recorded]),
-            evaluation_steps=[step for step, _, _ in self.evaluated],
-            validation_costs=self._rows([costs for _, costs, _ in self.evaluated]),
-            validation_accuracies=self._rows([accuracies for _, _, accuracies in self.evaluated]),
-            steps=steps,
+            cost_steps=cost_steps,
+            costs=costs,
+            penalties=penalties,
+            evaluation_steps=evaluation_steps,
+            validation_costs=validation_costs,
+            validation_accuracies=validation_accuracies,
+            steps=self.steps.tolist(),
             best_step=self.best_step.tolist(),
-            epochs=[count * epochs_per_step for count in steps],
+            epochs=[steps * epochs_per_step for steps in self.steps.tolist()],
             stop_reason=self.stop_reason,
         )
 
-    def _keep(self, costs: Tensor, improved: Tensor, records: list[tuple[int, Tensor, Tensor]]) -> None:
+    def _keep(self, costs: Tensor, improved: Tensor, checked: list[tuple[int, Tensor, Tensor]]) -> None:
         finite = costs.isfinite()
         for stacked in self.parameters.values():
-            finite &= stacked.isfinite().flatten(start_dim=1).all(dim=1)
+            finite = finite & stacked.isfinite().flatten(start_dim=1).all(dim=1)
         improved = improved & finite
-        rows = self.live[improved]
-        self.evaluated, self.best, self.best_cost, self.best_step = (
-            [*self.evaluated, *records],
-            {name: self.best[name].index_copy(0, rows, stacked[improved]) for name, stacked in self.parameters.items()},
-            self.best_cost.index_copy(0, rows, costs[improved].double()),
-            self.best_step.index_fill(0, rows, self.step),
+        kept = self.live[improved]
+        self.checked, self.best, self.best_cost, self.best_step = (
+            checked,
+            {name: self.best[name].index_copy(0, kept, new[improved]) for name, new in self.parameters.items()},
+            self.best_cost.index_copy(0, kept, costs[improved].double()),
+            self.best_step.index_fill(0, kept, self.step),
         )
         self.stop(~finite, "diverged")
 
     def _of_all(self, values: Tensor) -> Tensor:
-        missing = torch.full((len(self.steps),), math.nan, dtype=torch.float64, device=self.device)
+        missing = torch.full((len(self.steps),), math.nan, dtype=torch.float64, device=self.live.device)
         return missing.index_copy(0, self.live, values.double())
 
-    def _rows(self, records: list[Tensor]) -> Tensor:
-        return torch.stack(records).cpu().clone() if records else torch.empty(0, len(self.steps), dtype=torch.float64)
+    def _curves(self, records: list[tuple[int, Tensor, Tensor]]) -> tuple[list[int], Tensor, Tensor]:
+        none = torch.empty(0, len(self.steps), dtype=torch.float64)
+        first = torch.vstack([none, *(values.cpu() for _, values, _ in records)])
+        second = torch.vstack([none, *(values.cpu() for _, _, values in records)])
+        return [step for step, _, _ in records], first, second

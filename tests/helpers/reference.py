@@ -9,7 +9,7 @@ from torch import nn
 
 from pipeline import initialize_parameters
 from pipeline.network.forward import BATCHNORM_EPSILON
-from pipeline.network.training import _batches
+from pipeline.network.training import batch_indices
 
 DIMS = [6, 8, 5, 4]
 COMBINATIONS = {
@@ -185,7 +185,7 @@ class TorchTwin:
 
 def batches_of(X, Y, batch_size, steps, shuffle_seed=0):
     """The batches that ``train`` draws."""
-    for batch in _batches(X.shape[1], batch_size, steps, shuffle_seed, X.device):
+    for batch in batch_indices(X.shape[1], batch_size, steps, shuffle_seed):
         yield X[:, batch], Y[:, batch]
 
 

@@ -71,7 +71,7 @@ CALLS = {
     "relu_backward": lambda: (relu_backward, [normal(4, 7), normal(4, 7)]),
     "softmax_backward": lambda: (softmax_backward, [normal(4, 7), normal(4, 7)]),
     "batchnorm_backward": lambda: (
-        batchnorm_backward, [normal(4, 7), {"NA": normal(4, 7), "inverse_std": normal(4, 1) ** 2}]
+        batchnorm_backward, [normal(4, 7), {"NA": normal(4, 7), "variance": normal(4, 1) ** 2}]
     ),
     "L_model_backward": lambda: (L_model_backward, network_arguments()),
     "L_model_backward with l2": lambda: (
@@ -128,7 +128,7 @@ def test_linear_backward_leaves_out_the_input_gradient_on_demand():
 
 @pytest.mark.parametrize("shape", [(4, 8), (5, 7), (7, 4), (7,)], ids=str)
 def test_linear_backward_names_a_gradient_that_does_not_fit(shape):
-    with pytest.raises(ValueError, match=r"dZ \(\.\.\., 4, 7\)") as error:
+    with pytest.raises(ValueError, match=r"dZ of the shape of W @ A_prev, \(\.\.\., 4, 7\)") as error:
         linear_backward(normal(*shape), layer_cache()["linear_cache"])
     assert f"got {shape}" in str(error.value)
 
@@ -212,7 +212,7 @@ def test_inference_with_batchnorm_has_no_backward_pass():
     X, Y, parameters = normal(6, 9), one_hot(4, 9), random_parameters(DIMS)
     L_model_forward(X, parameters, True)
     AL, caches = L_model_forward(X, parameters, True, inference=True)
-    with pytest.raises(ValueError, match="training pass, got None"):
+    with pytest.raises(ValueError, match="training pass, NA and variance, got NoneType: inference leaves none"):
         L_model_backward(AL, Y, caches)
 
 
@@ -228,8 +228,7 @@ def test_scaling_a_units_weights_changes_nothing_but_what_eps_lets_through(scale
     for layer in (1, 2):
         radial = (parameters[f"W{layer}"] * grads[f"dW{layer}"]).sum(1, keepdim=True)
         radial += parameters[f"b{layer}"] * grads[f"db{layer}"]
-        NA, norm = (caches[layer - 1]["batchnorm_cache"][name] for name in ("NA", "norm"))
-        var = norm**2 / X.shape[1]
+        NA, var = (caches[layer - 1]["batchnorm_cache"][name] for name in ("NA", "variance"))
         leak = BATCHNORM_EPSILON / (var + BATCHNORM_EPSILON)
         assert_close(radial, leak * (grads[f"dA{layer}"] * NA).mean(1, keepdim=True), 1e-12)
         live = var > 0.01 * scale**2
@@ -242,8 +241,9 @@ def test_scaling_a_units_weights_changes_nothing_but_what_eps_lets_through(scale
 
 @each_combination
 @each_replica_shape
-@pytest.mark.parametrize("m", [9, 1], ids=["a batch", "one example"])
+@pytest.mark.parametrize("m", [9, 2, 1], ids=["a batch", "two examples", "one example"])
 def test_network_gradients_equal_autograd(use_batchnorm, l2, replicas, m):
+    m = max(m, 2) if use_batchnorm else m  # one example alone is refused: see test_arguments
     X, Y, parameters, AL, caches = network(replicas, m, use_batchnorm)
     cost, grads = network_gradients(X, Y, parameters, use_batchnorm, l2)
     assert_close(compute_cost(AL, Y, parameters=parameters, l2=l2), cost, 1e-9)
@@ -304,8 +304,9 @@ def test_network_backward_names_shapes_that_differ():
 
 
 @pytest.mark.parametrize("as_numpy", [False, True], ids=["tensors", "numpy"])
-def test_update_descends_in_place_and_returns_the_same_dict(as_numpy):
+def test_update_descends_and_returns_the_same_dict_with_new_arrays(as_numpy):
     _, Y, parameters, AL, caches = network((3,), use_batchnorm=True)
+    before = copy.deepcopy(parameters)
     grads = L_model_backward(AL, Y, caches)
     expected = {name: tensor - 0.1 * grads[f"d{name}"] for name, tensor in parameters.items()}
     held, grads = (
@@ -314,7 +315,7 @@ def test_update_descends_in_place_and_returns_the_same_dict(as_numpy):
     )
     assert update_parameters(held, grads, 0.1) is held
     assert_all_close(held, expected, 1e-15)
-    assert_all_close(parameters, expected, 1e-15)  # the very memory that was given
+    assert_all_close(parameters, before, 0)  # the memory that was given is as it was
 
 
 def test_update_leaves_gradients_and_running_statistics_alone():
@@ -339,14 +340,14 @@ def test_network_gradients_do_not_depend_on_the_dtype_of_the_labels(dtype):
 
 @pytest.mark.parametrize("function", [relu_backward, softmax_backward])
 def test_activations_name_a_gradient_of_another_shape(function):
-    with pytest.raises(ValueError, match=r"wants dA of the shape of Z, got \(3, 1\) and \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"wants dA of the shape of Z, \(\.\.\., 3, 4\), got \(3, 1\)"):
         function(normal(3, 1), normal(3, 4))
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
 def test_update_refuses_a_learning_rate_that_is_none(rate):
     parameters = random_parameters(DIMS)
-    with pytest.raises(ValueError, match="learning_rate must be positive and finite"):
+    with pytest.raises(ValueError, match="learning_rate must be a positive and finite number"):
         update_parameters(parameters, {f"d{name}": value for name, value in parameters.items()}, rate)
 
 

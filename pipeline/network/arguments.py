@@ -1,0 +1,346 @@
+"""What a caller hands in: arrays taken as tensors, and checks that name what is wrong.
+
+Every check raises a ValueError that says which function wants which argument, what came and what is wanted.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = Tensor | np.ndarray[Any, Any]
+
+Parameters = dict[str, Tensor]
+Cache = dict[str, Any]
+
+
+def as_tensor(function: str, name: str, array: Any, like: Tensor | None = None) -> Tensor:
+    """Take an array of floats as a tensor, on the device and in the dtype of another one if that is given.
+
+    A NumPy array shares its memory with the tensor, unless it is read-only or flipped, as no tensor can be.
+    """
+    tensor = _numbers(function, name, array)
+    if not tensor.is_floating_point():
+        raise ValueError(
+            f"{function} wants floats as {name}, got {tensor.dtype}: convert it, as by {name}.astype('float32')"
+        )
+    return tensor if like is None else _converted(tensor, like)
+
+
+def columns(function: str, name: str, array: Any) -> Tensor:
+    """Take an array ``(..., units, m)`` of floats, an example a column and one at least."""
+    tensor = as_tensor(function, name, array)
+    if tensor.dim() < 2 or tensor.shape[-1] < 1:
+        raise ValueError(
+            f"{function} wants {name} of shape (..., units, m), at least one example, got {tuple(tensor.shape)}"
+        )
+    return tensor
+
+
+def labels(function: str, Y: Any, AL: Tensor) -> Tensor:
+    """Take one-hot labels as a tensor like the probabilities; class numbers are refused."""
+    one_hot = _numbers(function, "Y", Y)
+    if one_hot.shape[-2:] != AL.shape[-2:]:
+        raise ValueError(
+            f"{function} wants AL and Y of one shape (classes, m), got {tuple(AL.shape)} and {tuple(one_hot.shape)}"
+            f"{_one_hot_hint('Y', one_hot, AL.shape[-2])}"
+        )
+    return _converted(one_hot, AL)
+
+
+def linear(function: str, A: Any, W: Any, b: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Take the arguments of ``W @ A + b``, which fit each other; A comes in the dtype of W."""
+    W, b = as_tensor(function, "W", W), as_tensor(function, "b", b)
+    A = as_tensor(function, "A", A, like=W)
+    if W.dtype != b.dtype:
+        raise ValueError(f"{function} wants W and b of one dtype, got {W.dtype} and {b.dtype}")
+    are_matrices = A.dim() > 1 and W.dim() > 1 and b.dim() > 1
+    if not are_matrices or W.shape[-1] != A.shape[-2] or b.shape[-2:] != (W.shape[-2], 1):
+        raise ValueError(
+            f"{function} wants A (..., n_prev, m), W (..., n, n_prev) and b (..., n, 1), "
+            f"got A {tuple(A.shape)}, W {tuple(W.shape)} and b {tuple(b.shape)}"
+        )
+    return A, W, b
+
+
+def network_input(function: str, X: Any, W1: Any) -> Tensor:
+    """Take data whose columns fit the first layer, on its device and in its dtype."""
+    W1 = as_tensor(function, "W1", W1)
+    A = as_tensor(function, "X", X, like=W1)
+    if A.dim() < 2 or A.shape[-2] != W1.shape[-1]:
+        raise ValueError(f"X must have shape (..., {W1.shape[-1]}, m) for W1 {tuple(W1.shape)}, got {tuple(A.shape)}")
+    return A
+
+
+def statistics(function: str, mean: Any, var: Any, A: Tensor) -> tuple[Tensor, Tensor]:
+    """Take both statistics of a normalisation, like the activations."""
+    if mean is None or var is None:
+        raise ValueError(f"{function} wants both mean and var, or neither of them")
+    return as_tensor(function, "mean", mean, like=A), as_tensor(function, "var", var, like=A)
+
+
+def gradient(function: str, name: str, array: Any, at: str, shape: Sequence[int], like: Tensor) -> Tensor:
+    """Take the gradient at something of the given units and examples."""
+    tensor = as_tensor(function, name, array, like=like)
+    if tensor.shape[-2:] != tuple(shape):
+        raise ValueError(
+            f"{function} wants {name} of the shape of {at}, (..., {shape[0]}, {shape[1]}), got {tuple(tensor.shape)}"
+        )
+    return tensor
+
+
+def activation_gradient(function: str, dA: Any, Z: Any) -> tuple[Tensor, Tensor]:
+    """Take the gradient at a layer's output and its cached Z, of one shape."""
+    if isinstance(Z, dict | tuple):
+        raise ValueError(
+            f"{function} wants the array Z as activation_cache, got {_kind(Z)}: pass cache['activation_cache']"
+        )
+    Z = as_tensor(function, "activation_cache", Z)
+    return gradient(function, "dA", dA, "Z", Z.shape[-2:], like=Z), Z
+
+
+def linear_cache(function: str, cache: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Read A_prev, W and b from a linear cache: a dictionary, or the assignment's tuple."""
+    try:
+        A_prev, W, b = (cache["A"], cache["W"], cache["b"]) if isinstance(cache, dict) else cache
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{function} wants a cache of A, W, b or (A_prev, W, b), got {_kind(cache)}") from error
+    return linear(function, A_prev, W, b)
+
+
+def layer_cache(function: str, cache: Any) -> tuple[Any, Any]:
+    """Read the linear cache and the activation cache from that of a layer: a dictionary, or the pair of them."""
+    try:
+        of_linear, of_activation = (
+            (cache["linear_cache"], cache["activation_cache"]) if isinstance(cache, dict) else cache
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{function} wants a cache of linear_cache and activation_cache, got {_kind(cache)}"
+        ) from error
+    return of_linear, of_activation
+
+
+def weights_in(cache: Any) -> Tensor:
+    """Read W from the cache of a layer."""
+    function = "L_model_backward"
+    return linear_cache(function, layer_cache(function, cache)[0])[1]
+
+
+def batchnorm_cache(function: str, cache: Any) -> tuple[Tensor, Tensor]:
+    """Read the normalised activations and the variance from the cache of a training pass."""
+    try:
+        NA, variance = cache["NA"], cache["variance"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{function} wants the cache of a training pass, NA and variance, got {_kind(cache)}: inference leaves none"
+        ) from error
+    return as_tensor(function, "NA", NA), as_tensor(function, "variance", variance)
+
+
+def per_network(l2: float | Tensor, like: Tensor) -> float | Tensor:
+    """Take one lambda for all networks, or one for each, in front of a matrix."""
+    return l2.to(like)[..., None, None] if isinstance(l2, Tensor) else l2
+
+
+def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> list[str]:
+    """List ``W{l}`` and ``b{l}``, each with its gradient; refuse names that no network has."""
+    function, names = "update_parameters", []
+    for name, array in parameters.items():
+        kind = name.rstrip("0123456789")
+        if kind == name or kind not in ("W", "b", "mean", "var"):
+            raise ValueError(f"{function} wants parameters W, b, mean, var with a layer's number, got {name!r}")
+        if kind in ("W", "b"):
+            names.append(name)
+            if f"d{name}" not in grads:
+                raise ValueError(f"{function} wants the gradient d{name}, got {', '.join(sorted(grads)) or 'none'}")
+            if grads[f"d{name}"].shape != array.shape:
+                shapes = tuple(array.shape), tuple(grads[f"d{name}"].shape)
+                raise ValueError(f"{function} wants d{name} of the shape of {name}, {shapes[0]}, got {shapes[1]}")
+            if getattr(array, "requires_grad", False):
+                raise ValueError(f"{function} wants {name} without autograd, got one that requires grad: detach it")
+    return names
+
+
+def number_of_layers(parameters: Mapping[str, Any]) -> int:
+    """Count the layers L of a network, the input not among them; all of W1..WL and b1..bL must be there."""
+    L = sum(name.startswith("W") for name in parameters)
+    expected = [f"{kind}{layer}" for layer in range(1, L + 1) for kind in "Wb"]
+    if not L or not all(name in parameters for name in expected):
+        raise ValueError(f"parameters must hold W1, b1 and so on, got {', '.join(sorted(parameters)) or 'none'}")
+    return L
+
+
+def generator_of(seed: Any) -> torch.Generator:
+    """Take a generator as it is, and make one of a seed."""
+    if isinstance(seed, torch.Generator):
+        return seed
+    require_seed("seed", seed)
+    return torch.Generator().manual_seed(int(seed))
+
+
+def require_floating(dtype: torch.dtype) -> None:
+    """Refuse a dtype that holds whole numbers."""
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating type, got {dtype}")
+
+
+def require_activation(activation: str, known: Mapping[str, Any]) -> None:
+    """Refuse the name of an activation that is unknown."""
+    if activation not in known:
+        raise ValueError(f"activation must be one of {sorted(known)}, got {activation!r}")
+
+
+def require_batch(A: Tensor) -> None:
+    """Refuse to train with batch norm on one example: normalised by itself it is zero."""
+    if A.shape[-1] < 2:
+        raise ValueError(
+            f"L_model_forward wants two examples or more to train with batch norm, got {A.shape[-1]}: "
+            "to predict, pass inference=True"
+        )
+
+
+def require_statistics(parameters: Mapping[str, Any], L: int) -> None:
+    """Refuse inference with batch norm without the running statistics of each hidden layer."""
+    for name in (f"{kind}{layer}" for layer in range(1, L) for kind in ("mean", "var")):
+        if name not in parameters:
+            raise ValueError(f"parameters hold no running statistics {name}: train with batchnorm first")
+
+
+def require_parameters_for(l2: float | Tensor, parameters: Any) -> None:
+    """Refuse a penalty of nothing."""
+    if parameters is None and not (isinstance(l2, float | int) and l2 == 0):
+        raise ValueError(f"compute_cost wants the parameters that l2 = {l2} is to penalise")
+
+
+def require_learning_rate(learning_rate: Any) -> None:
+    """Refuse a learning rate that is not a positive and finite number."""
+    if not isinstance(learning_rate, int | float) or not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be a positive and finite number, got {learning_rate!r}")
+
+
+def sizes_of_layers(name: str, layers: Sequence[int]) -> list[int]:
+    """Return the units of each layer: two or more whole numbers of at least 1."""
+    try:
+        sizes = [operator.index(units) for units in layers]
+    except TypeError:
+        sizes = []
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"{name} must be two or more whole numbers of at least 1, got {layers!r}")
+    return sizes
+
+
+def require_seed(name: str, seed: Any) -> None:
+    """Refuse a seed that torch.Generator does not take."""
+    if not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64:
+        raise ValueError(f"{name} must be whole, from -2**63 to 2**64 - 1, got {seed!r}")
+
+
+def examples(x_name: str, X: Any, y_name: str, Y: Any, layers_dims: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Take a set of examples: finite columns ``X`` (n_0, m) and one-hot columns ``Y`` (n_L, m) of the same dtype."""
+    inputs, classes = layers_dims[0], layers_dims[-1]
+    X, Y = _numbers("training", x_name, X), _numbers("training", y_name, Y)
+    if X.dim() != 2 or X.shape[0] != inputs or X.shape[1] < 1:
+        raise ValueError(f"{x_name} must have shape ({inputs}, examples), an example a column, got {tuple(X.shape)}")
+    if X.dtype not in (torch.float32, torch.float64):
+        hint = f": convert pixels by {x_name}.astype('float32') / 255" if X.dtype == torch.uint8 else ""
+        raise ValueError(f"{x_name} must be float32 or float64, got {X.dtype}{hint}")
+    if not X.isfinite().all():
+        raise ValueError(f"{x_name} must be finite, got NaN or inf in {int((~X.isfinite()).sum())} places")
+    if Y.shape != (classes, X.shape[1]):
+        hint = _one_hot_hint(y_name, Y, classes)
+        raise ValueError(f"{y_name} must have shape ({classes}, {X.shape[1]}), got {tuple(Y.shape)}{hint}")
+    is_one_hot = ((Y == 0) | (Y == 1)).all(dim=0) & (Y.sum(dim=0) == 1)
+    if not is_one_hot.all():
+        wrong = int((~is_one_hot).sum())
+        raise ValueError(f"{y_name} must be one-hot, a single 1 a column, got {wrong} other columns")
+    return X, _converted(Y, X)
+
+
+def lambda_of_each(l2: Any, networks: int) -> list[float]:
+    """Return lambda network by network, from one number for all or one for each."""
+    is_one_for_all = isinstance(l2, Real) or getattr(l2, "ndim", None) == 0
+    allowed = f"l2 must be one number or one for each of the {networks} seeds"
+    try:
+        lambdas = [float(l2)] * networks if is_one_for_all else [float(each) for each in l2]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{allowed}, got {l2!r}") from error
+    if len(lambdas) != networks:
+        raise ValueError(f"{allowed}, got {len(lambdas)}")
+    if not all(0 <= each < math.inf for each in lambdas):
+        raise ValueError(f"l2 must be at least 0 and finite, got {lambdas}")
+    return lambdas
+
+
+def training_sets(
+    X: Any, Y: Any, layers_dims: Sequence[int], validation: Any
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+    """Take the training set and, if there is one, the validation set."""
+    X, Y = examples("X", X, "Y", Y, layers_dims)
+    if validation is None:
+        return X, Y, None
+    return X, Y, examples("validation[0]", validation[0], "validation[1]", validation[1], layers_dims)
+
+
+def require_batches(batch_size: Any, examples: int, use_batchnorm: bool) -> None:
+    """Refuse batches larger than the data, or too small to normalise."""
+    require_counts(batch_size=batch_size)
+    if batch_size > examples:
+        raise ValueError(f"batch_size must be at most the {examples} examples, got {batch_size}")
+    if use_batchnorm and batch_size < 2:
+        raise ValueError("batch_size must be at least 2 for batch norm, as one example is normalised to zero, got 1")
+
+
+def require_counts(**counts: Any) -> None:
+    """Refuse whatever is not a whole number of at least 1."""
+    for name, value in counts.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) < 2**63:
+            raise ValueError(f"{name} must be whole, at least 1 and below 2**63, got {value!r}")
+
+
+def require_rates(learning_rate: Any, min_delta: Any) -> None:
+    """Refuse a learning rate or a smallest improvement that cannot be."""
+    require_learning_rate(learning_rate)
+    if not isinstance(min_delta, int | float) or not 0 <= min_delta < math.inf:
+        raise ValueError(f"min_delta must be at least 0 and finite, got {min_delta!r}")
+
+
+def require_seeds(seeds: Sequence[Any]) -> None:
+    """Refuse an ensemble of no network, and seeds that are invalid."""
+    if not len(seeds):
+        raise ValueError("seeds must name at least one seed, got none")
+    for seed in seeds:
+        require_seed("seeds", seed)
+
+
+def _numbers(function: str, name: str, array: Any) -> Tensor:
+    if isinstance(array, Tensor):
+        return array
+    try:
+        array = array.__array__() if hasattr(array, "__array__") else array
+        if hasattr(array, "strides") and (not array.flags.writeable or min(array.strides, default=0) < 0):
+            array = array.copy()
+        return torch.as_tensor(array)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{function} wants an array of numbers as {name}, got {type(array).__name__}") from error
+
+
+def _one_hot_hint(name: str, Y: Tensor, classes: int) -> str:
+    return f": make columns of class numbers by numpy.eye({classes})[{name}].T" if Y.dim() == 1 else ""
+
+
+def _converted(tensor: Tensor, like: Tensor) -> Tensor:
+    return tensor.to(like.device, like.dtype)
+
+
+def _kind(cache: Any) -> str:
+    return f"a dict of {', '.join(map(str, cache))}" if isinstance(cache, dict) else f"{type(cache).__name__}"

@@ -1,0 +1,101 @@
+"""Prediction: section 3b of the assignment, and the cost and accuracy of trained networks on a set of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline.network import arguments
+from pipeline.network.forward import L_model_forward, compute_cost
+from pipeline.network.precision import full_precision
+
+if TYPE_CHECKING:
+    from pipeline.network.arguments import Array, Cache
+
+BLOCK = 1000  # examples evaluated at once, few enough that their activations stay in the processor's cache
+
+
+def predict(
+    X: Array, Y: Array, parameters: Mapping[str, Array], *, use_batchnorm: bool | None = None
+) -> float | Tensor:
+    """Measure how many examples' true class has the highest probability (assignment, 3b).
+
+    It must be higher than every other: a tie counts as a miss. With batch norm, activations are normalised by the
+    running statistics: an image is classified alike alone and in any batch.
+
+    Parameters
+    ----------
+    X : (n_0, examples)
+    Y : (n_L, examples)
+        One-hot labels.
+    parameters : dict
+    use_batchnorm : bool, optional
+        By default whether the parameters hold ``mean1`` and ``var1``. True refuses parameters that lack them.
+
+    Returns
+    -------
+    float or (...) tensor
+        Accuracy in percent, one for each network.
+
+    Raises
+    ------
+    ValueError
+        If ``X`` is not finite, ``Y`` not one-hot, a shape does not fit, or running statistics are missing.
+    """
+    L = arguments.number_of_layers(parameters)
+    layers_dims = [parameters["W1"].shape[-1], parameters[f"W{L}"].shape[-2]]
+    X, Y = arguments.examples("X", X, "Y", Y, layers_dims)
+    _, accuracy = evaluate(X, Y, parameters, use_batchnorm=use_batchnorm)
+    return accuracy if accuracy.dim() else accuracy.item()
+
+
+def evaluate(
+    X: Tensor, Y: Tensor, parameters: Mapping[str, Array], *, use_batchnorm: bool | None = None
+) -> tuple[Tensor, Tensor]:
+    """Compute the data cost and the accuracy of trained networks, block by block.
+
+    Parameters
+    ----------
+    X : (n_0, examples) tensor
+    Y : (n_L, examples) tensor
+    parameters : dict
+    use_batchnorm : bool, optional
+        As in :func:`predict`.
+
+    Returns
+    -------
+    cost : (...) tensor
+        In nats.
+    accuracy : (...) tensor
+        In percent.
+    """
+    m, costs, correct = X.shape[1], [], []
+    with full_precision():
+        blocks = zip(forward_in_blocks(X, parameters, use_batchnorm), torch.split(Y, BLOCK, dim=1), strict=True)
+        for (AL, _), Y_block in blocks:
+            costs.append(compute_cost(AL, Y_block).double() * Y_block.shape[1])
+            correct.append(is_correct(AL, Y_block.to(AL)).sum(dim=-1))
+    return torch.stack(costs).sum(dim=0) / m, 100 * torch.stack(correct).sum(dim=0).double() / m
+
+
+def forward_in_blocks(
+    X: Tensor, parameters: Mapping[str, Array], use_batchnorm: bool | None = None
+) -> Iterator[tuple[Tensor, list[Cache]]]:
+    """Run trained networks on 1,000 examples at a time, as L_model_forward does at inference."""
+    if use_batchnorm is None:
+        use_batchnorm = "mean1" in parameters
+    for X_block in torch.split(X, BLOCK, dim=1):
+        yield L_model_forward(X_block, dict(parameters), use_batchnorm, inference=True)
+
+
+def is_correct(AL: Tensor, Y: Tensor) -> Tensor:
+    """Mark the examples whose true class has a higher probability than every other, ``(..., examples)``."""
+    of_true_class = (AL * Y).sum(dim=-2)
+    of_others = (AL - Y).amax(dim=-2)  # which takes 1 from the true class, so that it is not the largest
+    return of_true_class > of_others
+
+
+Predict = predict

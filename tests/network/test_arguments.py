@@ -1,0 +1,329 @@
+"""Whatever a caller can get wrong is a ValueError that names function, argument, what came and what is wanted."""
+
+import mmap
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from reference import DIMS, assert_close, blobs, normal, one_hot, random_parameters
+
+from pipeline import (
+    L_layer_model,
+    L_model_backward,
+    L_model_forward,
+    Predict,
+    TrainingInterrupted,
+    apply_batchnorm,
+    compute_cost,
+    initialize_parameters,
+    linear_activation_backward,
+    linear_activation_forward,
+    linear_backward,
+    linear_forward,
+    relu,
+    relu_backward,
+    softmax,
+    softmax_backward,
+    train,
+    update_parameters,
+)
+
+A, W, b, Z, Y = normal(5, 7), normal(4, 5), normal(4, 1), normal(4, 7), one_hot(4, 7)
+FLOATS = {  # calls of functions, with the place of each array
+    "linear_forward A": lambda array: linear_forward(array(A), W, b),
+    "linear_forward W": lambda array: linear_forward(A, array(W), b),
+    "linear_forward b": lambda array: linear_forward(A, W, array(b)),
+    "softmax Z": lambda array: softmax(array(Z)),
+    "relu Z": lambda array: relu(array(Z)),
+    "apply_batchnorm A": lambda array: apply_batchnorm(array(A)),
+    "compute_cost AL": lambda array: compute_cost(array(softmax(Z)[0]), Y),
+    "linear_backward dZ": lambda array: linear_backward(array(Z), (A, W, b)),
+    "linear_backward W": lambda array: linear_backward(Z, (A, array(W), b)),
+    "relu_backward dA": lambda array: relu_backward(array(Z), Z),
+    "relu_backward activation_cache": lambda array: relu_backward(Z, array(Z)),
+    "softmax_backward dA": lambda array: softmax_backward(array(Z), Z),
+    "L_model_forward X": lambda array: L_model_forward(array(normal(6, 7)), random_parameters(DIMS), False),
+}
+WHOLE = {
+    "uint8": lambda tensor: (200 * torch.ones_like(tensor)).to(torch.uint8),
+    "int64": lambda tensor: tensor.long(),
+    "bool": lambda tensor: tensor > 0,
+    "NumPy's uint8": lambda tensor: tensor.abs().numpy().astype(np.uint8),
+    "NumPy's bool": lambda tensor: tensor.numpy() > 0,
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize("where", FLOATS)
+def test_whole_numbers_where_floats_are_wanted_are_refused_with_the_way_to_convert_them(where, kind):
+    function, name = where.split()
+    with pytest.raises(ValueError, match=rf"^{function} wants floats as {name}, got torch\.\w+: convert it"):
+        FLOATS[where](WHOLE[kind])
+
+
+@pytest.mark.parametrize("where", FLOATS)
+@pytest.mark.parametrize("nothing", [None, {"Z": Z}, "text", object()], ids=["None", "dict", "text", "object"])
+def test_whatever_is_no_array_is_refused_by_name(where, nothing):
+    function, name = where.split()
+    with pytest.raises(ValueError, match=rf"^{function} wants .*{name}, got "):
+        FLOATS[where](lambda tensor: nothing)
+
+
+@pytest.mark.parametrize("function", [relu_backward, softmax_backward])
+def test_a_layers_cache_in_place_of_z_is_refused_with_the_part_to_pass(function):
+    _, cache = linear_activation_forward(A, W, b, "relu")
+    with pytest.raises(
+        ValueError, match=r"the array Z as activation_cache, got a dict of linear_cache, .*: pass cache"
+    ):
+        function(Z, cache)
+
+
+@pytest.mark.parametrize("rate", [None, "0.1", 0, -1.0, float("nan"), float("inf"), [0.1]], ids=repr)
+def test_a_learning_rate_that_is_none_is_refused(rate):
+    said = re.escape(f"learning_rate must be a positive and finite number, got {rate!r}")
+    with pytest.raises(ValueError, match=said):
+        update_parameters({"W1": W, "b1": b}, {"dW1": W, "db1": b}, rate)
+    with pytest.raises(ValueError, match=said):
+        L_layer_model(*blobs(40), DIMS, rate, 10, 10)
+
+
+@pytest.mark.parametrize("name", ["B1", "w1", "W", "b", "bias1", "gamma1", "W1x"])
+def test_a_name_that_no_network_has_is_refused_and_nothing_is_updated(name):
+    parameters = {"W1": W, "b1": b, name: b}
+    with pytest.raises(ValueError, match=rf"^update_parameters wants parameters W, b, mean, var .*got '{name}'"):
+        update_parameters(parameters, {"dW1": W, "db1": b, f"d{name}": b}, 0.1)
+    assert parameters == {"W1": W, "b1": b, name: b}
+
+
+@pytest.mark.parametrize(
+    ("grads", "said"),
+    [
+        ({"dW1": W}, "wants the gradient db1, got dW1"),
+        ({}, "wants the gradient dW1, got none"),
+        ({"dW1": W.T, "db1": b}, r"wants dW1 of the shape of W1, \(4, 5\), got \(5, 4\)"),
+        ({"dW1": W, "db1": b[0]}, r"wants db1 of the shape of b1, \(4, 1\), got \(1,\)"),
+    ],
+)
+def test_gradients_that_are_missing_or_of_another_shape_are_named_and_nothing_is_updated(grads, said):
+    parameters = {"W1": W, "b1": b}
+    with pytest.raises(ValueError, match=f"^update_parameters {said}"):
+        update_parameters(parameters, grads, 0.1)
+    assert parameters == {"W1": W, "b1": b}
+
+
+def test_parameters_under_autograd_are_refused_by_name():
+    parameters = {"W1": W.clone(), "b1": b.clone().requires_grad_()}
+    with pytest.raises(ValueError, match=r"^update_parameters wants b1 without autograd, got one that requires grad"):
+        update_parameters(parameters, {"dW1": W, "db1": b}, 0.1)
+
+
+def test_a_missing_parameter_is_named_by_what_is_there():
+    parameters = random_parameters(DIMS)
+    parameters["B1"] = parameters.pop("b1")
+    with pytest.raises(ValueError, match=r"^parameters must hold W1, b1 and so on, got B1, W1, "):
+        L_model_forward(normal(6, 7), parameters, False)
+
+
+@pytest.mark.parametrize("Y_wrong", [torch.tensor([0, 1, 2, 3, 0, 1, 2]), np.arange(7) % 4], ids=["tensor", "numpy"])
+def test_class_numbers_are_refused_with_the_way_to_convert_them(Y_wrong):
+    AL, caches = L_model_forward(normal(6, 7), random_parameters(DIMS), False)
+    hint = re.escape("make columns of class numbers by numpy.eye(4)[Y].T")
+    for call in (
+        lambda: compute_cost(AL, Y_wrong),
+        lambda: L_model_backward(AL, Y_wrong, caches),
+        lambda: Predict(normal(6, 7), Y_wrong, random_parameters(DIMS)),
+        lambda: L_layer_model(normal(6, 7), Y_wrong, DIMS, 0.1, 10, 5),
+    ):
+        with pytest.raises(ValueError, match=hint):
+            call()
+
+
+@pytest.mark.parametrize(
+    "cache", [None, A, {"A": A}, (A, W), {"linear_cache": (A, W, b)}], ids=lambda c: type(c).__name__
+)
+def test_a_linear_cache_that_is_none_is_refused(cache):
+    with pytest.raises(ValueError, match=r"^linear_backward wants a cache of A, W, b or \(A_prev, W, b\), got "):
+        linear_backward(Z, cache)
+
+
+@pytest.mark.parametrize("cache", [None, {"A": A, "W": W, "b": b}, (A, W, b)], ids=["None", "linear", "tuple"])
+def test_a_layers_cache_that_is_none_is_refused(cache):
+    said = "^linear_activation_backward wants a cache of linear_cache and activation_cache, got "
+    with pytest.raises(ValueError, match=said):
+        linear_activation_backward(Z, cache, "relu")
+
+
+# what is taken
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.3, torch.tensor(0.3)], ids=repr)
+@pytest.mark.parametrize("layer_as", [dict, tuple])
+def test_tuples_are_taken_wherever_a_cache_is_read(l2, layer_as):
+    parameters, Y = random_parameters(DIMS), one_hot(4, 7)
+    AL, caches = L_model_forward(normal(6, 7), parameters, False)
+    as_tuples = [
+        {**cache, "linear_cache": tuple(cache["linear_cache"].values())} if layer_as is dict
+        else (tuple(cache["linear_cache"].values()), cache["activation_cache"])
+        for cache in caches
+    ]  # fmt: skip
+    ours, theirs = L_model_backward(AL, Y, as_tuples, l2=l2), L_model_backward(AL, Y, caches, l2=l2)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_data_frame_is_taken_as_an_array():
+    X = normal(6, 7)
+    parameters = random_parameters(DIMS)
+    frame = pd.DataFrame(X.numpy())
+    assert torch.equal(L_model_forward(frame, parameters, False)[0], L_model_forward(X, parameters, False)[0])
+    accuracy = Predict(frame, pd.DataFrame(one_hot(4, 7).numpy().astype(int)), parameters)
+    assert 0 <= accuracy <= 100
+
+
+def test_the_briefs_natural_first_call_works():
+    """NumPy's float64 data, and parameters as initialize_parameters gives them."""
+    X, Y = (each.numpy() for each in blobs(40))
+    parameters = initialize_parameters(DIMS)
+    start = {name: each.clone() for name, each in parameters.items()}
+    for _ in range(3):
+        AL, caches = L_model_forward(X, parameters, False)
+        cost = compute_cost(AL, Y)
+        grads = L_model_backward(AL, Y, caches)
+        update_parameters(parameters, grads, 0.1)
+    assert cost.dtype == AL.dtype == torch.float32
+    assert all(each.dtype == torch.float32 for each in (*grads.values(), *parameters.values()))
+    assert all(not torch.equal(parameters[name], start[name]) for name in ("W1", "W2", "W3"))
+    double = {name: each.double() for name, each in start.items()}
+    assert_close(L_model_forward(X, start, False)[0].double(), L_model_forward(X, double, False)[0], 1e-5)
+
+
+# nothing is written into an argument
+
+
+def steps(X, Y, parameters):
+    """Take two steps with batch norm, as a student's loop does."""
+    for _ in range(2):
+        AL, caches = L_model_forward(X, parameters, True)
+        update_parameters(parameters, L_model_backward(AL, Y, caches, l2=0.1), 0.1)
+    return parameters
+
+
+def test_memory_mapped_read_only_and_immutable_parameters_work_and_stay_as_they_are(tmp_path):
+    X, Y = blobs(40)
+    start = {name: each.numpy() for name, each in steps(X, Y, random_parameters(DIMS)).items()}
+    expected = steps(X, Y, {name: torch.tensor(each) for name, each in start.items()})
+    for name, each in start.items():
+        np.save(tmp_path / f"{name}.npy", each)
+
+    def frozen(array):
+        array = array.copy()
+        array.flags.writeable = False
+        return array
+
+    kinds = {
+        "memory-mapped": {name: np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in start},
+        "read-only": {name: frozen(each) for name, each in start.items()},
+        "immutable bytes": {name: np.frombuffer(each.tobytes()).reshape(each.shape) for name, each in start.items()},
+    }
+    for kind, given in kinds.items():
+        held, before = dict(given), {name: each.copy() for name, each in given.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            steps(X, Y, held)
+        for name, tensor in expected.items():
+            assert_close(torch.as_tensor(held[name]), tensor, 1e-12)
+            assert np.array_equal(given[name], before[name]), f"{kind} {name}"
+    assert isinstance(kinds["memory-mapped"]["W1"].base, mmap.mmap)
+
+
+def test_a_shallow_copy_of_parameters_is_a_copy():
+    X, Y = blobs(40)
+    parameters = steps(X, Y, random_parameters(DIMS))
+    best = dict(parameters)
+    before = {name: each.clone() for name, each in best.items()}
+    steps(X, Y, parameters)
+    assert all(torch.equal(best[name], before[name]) for name in best)
+    assert all(not torch.equal(best[name], parameters[name]) for name in ("W1", "b1", "mean1", "var1"))
+
+
+# batch norm and prediction
+
+
+@pytest.mark.parametrize("X", [normal(6, 1), normal(3, 6, 1)], ids=["one example", "one for each network"])
+def test_one_example_to_train_on_with_batch_norm_is_refused_with_the_way_to_predict(X):
+    parameters = steps(*blobs(40), random_parameters(DIMS))
+    before = dict(parameters)
+    with pytest.raises(ValueError, match=r"^L_model_forward wants two examples or more .*got 1: .*inference=True"):
+        L_model_forward(X, parameters, True)
+    assert parameters == before
+    assert L_model_forward(X, parameters, True, inference=True)[0].shape[-1] == 1
+
+
+def test_predict_refuses_weights_without_running_statistics_when_told_of_batch_norm():
+    X, Y = blobs(40)
+    trained = steps(X, Y, random_parameters(DIMS))
+    weights = {name: each for name, each in trained.items() if name[0] in "Wb"}
+    with pytest.raises(ValueError, match=r"^parameters hold no running statistics mean1"):
+        Predict(X, Y, weights, use_batchnorm=True)
+    assert Predict(X, Y, trained) == Predict(X, Y, trained, use_batchnorm=True)
+    assert Predict(X, Y, weights) == Predict(X, Y, trained, use_batchnorm=False)
+
+
+# L_layer_model
+
+
+def test_unscaled_pixels_are_warned_of_and_scaled_ones_are_not():
+    X, Y = blobs(40)
+    pixels = 255 * (X - X.min()) / (X.max() - X.min())
+    with pytest.warns(RuntimeWarning, match="X holds values up to 255, as unscaled pixels do.*divide by 255"):
+        L_layer_model(pixels, Y, DIMS, 0.009, 2, 10, progress=False)
+    for scaled in (pixels / 255, X, (pixels - pixels.mean()) / pixels.std()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            L_layer_model(scaled, Y, DIMS, 0.009, 2, 10, progress=False)
+
+
+def test_bytes_as_pixels_are_refused_with_the_way_to_convert_them():
+    X, Y = blobs(40)
+    with pytest.raises(
+        ValueError, match=r"^X must be float32 or float64, got torch.uint8: .*X\.astype\('float32'\) / 255"
+    ):
+        L_layer_model(X.abs().numpy().astype(np.uint8), Y, DIMS, 0.009, 2, 10)
+
+
+def interrupt_at(step):
+    def progress(snapshot):
+        if snapshot.step == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_ctrl_c_in_a_model_ends_the_callers_loop_and_leaves_what_was_reached():
+    X, Y = blobs(40)
+    options = {"validation": blobs(90, seed=1), "evaluate_every": 10, "patience": 1000}
+    begun = []
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        for seed in range(3):
+            begun.append(seed)
+            L_layer_model(X, Y, DIMS, 0.1, 400, 10, progress=interrupt_at(300), seed=seed, **options)
+    assert begun == [0]
+    assert isinstance(stopped.value, TrainingInterrupted)
+    assert re.fullmatch(
+        r"at step 300; what was best, of step \d+, is in \.parameters, \.costs of this error", str(stopped.value)
+    )
+    expected, costs = L_layer_model(X, Y, DIMS, 0.1, 290, 10, progress=False, **options)
+    assert stopped.value.costs[:2] == costs
+    for name, each in expected.items():
+        assert_close(stopped.value.parameters[name], each, 1e-12)
+
+
+def test_ctrl_c_in_train_ends_in_a_keyboard_interrupt_with_the_result():
+    X, Y = blobs(40)
+    with pytest.raises(KeyboardInterrupt, match=r"at step 200; .* is in \.result of this error") as stopped:
+        train(X, Y, DIMS, learning_rate=0.1, max_steps=400, batch_size=10, seeds=[0, 1], progress=interrupt_at(200))
+    assert stopped.value.result.stop_reason == ["interrupted"] * 2
+    assert stopped.value.result.best_step == [200] * 2
