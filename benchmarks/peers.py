@@ -21,10 +21,11 @@ from torch import Tensor, nn
 
 from benchmarks import LEARNING_RATE
 from benchmarks.measure import CPU, Steps
-from pipeline.network.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM, Parameters, number_of_layers
-from pipeline.network.precision import ON_CPU, full_precision, way_of
-from pipeline.network.tracing import Traced
-from pipeline.network.training import initialize_stack, training_step
+from pipeline.network.arguments import Parameters, number_of_layers
+from pipeline.network.ensemble import initialize_ensemble
+from pipeline.network.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM
+from pipeline.network.precision import full_precision
+from pipeline.network.training import training_step
 
 CLASSES = 10
 
@@ -55,24 +56,21 @@ class Data:
         return Data(rows.to(device), labels.to(device), Y.to(device))
 
 
-def stacked_parameters(
-    layers: list[int], networks: int, device: torch.device = CPU, use_batchnorm: bool = False
-) -> Parameters:
-    """Initialise networks as one stack; a single one has no replica axis."""
-    stack = initialize_stack(layers, range(networks), use_batchnorm=use_batchnorm, device=device)
-    return stack if networks > 1 else {name: stacked[0] for name, stacked in stack.items()}
+def start_of(layers: list[int], networks: int, device: torch.device = CPU, use_batchnorm: bool = False) -> Parameters:
+    """Initialise networks as one ensemble; a single one has no leading axis."""
+    ensemble = initialize_ensemble(layers, range(networks), use_batchnorm=use_batchnorm, device=device)
+    return ensemble if networks > 1 else {name: stacked[0] for name, stacked in ensemble.items()}
 
 
 def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take this project's steps, by the functions that train."""
-    parameters = stacked_parameters(layers, networks, data.rows.device, use_batchnorm)
-    take_step = Traced(training_step)
+    parameters = start_of(layers, networks, data.rows.device, use_batchnorm)
 
     def steps(batches: Tensor) -> Parameters:
-        with torch.inference_mode(), full_precision():
+        with full_precision():
             for batch in batches:
                 X, Y = data.rows.index_select(0, batch).mT, data.Y.index_select(1, batch)
-                take_step(X, Y, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
+                training_step(X, Y, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
         return parameters
 
     return steps
@@ -81,7 +79,7 @@ def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) ->
 def eager(data: Data, layers: list[int], use_batchnorm: bool) -> Steps:
     """Take steps of ``torch.nn``, autograd and ``torch.optim.SGD``."""
     model = torch_model(layers, use_batchnorm).to(data.rows.device)
-    start = stacked_parameters(layers, 1)
+    start = start_of(layers, 1)
     linear = [module for module in model if isinstance(module, nn.Linear)]
     norms = [module for module in model if isinstance(module, nn.BatchNorm1d)]
     for layer, module in enumerate(linear, start=1):
@@ -114,7 +112,7 @@ def torch_model(layers: list[int], use_batchnorm: bool) -> nn.Sequential:
 
 def vmap_grad(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take steps of ``torch.func.vmap(grad)`` over the networks."""
-    weights, running = _trained_and_kept(stacked_parameters(layers, networks, data.rows.device, use_batchnorm))
+    weights, running = _trained_and_kept(start_of(layers, networks, data.rows.device, use_batchnorm))
     L = number_of_layers(weights)
 
     def cost(weights: Parameters, X: Tensor, labels: Tensor) -> tuple[Tensor, Parameters]:
@@ -148,7 +146,7 @@ def vmap_grad(data: Data, layers: list[int], networks: int, use_batchnorm: bool)
 def jax_scan(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take steps of JAX: ``grad`` under ``vmap`` over the networks, all steps in one compiled ``scan``."""
     rows, labels = jnp.asarray(data.rows.cpu().numpy()), jnp.asarray(data.labels.cpu().numpy())
-    starts = stacked_parameters(layers, max(networks, 2), use_batchnorm=use_batchnorm)
+    starts = start_of(layers, max(networks, 2), use_batchnorm=use_batchnorm)
     parameters = _trained_and_kept({name: jnp.asarray(value[:networks].numpy()) for name, value in starts.items()})
     L = number_of_layers(starts)
 
@@ -232,19 +230,13 @@ def bare_products(layers: list[int], networks: int, batch_size: int, device: tor
         else:
             A = random(networks, inputs, batch_size)
             pairs += [(W, A), (dZ, A.mT), (W.mT, dZ)]
-    threads = torch.get_num_threads()
-    work = [(way_of(left, right), left, right, left @ right) for left, right in pairs]
+    work = [(left, right, left @ right) for left, right in pairs]
 
     def steps(batches: Tensor) -> None:
-        try:
-            with torch.inference_mode(), full_precision():
-                for _ in batches:
-                    for way, left, right, out in work:
-                        torch.set_num_threads(1 if way == "one thread" else threads)
-                        ON_CPU.fp32_precision = "bf16" if way == "oneDNN" else "ieee"
-                        torch.matmul(left, right, out=out)
-        finally:
-            torch.set_num_threads(threads)
+        with full_precision():
+            for _ in batches:
+                for left, right, out in work:
+                    torch.matmul(left, right, out=out)
 
     return steps
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator
 from pipeline.report.figures import DASHES, MARKERS, PALETTE, STYLE
 
 TITLES = {
-    "replicas": ("By number of networks, batch 512", "networks in the stack"),
+    "networks": ("By number of networks, batch 512", "networks in the ensemble"),
     "batch": ("By batch size, 16 networks", "batch size"),
     "width": ("By width, 4 networks", "units of the first layer"),
 }

@@ -25,7 +25,7 @@ from pipeline.network.precision import onednn_is_as_good
 
 BATCH_SIZES = (64, 256, 512)
 STACKS = (1, 16, 32)
-REPLICAS = (1, 2, 4, 8, 16, 32, 64, 128)
+NETWORKS = (1, 2, 4, 8, 16, 32, 64, 128)
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 WIDTHS = (20, 50, 100, 200, 500, 1000, 2000)
 FOLDER = Path(__file__).parent
@@ -53,7 +53,7 @@ def main() -> None:
             for batch_size in BATCH_SIZES
         }
         costs = {
-            "replicas": {n: cost(data, LAYERS, n, 512, options) for n in REPLICAS},
+            "networks": {n: cost(data, LAYERS, n, 512, options) for n in NETWORKS},
             "batch": {batch_size: cost(data, LAYERS, 16, batch_size, options) for batch_size in BATCHES},
             "width": {units: cost(data, [784, units, *LAYERS[2:]], 4, 512, options) for units in WIDTHS},
         }

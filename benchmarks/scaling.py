@@ -1,4 +1,4 @@
-"""Measure a training step of a stack in one process and divided among several.
+"""Measure a training step of an ensemble in one process and divided among several.
 
 ``python -m benchmarks.scaling`` writes ``scaling.json`` beside this file and its table into ``docs/scaling.md``.
 The data have MNIST's size; evaluations of the validation set and the gathering of the results count, the seconds in
@@ -78,7 +78,7 @@ def random_examples(count: int) -> Examples:
 
 
 def train_together(ranks: Group, sets: Sequence[Examples], networks: int) -> None:
-    """Train the stack on the ranks of a group for some steps."""
+    """Train the ensemble on the ranks of a group for some steps."""
     (X, Y), validation = sets
     ranks.train(
         X,
@@ -112,7 +112,7 @@ def as_text(results: Mapping[str, Any]) -> str:
                 of_a_core[int(networks) // RANKS] = each * RANKS
             spread = f"{statistics.median(speeds):.2f} ({min(speeds):.2f} to {max(speeds):.2f})"
             lines.append(f"| {networks} | {name} | {cost:.1f} | {each:.2f} | {spread} |")
-    measured = " and ".join(f"{cost:.2f} ms in stacks of {networks}" for networks, cost in of_a_core.items())
+    measured = " and ".join(f"{cost:.2f} ms in ensembles of {networks}" for networks, cost in of_a_core.items())
     here, there = (
         " to ".join(f"{cost * SEEDS * SEED_STEPS / 6e4 / cores:.0f}" for cost in sorted(of_a_core.values()))
         for cores in (results["cores"], MACHINES * CORES)

@@ -17,8 +17,8 @@ BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}, cap in {remaining}"  # it al
 class TrainingProgress:
     """A callback for :func:`pipeline.network.training.train`, to be used in a ``with`` statement.
 
-    The time is that to the cap on the steps at the speed so far: networks stop before it, and the fewer are left,
-    the faster is a step.
+    The time left is that to ``max_steps`` at the speed so far. Training ends sooner: networks stop before, and a step
+    of fewer networks is faster.
     """
 
     def __init__(self, label: str, max_steps: int, *, shown: bool = True) -> None:
@@ -46,7 +46,7 @@ class TrainingProgress:
         self.bar.close()
 
     def __call__(self, snapshot: Snapshot) -> None:
-        """Show how the stack stands."""
+        """Show how the ensemble stands."""
         cost = f"{snapshot.best_validation_cost:.4f}"
         if self.terminal:
             self.bar.postfix = f"{snapshot.training} training, best cost {cost}"

@@ -1,4 +1,4 @@
-"""Train one arm: every seed's network, as one stack, or as one on each rank where several train."""
+"""Train one arm: the networks of all seeds, as one ensemble, or as one on each rank where several train."""
 
 from __future__ import annotations
 
@@ -20,22 +20,18 @@ from stages import MODELS, examples
 from stages.launch import run_training
 from stages.progress import TrainingProgress
 
+ENDS = {"no improvement": "stopped without a new low", "cap reached": "reached max_steps", "diverged": "diverged"}
+
 
 def main(params: Params, name: str) -> None:
     if name not in params.arms:
         raise ValueError(f"there is no arm {name!r} in params.yaml, only {', '.join(params.arms)}")
     arm = params.arms[name]
-    train_stack(
-        params,
-        f"train@{name}",
-        MODELS / name,
-        params.training.seeds,
-        use_batchnorm=arm.use_batchnorm,
-        l2=arm.l2,
-    )
+    seeds = params.training.seeds
+    train_ensemble(params, f"train@{name}", MODELS / name, seeds, use_batchnorm=arm.use_batchnorm, l2=arm.l2)
 
 
-def train_stack(
+def train_ensemble(
     params: Params,
     label: str,
     folder: Path,
@@ -44,7 +40,7 @@ def train_stack(
     use_batchnorm: bool = False,
     l2: float | Sequence[float] = 0.0,
 ) -> None:
-    """Train a stack of networks as ``params.yaml`` says, on all ranks, and write it into a folder."""
+    """Train an ensemble as ``params.yaml`` says, on all ranks, and write it into a folder."""
     training = params.training
     device = take_device(training.device)
     with distributed.group() as ranks:
@@ -63,18 +59,17 @@ def train_stack(
                 **training.settings(),
             )
         if result is not None:
-            _write(result, label, folder)
+            artifacts.write_record(folder, result)
+            _say(result, label)
 
 
-def _write(result: TrainingResult, label: str, folder: Path) -> None:
-    if "interrupted" in result.stop_reason:
-        raise KeyboardInterrupt
+def _say(result: TrainingResult, label: str) -> None:
     for seed, reason, step in zip(result.seeds, result.stop_reason, result.steps, strict=True):
         if reason == "diverged":
             print(f"{label}: seed {seed} diverged: its cost was not finite at step {step}", file=sys.stderr)
-    artifacts.write_record(folder, result)
-    reasons = ", ".join(f"{reason}: {count}" for reason, count in Counter(result.stop_reason).items())
-    print(f"{label}: {statistics.mean(result.steps):,.0f} steps on average until they stopped ({reasons})")
+    counts = Counter(result.stop_reason).items()
+    ends = ", ".join(f"{count} of {len(result.seeds)} {ENDS[reason]}" for reason, count in counts)
+    print(f"{label}: mean {statistics.mean(result.steps):,.0f} steps; {ends}")
 
 
 if __name__ == "__main__":

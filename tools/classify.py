@@ -138,12 +138,12 @@ def load_model(arm: str | None = None) -> Model:
     if arm not in arms:
         raise ClassifyError(f"there is no arm {arm!r} in {PARAMS}, only {', '.join(arms)}")
     try:
-        stack = artifacts.read_record(TrainingResult, MODELS / arm).parameters
+        ensemble = artifacts.read_record(TrainingResult, MODELS / arm).parameters
         headline = artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm).headline
         card = artifacts.read_record(DatasetCard, SPLIT / "card")
     except FileNotFoundError as error:
         raise ClassifyError(f"there is no trained model of the arm {arm!r}: make it by `dvc repro evaluate`") from error
-    return Model(arms[arm].title, {name: stacked[headline] for name, stacked in stack.items()}, card)
+    return Model(arms[arm].title, {name: stacked[headline] for name, stacked in ensemble.items()}, card)
 
 
 def classify(images: NDArray[np.uint8], model: Model) -> Tensor:

@@ -1,8 +1,8 @@
 """Print, tensor by tensor, how far each gradient written by hand is from autograd and from central differences.
 
 The two references are independent of each other. Autograd differentiates torch's own functions, not the engine's;
-central differences evaluate the engine's own forward pass, twice for each number, all of them as one stack of
-replicas. Autograd is used here and in the tests, nowhere else.
+central differences evaluate the engine's own forward pass, twice for each number, all of them as one
+ensemble. Autograd is used here and in the tests, nowhere else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from pipeline import (
     softmax,
     softmax_backward,
 )
-from pipeline.network.forward import BATCHNORM_EPSILON, batchnorm_forward, number_of_layers
+from pipeline.network.arguments import number_of_layers
+from pipeline.network.forward import BATCHNORM_EPSILON, batchnorm_forward
 
 DIMS = [12, 20, 7, 5, 10]  # the assignment's network; 12 inputs instead of 784, so that every number can be checked
 EXAMPLES = 16
@@ -66,7 +67,7 @@ class Check:
     gradients : dict of tensors
         By hand, under the names of ``point``.
     ours : callable
-        The function by the engine's forward pass: one value for each replica of its arguments.
+        The function by the engine's forward pass: one value for each network of its arguments.
     reference : callable
         The same function by torch.
     """
@@ -102,7 +103,7 @@ def by_autograd(function: Function, point: Tensors) -> dict[str, Tensor]:
 def by_central_differences(function: Function, point: Tensors) -> dict[str, Tensor]:
     """Differentiate a function by ``(f(x + step) - f(x - step)) / (2 step)``, number by number.
 
-    Each number that is moved makes a replica, and the function gives a value for each of them.
+    Each number that is moved makes a network of its own, and the function gives a value for each of them.
     """
     gradients = {}
     for name, tensor in point.items():

@@ -1,6 +1,6 @@
 """Write the README's table and pictures, and the copy of the report, from the results of the last run.
 
-A picture whose program is not installed (chromium; soffice and pdftoppm) stays as it is.
+A picture stays as it is if its program (chromium; soffice and pdftoppm) is not installed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
+from pandas import DataFrame
 from PIL import Image
 
 from pipeline import artifacts
@@ -28,18 +28,19 @@ PAGE = Path("dvc_plots/index.html")
 HEADER = ["", "Test (%)", "Validation (%)", "Train (%)", "Steps", "Epochs", "Mean test, all seeds (%)", "Difference"]
 
 
-def table(seeds: list[dict[str, str]], study: dict[str, Any]) -> str:
+def table(networks: DataFrame, study: dict[str, Any]) -> str:
     """Return the table of all arms as Markdown."""
     arms = load_params(PARAMS).arms
+    headlines = networks[networks["headline"] == 1].set_index("arm")
     rows = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)]]
     for arm, over in study.items():
-        headline = next(row for row in seeds if row["arm"] == arm and row["headline"] == "1")
+        headline = headlines.loc[arm]
         rows.append(
             [
                 arms[arm].title,
-                *(f"{float(headline[f'{split}_accuracy']):.2f}" for split in ("test", "validation", "train")),
-                f"{int(headline['steps']):,}",
-                f"{float(headline['epochs']):.1f}",
+                *(f"{headline[f'{split}_accuracy']:.2f}" for split in ("test", "validation", "train")),
+                f"{headline['steps']:,.0f}",
+                f"{headline['epochs']:.1f}",
                 f"{over['mean']:.2f} ± {over['sd']:.2f}",
                 _difference(over.get("test_accuracy")),
             ]
@@ -54,12 +55,10 @@ def _difference(gain: dict[str, Any] | None) -> str:
     return f"{gain['difference']:+.2f}{ends}"
 
 
-def distribution(seeds: list[dict[str, str]]) -> bytes:
-    """Return the distribution of test accuracy over the seeds as a PNG file."""
+def distribution(networks: DataFrame) -> bytes:
+    """Return the distribution of test accuracy over the networks as a PNG file."""
     titles = {name: arm.title for name, arm in load_params(PARAMS).arms.items()}
-    accuracies = {
-        arm: torch.tensor([float(row["test_accuracy"]) for row in seeds if row["arm"] == arm]) for arm in titles
-    }
+    accuracies = {arm: networks.loc[networks["arm"] == arm, "test_accuracy"] for arm in titles}
     return figures.seed_distribution(accuracies, titles)
 
 
@@ -93,13 +92,13 @@ def _smaller(picture: Path) -> bytes:
 
 def contents() -> dict[Path, bytes]:
     """Make the README, with the table between its two marks, and beside the docs the pictures and the report."""
-    seeds = artifacts.read_rows(Path("plots/seeds.csv"))
+    networks = artifacts.read_table(Path("plots/seeds.csv"))
     study = artifacts.read_json(Path("metrics/study.json"))["arms"]
     text = README.read_text(encoding="utf-8")
     marked = re.sub(
-        r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(seeds, study) + mark[2], text
+        r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(networks, study) + mark[2], text
     )
-    made = {README: marked.encode(), DOCS / "seeds.png": distribution(seeds), DOCS / REPORT: REPORT.read_bytes()}
+    made = {README: marked.encode(), DOCS / "seeds.png": distribution(networks), DOCS / REPORT: REPORT.read_bytes()}
     if chromium := shutil.which("chromium"):
         plots_template.main()
         subprocess.run(["dvc", "plots", "show", "--quiet"], check=True)
@@ -110,7 +109,7 @@ def contents() -> dict[Path, bytes]:
 
 
 def main() -> None:
-    """Put everything in place when all of it is made, so that a failure leaves the old as it was."""
+    """Put everything in place once all of it is made, so that a failure changes nothing."""
     for path, content in contents().items():
         artifacts.write_bytes(path, content)
 

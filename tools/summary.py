@@ -1,4 +1,4 @@
-"""Print what the last run came to and where it lies; `make` ends with it, also where nothing had to run."""
+"""Print the results of the last run and their place; `make` ends with it, even if nothing had to run."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pandas import DataFrame
 
 METRICS = Path("metrics")
-COLUMNS = ("headline", "mean", "sd", "lowest", "highest", "steps")
 
 
 def table(titles: dict[str, str], arms: dict[str, dict[str, Any]], study: dict[str, dict[str, Any]]) -> str:
     """Set the test accuracies of all arms, and their mean steps, in columns."""
-    rows = [["", *COLUMNS]]
-    for arm, title in titles.items():
-        accuracies = [arms[arm]["test"], *(study[arm][name] for name in COLUMNS[1:-1])]
-        rows.append([title, *(f"{value:.2f}" for value in accuracies), f"{study[arm]['mean_steps']:,.0f}"])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+    shown = DataFrame(study).T[["mean", "sd", "lowest", "highest"]].astype(float)
+    shown.insert(0, "headline", DataFrame(arms).T["test"].astype(float))
+    shown["steps"] = [f"{study[arm]['mean_steps']:,.0f}" for arm in shown.index]
+    return shown.loc[list(titles)].rename(index=titles).to_string(float_format="{:.2f}".format)
 
 
 def main() -> None:

@@ -279,18 +279,19 @@ def train(
 def mini_batches(X: Tensor, Y: Tensor, batch_size: int, steps: int, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     """Draw full mini-batches of columns from an endless stream of shuffled epochs."""
     rows = X.mT.contiguous()  # an example a row, so that a batch is gathered from whole rows
-    for indices in batch_indices(len(rows), batch_size, steps, seed):
-        batch = indices.to(X.device)
+    for batch in batch_indices(len(rows), batch_size, steps, seed, X.device):
         yield rows.index_select(0, batch).mT, Y.index_select(1, batch)
 
 
-def batch_indices(examples: int, batch_size: int, steps: int, seed: int) -> Iterator[Tensor]:
+def batch_indices(
+    examples: int, batch_size: int, steps: int, seed: int, device: torch.device | None = None
+) -> Iterator[Tensor]:
     """Cut the stream of shuffled epochs into batches of ``(batch_size,)`` indices, the same on every device."""
     generator = torch.Generator().manual_seed(seed)
-    stream = torch.empty(0, dtype=torch.int64)
+    stream = torch.empty(0, dtype=torch.int64, device=device)
     for _ in range(steps):
         if len(stream) < batch_size:
-            stream = torch.cat([stream, torch.randperm(examples, generator=generator)])
+            stream = torch.cat([stream, torch.randperm(examples, generator=generator).to(device)])
         yield stream[:batch_size]
         stream = stream[batch_size:]
 

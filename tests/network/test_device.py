@@ -20,8 +20,7 @@ from pipeline.analysis.timing import KINDS, time_steps
 from pipeline.network import devices, training
 from pipeline.network.devices import device_of, take_device
 from pipeline.network.distributed import Group, _merge
-from pipeline.network.precision import ON_GPU, full_precision, product
-from pipeline.network.tracing import Traced
+from pipeline.network.precision import ON_GPU, full_precision
 from pipeline.network.training import COST_EVERY, training_step
 from pipeline.params import load_params
 from stages import check, evaluate, l2_path, timing
@@ -187,17 +186,16 @@ def test_a_training_on_a_gpu_is_that_on_the_cpu_to_rounding(gpu, settings):
 
 
 @pytest.mark.parametrize("settings", TRAININGS.values(), ids=TRAININGS)
-def test_the_cpu_waits_for_looks_progress_and_new_epochs_alone(monkeypatch, settings):
+def test_the_cpu_waits_for_checks_progress_and_new_epochs_alone(monkeypatch, settings):
     """From the moment a batch is there until the next one is."""
     with pretended_gpu() as gpu:
         marks = []
 
-        class Marked(Traced):
-            def __call__(self, *arguments, **keywords):
-                marks.append((len(gpu.waits), len(gpu.on_cpu)))
-                return super().__call__(*arguments, **keywords)
+        def marked_step(*arguments, **keywords):
+            marks.append((len(gpu.waits), len(gpu.on_cpu)))
+            return training_step(*arguments, **keywords)
 
-        monkeypatch.setattr(training, "Traced", Marked)
+        monkeypatch.setattr(training, "training_step", marked_step)
         settings = settings | {"max_steps": 105, "evaluate_every": 7, "patience": 1000}
         run("cuda", progress=lambda snapshot: None, **settings)
         marks.append((len(gpu.waits), len(gpu.on_cpu)))
@@ -205,14 +203,14 @@ def test_the_cpu_waits_for_looks_progress_and_new_epochs_alone(monkeypatch, sett
     for step in range(1, 105):
         waits = gpu.waits[marks[step - 1][0] : marks[step][0]]
         on_cpu = gpu.on_cpu[marks[step - 1][1] : marks[step][1]]
-        is_look, is_shown, ends_epoch = step % 7 == 0, step == COST_EVERY, step * BATCH_SIZE % EXAMPLES == 0
+        is_check, is_shown, ends_epoch = step % 7 == 0, step == COST_EVERY, step * BATCH_SIZE % EXAMPLES == 0
         shown, order = ["_local_scalar_dense", "index"] * is_shown, ["_to_copy"] * ends_epoch
-        assert bool(waits) == (is_look or is_shown or ends_epoch), (step, waits)
-        assert is_look or waits == shown + order, (step, waits)
-        assert is_look or on_cpu == ["randperm"] * ends_epoch, (step, on_cpu)
+        assert bool(waits) == (is_check or is_shown or ends_epoch), (step, waits)
+        assert is_check or waits == shown + order, (step, waits)
+        assert is_check or on_cpu == ["randperm"] * ends_epoch, (step, on_cpu)
 
 
-def stack_and_batch(device, use_batchnorm):
+def ensemble_and_batch(device, use_batchnorm):
     parameters = {
         name: torch.stack([value, value]).to(device) for name, value in initialize_parameters(DIMS, seed=0).items()
     }
@@ -226,13 +224,13 @@ def stack_and_batch(device, use_batchnorm):
 @pytest.mark.parametrize("l2", [0.0, 0.01, "each its own"])
 def test_every_tensor_that_a_step_makes_is_on_the_gpu(use_batchnorm, l2):
     with pretended_gpu() as gpu:
-        X, Y, parameters = stack_and_batch("cuda", use_batchnorm)
+        X, Y, parameters = ensemble_and_batch("cuda", use_batchnorm)
         lambdas = torch.tensor([0.01, 0.02]).to("cuda") if l2 == "each its own" else l2
         gpu.waits.clear(), gpu.on_cpu.clear()
         with torch.inference_mode():
-            AL = training_step(X, Y, parameters, 0.1, use_batchnorm=use_batchnorm, l2=lambdas)
+            cost = training_step(X, Y, parameters, 0.1, use_batchnorm=use_batchnorm, l2=lambdas)
         assert gpu.waits == gpu.on_cpu == []
-        assert {each.device for each in (AL, *parameters.values())} == {GPU}
+        assert {each.device for each in (cost, *parameters.values())} == {GPU}
 
 
 @NEEDS_A_GPU
@@ -241,7 +239,7 @@ def test_every_tensor_that_a_step_makes_is_on_the_gpu(use_batchnorm, l2):
 )  # torch says so at its start
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
 def test_cuda_itself_finds_no_wait_in_a_step(use_batchnorm):
-    X, Y, parameters = stack_and_batch("cuda", use_batchnorm)
+    X, Y, parameters = ensemble_and_batch("cuda", use_batchnorm)
     batch = torch.arange(5, device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -260,7 +258,7 @@ def test_products_on_a_gpu_are_never_tf32(gpu, found):
     ON_GPU.fp32_precision = found
     try:
         with full_precision():
-            result = product(left.to("cuda"), right.to("cuda")).cpu()
+            result = (left.to("cuda") @ right.to("cuda")).cpu()
         assert_close(result, (left.double() @ right.double()).float(), 2e-4)  # TF32 is off by fifty times as much
         assert ON_GPU.fp32_precision == found
     finally:

@@ -29,7 +29,7 @@ import stages
 from benchmarks import scaling
 from pipeline import TrainingResult, artifacts, train
 from pipeline.network import distributed
-from pipeline.network.distributed import Group, _merge, _pack, _shares, _unpack
+from pipeline.network.distributed import Group, _merge, _pack, _share, _unpack
 from pipeline.params import load_params
 from stages import l2_path, launch
 from stages import train as train_stage
@@ -52,8 +52,8 @@ TORCHRUN = Path(sys.executable).with_name("torchrun")
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (5, 2), (16, 4), (7, 7), (1000, 64)])
-def test_every_network_has_one_rank_and_no_rank_has_two_more_than_another(count, size):
-    parts = [range(count)[part] for part in _shares(count, size)]
+def test_every_network_has_one_rank_and_the_shares_differ_by_one_at_most(count, size):
+    parts = [range(count)[_share(rank, size, count)] for rank in range(size)]
     assert [network for part in parts for network in part] == list(range(count))
     sizes = [len(part) for part in parts]
     assert len(parts) == size
@@ -66,7 +66,7 @@ def test_the_measurements_on_the_page_are_those_that_are_kept():
 
 def test_fewer_networks_than_processes_is_an_error():
     with pytest.raises(ValueError, match=r"^3 networks cannot be shared by 4 processes: each needs one at least$"):
-        _shares(3, 4)
+        _share(0, 4, 3)
 
 
 def test_parts_merged_are_the_whole_also_where_one_stops_long_before_the_other():
@@ -434,7 +434,7 @@ def no_grace(monkeypatch):
     monkeypatch.setattr(distributed, "GRACE", 0.0)
 
 
-def on_rank(rank, action, name="_with_others", times=2):
+def on_rank(rank, action, name="_overall", times=2):
     """Let a rank do something when it is about to call a method of its group for the n-th time."""
     method, calls = getattr(Group, name), []
 
@@ -503,7 +503,7 @@ def test_the_others_end_with_rank_0(tmp_path, endless):
     assert said[1] == line(1, lost(0))
 
 
-@pytest.mark.parametrize(("name", "times"), [("_gathered", 1), ("_with_others", 6)], ids=["before", "after"])
+@pytest.mark.parametrize(("name", "times"), [("_gather", 1), ("_overall", 6)], ids=["before", "after"])
 def test_a_rank_that_dies_when_its_result_is_asked_for_leaves_no_output(tmp_path, endless, name, times):
     # 400 steps: it speaks four times while it trains, once at the end, and once when rank 0 has its result.
     stage = as_stage(on_rank(1, die, name, times), lambda: train_together(tmp_path, patience=400))

@@ -20,7 +20,7 @@ LAYERS = [20, 6, 5, 10]
 def test_all_peers_take_the_same_steps(use_batchnorm, device):
     data = peers.Data.random(300, LAYERS[0], device)
     batches = torch.randint(300, (6, 32), generator=torch.Generator().manual_seed(1)).to(device)
-    start = peers.stacked_parameters(LAYERS, 3, device, use_batchnorm)
+    start = peers.start_of(LAYERS, 3, device, use_batchnorm)
     ours = {name: value.cpu() for name, value in peers.engine(data, LAYERS, 3, use_batchnorm)(batches).items()}
     for networks, theirs in (
         (3, peers.vmap_grad(data, LAYERS, 3, use_batchnorm)),
