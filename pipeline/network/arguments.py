@@ -30,19 +30,17 @@ def as_tensor(function: str, name: str, array: Any, like: Tensor | None = None) 
     """
     tensor = _numbers(function, name, array)
     if not tensor.is_floating_point():
-        raise ValueError(
-            f"{function} wants floats as {name}, got {tensor.dtype}: convert it, as by {name}.astype('float32')"
-        )
-    return tensor if like is None else _converted(tensor, like)
+        hint = f"convert it, as by {name}.astype('float32')"
+        raise ValueError(f"{function} wants floats as {name}, got {tensor.dtype}: {hint}")
+    return tensor if like is None else tensor.to(like.device, like.dtype)
 
 
 def columns(function: str, name: str, array: Any) -> Tensor:
     """Take an array ``(..., units, m)`` of floats, an example a column and one at least."""
     tensor = as_tensor(function, name, array)
     if tensor.dim() < 2 or tensor.shape[-1] < 1:
-        raise ValueError(
-            f"{function} wants {name} of shape (..., units, m), at least one example, got {tuple(tensor.shape)}"
-        )
+        wanted = "of shape (..., units, m), at least one example"
+        raise ValueError(f"{function} wants {name} {wanted}, got {tuple(tensor.shape)}")
     return tensor
 
 
@@ -50,11 +48,9 @@ def labels(function: str, Y: Any, AL: Tensor) -> Tensor:
     """Take one-hot labels as a tensor like the probabilities; class numbers are refused."""
     one_hot = _numbers(function, "Y", Y)
     if one_hot.shape[-2:] != AL.shape[-2:]:
-        raise ValueError(
-            f"{function} wants AL and Y of one shape (classes, m), got {tuple(AL.shape)} and {tuple(one_hot.shape)}"
-            f"{_one_hot_hint('Y', one_hot, AL.shape[-2])}"
-        )
-    return _converted(one_hot, AL)
+        got = f"{tuple(AL.shape)} and {tuple(one_hot.shape)}{_one_hot_hint('Y', one_hot, AL.shape[-2])}"
+        raise ValueError(f"{function} wants AL and Y of one shape (classes, m), got {got}")
+    return one_hot.to(AL.device, AL.dtype)
 
 
 def linear(function: str, A: Any, W: Any, b: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,10 +61,8 @@ def linear(function: str, A: Any, W: Any, b: Any) -> tuple[Tensor, Tensor, Tenso
         raise ValueError(f"{function} wants W and b of one dtype, got {W.dtype} and {b.dtype}")
     are_matrices = A.dim() > 1 and W.dim() > 1 and b.dim() > 1
     if not are_matrices or W.shape[-1] != A.shape[-2] or b.shape[-2:] != (W.shape[-2], 1):
-        raise ValueError(
-            f"{function} wants A (..., n_prev, m), W (..., n, n_prev) and b (..., n, 1), "
-            f"got A {tuple(A.shape)}, W {tuple(W.shape)} and b {tuple(b.shape)}"
-        )
+        got = f"A {tuple(A.shape)}, W {tuple(W.shape)} and b {tuple(b.shape)}"
+        raise ValueError(f"{function} wants A (..., n_prev, m), W (..., n, n_prev) and b (..., n, 1), got {got}")
     return A, W, b
 
 
@@ -92,59 +86,35 @@ def gradient(function: str, name: str, array: Any, at: str, shape: Sequence[int]
     """Take the gradient at something of the given units and examples."""
     tensor = as_tensor(function, name, array, like=like)
     if tensor.shape[-2:] != tuple(shape):
-        raise ValueError(
-            f"{function} wants {name} of the shape of {at}, (..., {shape[0]}, {shape[1]}), got {tuple(tensor.shape)}"
-        )
+        wanted = f"the shape of {at}, (..., {shape[0]}, {shape[1]})"
+        raise ValueError(f"{function} wants {name} of {wanted}, got {tuple(tensor.shape)}")
     return tensor
 
 
 def activation_gradient(function: str, dA: Any, Z: Any) -> tuple[Tensor, Tensor]:
     """Take the gradient at a layer's output and its cached Z, of one shape."""
     if isinstance(Z, dict | tuple):
-        raise ValueError(
-            f"{function} wants the array Z as activation_cache, got {_kind(Z)}: pass cache['activation_cache']"
-        )
-    Z = as_tensor(function, "activation_cache", Z)
+        hint = "pass cache['activation_cache']"
+        raise ValueError(f"{function} wants the array Z as activation_cache, got {_kind(Z)}: {hint}")
+    Z = columns(function, "activation_cache", Z)
     return gradient(function, "dA", dA, "Z", Z.shape[-2:], like=Z), Z
 
 
-def linear_cache(function: str, cache: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Read A_prev, W and b from a linear cache: a dictionary, or the assignment's tuple."""
+def parts(function: str, cache: Any, *names: str) -> list[Any]:
+    """Read the parts of a cache: a dictionary of these names, or the assignment's tuple in this order."""
     try:
-        A_prev, W, b = (cache["A"], cache["W"], cache["b"]) if isinstance(cache, dict) else cache
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{function} wants a cache of A, W, b or (A_prev, W, b), got {_kind(cache)}") from error
-    return linear(function, A_prev, W, b)
-
-
-def layer_cache(function: str, cache: Any) -> tuple[Any, Any]:
-    """Read the linear cache and the activation cache from that of a layer: a dictionary, or the pair of them."""
-    try:
-        of_linear, of_activation = (
-            (cache["linear_cache"], cache["activation_cache"]) if isinstance(cache, dict) else cache
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{function} wants a cache of linear_cache and activation_cache, got {_kind(cache)}"
-        ) from error
-    return of_linear, of_activation
+        values = [cache[name] for name in names] if isinstance(cache, dict) else [*cache]
+    except (KeyError, TypeError):
+        values = []
+    if len(values) != len(names):
+        raise ValueError(f"{function} wants a cache of {', '.join(names)}, got {_kind(cache)}")
+    return values
 
 
 def weights_in(cache: Any) -> Tensor:
     """Read W from the cache of a layer."""
-    function = "L_model_backward"
-    return linear_cache(function, layer_cache(function, cache)[0])[1]
-
-
-def batchnorm_cache(function: str, cache: Any) -> tuple[Tensor, Tensor]:
-    """Read the normalised activations and the variance from the cache of a training pass."""
-    try:
-        NA, variance = cache["NA"], cache["variance"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{function} wants the cache of a training pass, NA and variance, got {_kind(cache)}: inference leaves none"
-        ) from error
-    return as_tensor(function, "NA", NA), as_tensor(function, "variance", variance)
+    linear_cache, _ = parts("L_model_backward", cache, "linear_cache", "activation_cache")
+    return as_tensor("L_model_backward", "W", parts("L_model_backward", linear_cache, "A", "W", "b")[1])
 
 
 def per_network(l2: float | Tensor, like: Tensor) -> float | Tensor:
@@ -163,9 +133,8 @@ def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> 
             names.append(name)
             if f"d{name}" not in grads:
                 raise ValueError(f"{function} wants the gradient d{name}, got {', '.join(sorted(grads)) or 'none'}")
-            if grads[f"d{name}"].shape != array.shape:
-                shapes = tuple(array.shape), tuple(grads[f"d{name}"].shape)
-                raise ValueError(f"{function} wants d{name} of the shape of {name}, {shapes[0]}, got {shapes[1]}")
+            if (shape := tuple(grads[f"d{name}"].shape)) != tuple(array.shape):
+                raise ValueError(f"{function} wants d{name} of the shape of {name}, {tuple(array.shape)}, got {shape}")
             if getattr(array, "requires_grad", False):
                 raise ValueError(f"{function} wants {name} without autograd, got one that requires grad: detach it")
     return names
@@ -174,8 +143,7 @@ def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> 
 def number_of_layers(parameters: Mapping[str, Any]) -> int:
     """Count the layers L of a network, the input not among them; all of W1..WL and b1..bL must be there."""
     L = sum(name.startswith("W") for name in parameters)
-    expected = [f"{kind}{layer}" for layer in range(1, L + 1) for kind in "Wb"]
-    if not L or not all(name in parameters for name in expected):
+    if not L or not all(f"{kind}{layer}" in parameters for layer in range(1, L + 1) for kind in "Wb"):
         raise ValueError(f"parameters must hold W1, b1 and so on, got {', '.join(sorted(parameters)) or 'none'}")
     return L
 
@@ -184,7 +152,7 @@ def generator_of(seed: Any) -> torch.Generator:
     """Take a generator as it is, and make one of a seed."""
     if isinstance(seed, torch.Generator):
         return seed
-    require_seed("seed", seed)
+    require_seeds(seed=[seed])
     return torch.Generator().manual_seed(int(seed))
 
 
@@ -203,10 +171,8 @@ def require_activation(activation: str, known: Mapping[str, Any]) -> None:
 def require_batch(A: Tensor) -> None:
     """Refuse to train with batch norm on one example: normalised by itself it is zero."""
     if A.shape[-1] < 2:
-        raise ValueError(
-            f"L_model_forward wants two examples or more to train with batch norm, got {A.shape[-1]}: "
-            "to predict, pass inference=True"
-        )
+        wanted = "two examples or more to train with batch norm"
+        raise ValueError(f"L_model_forward wants {wanted}, got {A.shape[-1]}: to predict, pass inference=True")
 
 
 def require_statistics(parameters: Mapping[str, Any], L: int) -> None:
@@ -222,12 +188,6 @@ def require_parameters_for(l2: float | Tensor, parameters: Any) -> None:
         raise ValueError(f"compute_cost wants the parameters that l2 = {l2} is to penalise")
 
 
-def require_learning_rate(learning_rate: Any) -> None:
-    """Refuse a learning rate that is not a positive and finite number."""
-    if not isinstance(learning_rate, int | float) or not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be a positive and finite number, got {learning_rate!r}")
-
-
 def sizes_of_layers(name: str, layers: Sequence[int]) -> list[int]:
     """Return the units of each layer: two or more whole numbers of at least 1."""
     try:
@@ -239,15 +199,9 @@ def sizes_of_layers(name: str, layers: Sequence[int]) -> list[int]:
     return sizes
 
 
-def require_seed(name: str, seed: Any) -> None:
-    """Refuse a seed that torch.Generator does not take."""
-    if not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64:
-        raise ValueError(f"{name} must be whole, from -2**63 to 2**64 - 1, got {seed!r}")
-
-
-def examples(x_name: str, X: Any, y_name: str, Y: Any, layers_dims: Sequence[int]) -> tuple[Tensor, Tensor]:
+def examples(X: Any, Y: Any, layers_dims: Sequence[int], names: Sequence[str] = "XY") -> tuple[Tensor, Tensor]:
     """Take a set of examples: finite columns ``X`` (n_0, m) and one-hot columns ``Y`` (n_L, m) of the same dtype."""
-    inputs, classes = layers_dims[0], layers_dims[-1]
+    inputs, classes, (x_name, y_name) = layers_dims[0], layers_dims[-1], names
     X, Y = _numbers("training", x_name, X), _numbers("training", y_name, Y)
     if X.dim() != 2 or X.shape[0] != inputs or X.shape[1] < 1:
         raise ValueError(f"{x_name} must have shape ({inputs}, examples), an example a column, got {tuple(X.shape)}")
@@ -263,7 +217,13 @@ def examples(x_name: str, X: Any, y_name: str, Y: Any, layers_dims: Sequence[int
     if not is_one_hot.all():
         wrong = int((~is_one_hot).sum())
         raise ValueError(f"{y_name} must be one-hot, a single 1 a column, got {wrong} other columns")
-    return X, _converted(Y, X)
+    return X, Y.to(X.device, X.dtype)
+
+
+def validation_set(validation: Any, layers_dims: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+    """Take the validation set, if there is one."""
+    names = ("validation[0]", "validation[1]")
+    return None if validation is None else examples(validation[0], validation[1], layers_dims, names)
 
 
 def lambda_of_each(l2: Any, networks: int) -> list[float]:
@@ -281,23 +241,14 @@ def lambda_of_each(l2: Any, networks: int) -> list[float]:
     return lambdas
 
 
-def training_sets(
-    X: Any, Y: Any, layers_dims: Sequence[int], validation: Any
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
-    """Take the training set and, if there is one, the validation set."""
-    X, Y = examples("X", X, "Y", Y, layers_dims)
-    if validation is None:
-        return X, Y, None
-    return X, Y, examples("validation[0]", validation[0], "validation[1]", validation[1], layers_dims)
-
-
-def require_batches(batch_size: Any, examples: int, use_batchnorm: bool) -> None:
-    """Refuse batches larger than the data, or too small to normalise."""
-    require_counts(batch_size=batch_size)
-    if batch_size > examples:
-        raise ValueError(f"batch_size must be at most the {examples} examples, got {batch_size}")
-    if use_batchnorm and batch_size < 2:
-        raise ValueError("batch_size must be at least 2 for batch norm, as one example is normalised to zero, got 1")
+def require_seeds(**seeds: Sequence[Any]) -> None:
+    """Refuse seeds that torch.Generator does not take, and a list of none."""
+    for name, values in seeds.items():
+        if not len(values):
+            raise ValueError(f"{name} must name at least one seed, got none")
+        for seed in values:
+            if not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64:
+                raise ValueError(f"{name} must be whole, from -2**63 to 2**64 - 1, got {seed!r}")
 
 
 def require_counts(**counts: Any) -> None:
@@ -307,19 +258,24 @@ def require_counts(**counts: Any) -> None:
             raise ValueError(f"{name} must be whole, at least 1 and below 2**63, got {value!r}")
 
 
-def require_rates(learning_rate: Any, min_delta: Any) -> None:
-    """Refuse a learning rate or a smallest improvement that cannot be."""
-    require_learning_rate(learning_rate)
-    if not isinstance(min_delta, int | float) or not 0 <= min_delta < math.inf:
+def require_batches(batch_size: int, examples: int, use_batchnorm: bool) -> None:
+    """Refuse batches larger than the data, or too small to normalise."""
+    if batch_size > examples:
+        raise ValueError(f"batch_size must be at most the {examples} examples, got {batch_size}")
+    if use_batchnorm and batch_size < 2:
+        raise ValueError("batch_size must be at least 2 for batch norm, as one example is normalised to zero, got 1")
+
+
+def require_learning_rate(learning_rate: Any) -> None:
+    """Refuse a learning rate that is not a positive and finite number."""
+    if not isinstance(learning_rate, Real) or not 0 < float(learning_rate) < math.inf:
+        raise ValueError(f"learning_rate must be a positive and finite number, got {learning_rate!r}")
+
+
+def require_min_delta(min_delta: Any) -> None:
+    """Refuse a smallest improvement that is negative or endless."""
+    if not isinstance(min_delta, Real) or not 0 <= float(min_delta) < math.inf:
         raise ValueError(f"min_delta must be at least 0 and finite, got {min_delta!r}")
-
-
-def require_seeds(seeds: Sequence[Any]) -> None:
-    """Refuse an ensemble of no network, and seeds that are invalid."""
-    if not len(seeds):
-        raise ValueError("seeds must name at least one seed, got none")
-    for seed in seeds:
-        require_seed("seeds", seed)
 
 
 def _numbers(function: str, name: str, array: Any) -> Tensor:
@@ -338,9 +294,7 @@ def _one_hot_hint(name: str, Y: Tensor, classes: int) -> str:
     return f": make columns of class numbers by numpy.eye({classes})[{name}].T" if Y.dim() == 1 else ""
 
 
-def _converted(tensor: Tensor, like: Tensor) -> Tensor:
-    return tensor.to(like.device, like.dtype)
-
-
 def _kind(cache: Any) -> str:
-    return f"a dict of {', '.join(map(str, cache))}" if isinstance(cache, dict) else f"{type(cache).__name__}"
+    if cache is None:
+        return "None, which inference leaves"
+    return f"a dict of {', '.join(map(str, cache))}" if isinstance(cache, dict) else f"a {type(cache).__name__}"

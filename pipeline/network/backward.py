@@ -2,7 +2,8 @@
 
 ``dZ`` and ``dA`` are gradients of the *sum* of the examples' losses, so that the output layer's ``dZ`` is
 ``p - y``. ``dW`` and ``db`` are divided by ``m``: gradients of the cost, which is the mean. A gradient has the
-shape of what it is the gradient of, and nothing is written into an argument.
+shape of what it is the gradient of, and nothing is written into an argument. A ValueError names an argument that is
+not of floats, a cache that is none, and shapes that do not fit each other.
 """
 
 from __future__ import annotations
@@ -41,13 +42,8 @@ def linear_backward(
     dA_prev : (..., n_{l-1}, m) or None
     dW : (..., n_l, n_{l-1})
     db : (..., n_l, 1)
-
-    Raises
-    ------
-    ValueError
-        If ``dZ`` does not have the shape of ``Z``, or the cache is none.
     """
-    A_prev, W, b = arguments.linear_cache("linear_backward", cache)
+    A_prev, W, b = arguments.linear("linear_backward", *arguments.parts("linear_backward", cache, "A", "W", "b"))
     dZ = arguments.gradient("linear_backward", "dZ", dZ, "W @ A_prev", (W.shape[-2], A_prev.shape[-1]), like=W)
     m = A_prev.shape[-1]
     dA_prev = _sum_to(W.mT @ dZ, A_prev) if input_gradient else None
@@ -80,11 +76,11 @@ def linear_activation_backward(
     Raises
     ------
     ValueError
-        If the activation is unknown, the shapes do not fit each other, or the cache is none.
+        If the activation is unknown.
     """
     arguments.require_activation(activation, ACTIVATIONS_BACKWARD)
-    linear_cache, activation_cache = arguments.layer_cache("linear_activation_backward", cache)
-    dZ = ACTIVATIONS_BACKWARD[activation](dA, activation_cache)
+    linear_cache, Z = arguments.parts("linear_activation_backward", cache, "linear_cache", "activation_cache")
+    dZ = ACTIVATIONS_BACKWARD[activation](dA, Z)
     return linear_backward(dZ, linear_cache, input_gradient=input_gradient)
 
 
@@ -93,18 +89,12 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
 
     Parameters
     ----------
-    dA : (..., units, m)
-    activation_cache : (..., units, m)
-        ``Z``.
+    dA, activation_cache : (..., units, m)
+        The gradient at the output, and ``Z``.
 
     Returns
     -------
     dZ : (..., units, m)
-
-    Raises
-    ------
-    ValueError
-        If ``dA`` does not have the shape of ``Z``.
     """
     dA, Z = arguments.activation_gradient("relu_backward", dA, activation_cache)
     dZ = dA * (Z > 0)
@@ -118,18 +108,12 @@ def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
 
     Parameters
     ----------
-    dA : (..., units, m)
-    activation_cache : (..., units, m)
-        ``Z``.
+    dA, activation_cache : (..., units, m)
+        The gradient at the output, and ``Z``.
 
     Returns
     -------
     dZ : (..., units, m)
-
-    Raises
-    ------
-    ValueError
-        If ``dA`` does not have the shape of ``Z``.
     """
     dA, Z = arguments.activation_gradient("softmax_backward", dA, activation_cache)
     P, _ = softmax(Z)
@@ -145,12 +129,10 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
 
     Parameters
     ----------
-    AL : (..., n_L, m)
-        Output of :func:`pipeline.network.forward.L_model_forward`.
-    Y : (..., n_L, m)
-        One-hot labels.
+    AL, Y : (..., n_L, m)
+        Probabilities that the forward pass gave, and one-hot labels.
     caches : list of dict
-        The forward pass's caches.
+        The caches that it gave.
     l2 : float or (...) tensor
         Lambda of the L2 penalty, one for all networks or one for each; adds ``l2 * W`` to ``dW``.
 
@@ -162,10 +144,11 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     Raises
     ------
     ValueError
-        If the shapes of AL and Y differ, or the caches are those of inference with batch norm.
+        If the caches are those of inference with batch norm.
     """
     AL = arguments.columns("L_model_backward", "AL", AL)
     Y = arguments.labels("L_model_backward", Y, AL)
+    l2, is_penalised = arguments.per_network(l2, AL), isinstance(l2, Tensor) or l2 != 0
     L = len(caches)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
@@ -176,8 +159,8 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
         dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
         if dA_prev is not None:
             grads[f"dA{layer - 1}"] = dA_prev
-        if isinstance(l2, Tensor) or l2 != 0:
-            dW = dW + arguments.per_network(l2, dW) * arguments.weights_in(cache)
+        if is_penalised:
+            dW = dW + l2 * arguments.weights_in(cache)
         grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
     return grads
 
@@ -201,13 +184,13 @@ def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     Raises
     ------
     ValueError
-        If ``dNA`` does not have the shape of ``NA``, or the cache is None, as at inference.
+        If the cache is None, as at inference.
 
     References
     ----------
     S. Ioffe, C. Szegedy, "Batch normalization", 2015, section 3.
     """
-    n, variance = arguments.batchnorm_cache("batchnorm_backward", cache)
+    n, variance = map(torch.as_tensor, arguments.parts("batchnorm_backward", cache, "NA", "variance"))
     g = arguments.gradient("batchnorm_backward", "dNA", dNA, "NA", n.shape[-2:], like=n)
     mean_g, mean_gn = g.mean(dim=-1, keepdim=True), (g * n).mean(dim=-1, keepdim=True)
     dA = (g - mean_g - n * mean_gn) / torch.sqrt(variance + BATCHNORM_EPSILON)

@@ -1,7 +1,7 @@
-"""Networks over processes: each rank trains a part of them, and rank 0 puts the parts together.
+"""Training over several processes, the ranks: each trains a part of the networks, and rank 0 puts the parts together.
 
 Networks share their batches and nothing else, so ranks need not speak to train. Every hundredth step they all do: to
-show how all stand, and because a rank that died is found out by speaking to it.
+show how the networks stand, and because a rank that died is found out by speaking to it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from pipeline.network.arguments import lambda_of_each
 from pipeline.network.ensemble import Snapshot, TrainingResult
 from pipeline.network.training import train
 
-SILENCE = timedelta(minutes=5)  # a rank that does not speak for so long counts as dead, its connection broken or not
-GRACE = 5.0  # seconds for the launcher of a dead rank to end this one first: it knows what the rank died of
+SILENCE = timedelta(minutes=5)  # a rank that is silent for so long counts as dead, even if its connection stands
+GRACE = 5.0  # seconds for torchrun to end this rank after another died: torchrun knows why it died
 
 
 @contextmanager
 def group() -> Iterator[Group]:
-    """Join the ranks that were started together with this process; without a launcher it is the only one.
+    """Join the ranks that torchrun has started; without torchrun this process is the only one.
 
     Yields
     ------
@@ -50,9 +50,8 @@ def group() -> Iterator[Group]:
             hosts.append(store.get(f"host of rank {each}").decode())
         except RuntimeError as error:
             raise RuntimeError(f"rank {each} did not come within {SILENCE.seconds} seconds") from error
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=SILENCE)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=SILENCE)
     except RuntimeError as error:
         raise RuntimeError(f"the ranks, on {', '.join(hosts)}, do not all reach each other: {error}") from error
     yield Group(rank, hosts)
@@ -65,7 +64,7 @@ class Group:
     Parameters
     ----------
     rank : int
-        Of this process. Rank 0 gathers.
+        The rank of this process. Rank 0 gathers the results.
     hosts : list of str
         The host of each rank.
     """
@@ -73,10 +72,10 @@ class Group:
     def __init__(self, rank: int, hosts: list[str]) -> None:
         self.rank = rank
         self.hosts = hosts
-        self.others = [] if rank else range(1, len(hosts))  # the ranks that this one gathers from
+        self.others = range(1, len(hosts))  # the ranks that rank 0 speaks with
 
     def threads(self, of_the_host: int) -> int:
-        """Return this rank's part of the threads that its host gives, at least one."""
+        """Return how many of a host's threads this rank may use: an equal part, at least one."""
         return max(1, of_the_host // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
     def train(
@@ -97,12 +96,12 @@ class Group:
         X, Y, layers_dims, seeds, l2, settings
             As there, and the same on every rank.
         progress : callable
-            Receives snapshots of all ranks' networks; their ``costs`` are those of this rank's.
+            Receives snapshots of all networks, whose ``costs`` are those of this rank's networks.
 
         Returns
         -------
         TrainingResult or None
-            On rank 0 that of all networks, in the order of ``seeds``; None on the other ranks.
+            On rank 0 the result of all networks, in the order of ``seeds``; None on the other ranks.
 
         Raises
         ------
@@ -111,50 +110,52 @@ class Group:
         RuntimeError
             If a rank died; the message names it and its host.
         """
-        part = _shares(len(seeds), len(self.hosts))[self.rank]
+        own = _share(self.rank, len(self.hosts), len(seeds))
 
-        def tell(snapshot: Snapshot) -> None:
-            if snapshot.training:  # that a rank has none left is told below, until no rank has
-                progress(self._with_others(snapshot))
+        def report(snapshot: Snapshot) -> None:
+            if snapshot.training:  # a rank that has finished reports below
+                progress(self._overall(snapshot))
 
         lambdas = lambda_of_each(l2, len(seeds))
-        result = train(X, Y, layers_dims, seeds=seeds[part], l2=lambdas[part], progress=tell, **settings)
-        own = _end_of(result)
-        while (everyone := self._with_others(own)).training:
-            progress(everyone)
-        whole = self._gathered(result, X.device)
-        progress(self._with_others(own))  # nobody leaves, and nothing is written, before rank 0 has it all
+        result = train(X, Y, layers_dims, seeds=seeds[own], l2=lambdas[own], progress=report, **settings)
+        best = min(result.validation_costs[result.validation_costs.isfinite()].tolist(), default=math.nan)
+        finished = Snapshot(max(result.steps), torch.empty(0), 0, best)
+        while (overall := self._overall(finished)).training:  # other ranks still train
+            progress(overall)
+        whole = self._gather(result)
+        progress(self._overall(finished))  # no rank leaves, and nothing is written, before rank 0 has every result
         return whole
 
-    def _with_others(self, snapshot: Snapshot) -> Snapshot:
-        """Tell rank 0 how this rank's networks stand, and hear how all do."""
+    def _overall(self, snapshot: Snapshot) -> Snapshot:
+        """Tell rank 0 how this rank's networks stand, and hear from it how all do."""
         state = torch.tensor([snapshot.step, snapshot.training, snapshot.best_validation_cost], dtype=torch.float64)
-        if self.rank:
-            self._speak(dist.send, state, 0)
-            self._speak(dist.recv, state, 0)
-        else:
+        if self.rank == 0:
             states = [state, *(self._speak(dist.recv, torch.empty_like(state), other) for other in self.others)]
             steps, training, costs = torch.stack(states).unbind(dim=1)
             state = torch.stack([steps.max(), training.sum(), functools.reduce(torch.fmin, costs)])  # fmin skips NaN
             for other in self.others:
                 self._speak(dist.send, state, other)
-        step, still_training, best = state.tolist()
-        return dataclasses.replace(snapshot, step=int(step), training=int(still_training), best_validation_cost=best)
+        else:
+            self._speak(dist.send, state, 0)
+            self._speak(dist.recv, state, 0)
+        step, training, best = state.tolist()
+        return dataclasses.replace(snapshot, step=int(step), training=int(training), best_validation_cost=best)
 
-    def _gathered(self, result: TrainingResult, device: torch.device) -> TrainingResult | None:
-        if self.rank:
-            parcel = _pack(result).to(device)
-            self._speak(dist.send, torch.tensor([len(parcel)], device=device), 0)
-            self._speak(dist.send, parcel, 0)
+    def _gather(self, result: TrainingResult) -> TrainingResult | None:
+        """Send this rank's result to rank 0, which merges all."""
+        if self.rank != 0:
+            content = _pack(result)
+            self._speak(dist.send, torch.tensor([len(content)]), 0)
+            self._speak(dist.send, content, 0)
             return None
         results = [result]
         for other in self.others:
-            length = self._speak(dist.recv, torch.zeros(1, dtype=torch.int64, device=device), other)
-            parcel = torch.empty(int(length), dtype=torch.uint8, device=device)
-            results.append(_unpack(self._speak(dist.recv, parcel, other)))
+            length = self._speak(dist.recv, torch.tensor([0]), other)
+            results.append(_unpack(self._speak(dist.recv, torch.empty(int(length), dtype=torch.uint8), other)))
         return _merge(results)
 
     def _speak(self, message: Callable[[Tensor, int], Any], content: Tensor, rank: int) -> Tensor:
+        """Send a tensor to a rank, or receive one from it; if that fails, name the rank."""
         try:
             message(content, rank)
         except RuntimeError as error:
@@ -163,15 +164,27 @@ class Group:
         return content
 
 
-def _shares(count: int, size: int) -> list[slice]:
-    """Divide networks among ranks, in order and as evenly as their numbers allow."""
-    if count < size:
-        raise ValueError(f"{count} networks cannot be shared by {size} processes: each needs one at least")
-    return [slice(rank * count // size, (rank + 1) * count // size) for rank in range(size)]
+def _share(rank: int, size: int, networks: int) -> slice:
+    """Return which networks a rank trains: the shares are in order, and as equal as their numbers allow."""
+    if networks < size:
+        raise ValueError(f"{networks} networks cannot be shared by {size} processes: each needs one at least")
+    return slice(rank * networks // size, (rank + 1) * networks // size)
+
+
+def _pack(result: TrainingResult) -> Tensor:
+    """Put a result into one tensor of bytes."""
+    content = io.BytesIO()
+    torch.save(vars(result), content)
+    return torch.frombuffer(content.getbuffer(), dtype=torch.uint8)
+
+
+def _unpack(content: Tensor) -> TrainingResult:
+    """Take a result out of such bytes; they cannot run code."""
+    return TrainingResult(**torch.load(io.BytesIO(content.numpy().tobytes()), weights_only=True))
 
 
 def _merge(results: Sequence[TrainingResult]) -> TrainingResult:
-    """Put results together as if all their networks had trained in one stack, in the order given."""
+    """Put results together as if all networks had trained in one ensemble."""
     whole: dict[str, Any] = {}
     for name in vars(results[0]):
         parts = [getattr(result, name) for result in results]
@@ -180,30 +193,9 @@ def _merge(results: Sequence[TrainingResult]) -> TrainingResult:
         elif name in ("cost_steps", "evaluation_steps"):
             whole[name] = max(parts, key=len)
         elif isinstance(parts[0], Tensor):
-            rows = max(len(part) for part in parts)
-            whole[name] = torch.cat([_extended(part, rows) for part in parts], dim=1)
+            longest = max(map(len, parts))
+            missing = [part.new_full((longest - len(part), part.shape[1]), math.nan) for part in parts]
+            whole[name] = torch.cat([torch.cat(pair) for pair in zip(parts, missing, strict=True)], dim=1)
         else:
             whole[name] = [entry for part in parts for entry in part]
     return TrainingResult(**whole)
-
-
-def _extended(curve: Tensor, rows: int) -> Tensor:
-    """Go on with NaN, as a curve does once its network has stopped."""
-    return torch.cat([curve, curve.new_full((rows - len(curve), curve.shape[1]), math.nan)])
-
-
-def _end_of(result: TrainingResult) -> Snapshot:
-    costs = result.validation_costs[result.validation_costs.isfinite()]
-    return Snapshot(max(result.steps), torch.empty(0), 0, min(costs.tolist(), default=math.nan))
-
-
-def _pack(result: TrainingResult) -> Tensor:
-    """Put a result into one tensor of bytes."""
-    parcel = io.BytesIO()
-    torch.save(vars(result), parcel)
-    return torch.frombuffer(parcel.getbuffer(), dtype=torch.uint8)
-
-
-def _unpack(parcel: Tensor) -> TrainingResult:
-    """Take a result out of what :func:`_pack` made; nothing in it can run."""
-    return TrainingResult(**torch.load(io.BytesIO(parcel.cpu().numpy().tobytes()), weights_only=True))

@@ -3,6 +3,7 @@
 An example is a column: activations are ``(..., units, m)``, weights ``(..., n_l, n_{l-1})``, biases
 ``(..., n_l, 1)``. ``...`` is any number of leading axes, one network each: sixteen networks run as one.
 NumPy arrays and tensors of floats are taken, tensors are returned, and nothing is written into an argument.
+A ValueError names an argument that is not of floats, and shapes that do not fit each other.
 """
 
 from __future__ import annotations
@@ -79,11 +80,6 @@ def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
     Z : (..., n_l, m)
     linear_cache : dict
         ``A``, ``W`` and ``b``.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not of floats, or the shapes do not fit each other.
     """
     A, W, b = arguments.linear("linear_forward", A, W, b)
     Z = W @ A + b
@@ -102,15 +98,8 @@ def softmax(Z: Array) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    A : (..., units, m)
-        Each column sums to one.
-    activation_cache : (..., units, m)
-        ``Z``.
-
-    Raises
-    ------
-    ValueError
-        If ``Z`` is not of floats or has fewer than two axes.
+    A, activation_cache : (..., units, m)
+        Columns that sum to one, and ``Z``.
     """
     Z = arguments.columns("softmax", "Z", Z)
     exp_Z = torch.exp(Z - Z.amax(dim=-2, keepdim=True))
@@ -127,14 +116,8 @@ def relu(Z: Array) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    A : (..., units, m)
-    activation_cache : (..., units, m)
-        ``Z``.
-
-    Raises
-    ------
-    ValueError
-        If ``Z`` is not of floats.
+    A, activation_cache : (..., units, m)
+        The activations, and ``Z``.
     """
     Z = as_tensor("relu", "Z", Z)
     A = Z.clamp(min=0)
@@ -146,9 +129,7 @@ def linear_activation_forward(A_prev: Array, W: Array, B: Array, activation: str
 
     Parameters
     ----------
-    A_prev : (..., n_{l-1}, m)
-    W : (..., n_l, n_{l-1})
-    B : (..., n_l, 1)
+    A_prev, W, B : (..., n_{l-1}, m), (..., n_l, n_{l-1}), (..., n_l, 1)
     activation : {"relu", "softmax"}
 
     Returns
@@ -160,7 +141,7 @@ def linear_activation_forward(A_prev: Array, W: Array, B: Array, activation: str
     Raises
     ------
     ValueError
-        If the activation is unknown, an argument is not of floats, or the shapes do not fit each other.
+        If the activation is unknown.
     """
     arguments.require_activation(activation, ACTIVATIONS)
     Z, linear_cache = linear_forward(A_prev, W, B)
@@ -199,8 +180,7 @@ def L_model_forward(
     Raises
     ------
     ValueError
-        If shapes do not fit, a batch to train on with batch norm has one example, or inference with batch norm
-        finds no running statistics.
+        If a batch to train on with batch norm has one example, or inference with it finds no running statistics.
     """
     L = number_of_layers(parameters)
     A = arguments.network_input("L_model_forward", X, parameters["W1"])
@@ -227,10 +207,8 @@ def compute_cost(
 
     Parameters
     ----------
-    AL : (..., classes, m)
-        Predicted probabilities.
-    Y : (..., classes, m)
-        One-hot labels.
+    AL, Y : (..., classes, m)
+        Predicted probabilities, and one-hot labels.
     parameters : dict, optional
         With it, the L2 penalty of these parameters is added.
     l2 : float or (...) tensor
@@ -244,7 +222,7 @@ def compute_cost(
     Raises
     ------
     ValueError
-        If AL is not of floats, the shapes of AL and Y differ, or l2 comes without parameters.
+        If ``Y`` holds class numbers, or l2 comes without parameters.
     """
     AL = arguments.columns("compute_cost", "AL", AL)
     Y = arguments.labels("compute_cost", Y, AL)
@@ -261,12 +239,7 @@ def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
     ----------
     parameters : dict
     l2 : float or (...) tensor
-        Lambda, one for all networks or one for each.
-
-    Returns
-    -------
-    (...) tensor
-        The penalty in nats, one for each network.
+        Lambda, one for all networks or one for each, as is the penalty in nats.
     """
     names = [f"W{layer}" for layer in range(1, number_of_layers(parameters) + 1)]
     weights = [as_tensor("l2_penalty", name, parameters[name]) for name in names]
@@ -292,7 +265,7 @@ def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = 
     Raises
     ------
     ValueError
-        If ``A`` is not of floats or has no example, or only one of the two statistics is given.
+        If only one of the two statistics is given.
 
     References
     ----------
@@ -308,22 +281,13 @@ def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = 
 
 
 def batchnorm_forward(A: Array) -> tuple[Tensor, Cache]:
-    """Normalise as :func:`apply_batchnorm` does, and keep what the backward pass needs.
-
-    Parameters
-    ----------
-    A : (..., units, m)
+    """Normalise ``A`` (..., units, m) as :func:`apply_batchnorm` does, and keep what the backward pass needs.
 
     Returns
     -------
     NA : (..., units, m)
     batchnorm_cache : dict
         ``NA``, and of shape (..., units, 1) the ``mean`` and ``variance`` of A.
-
-    Raises
-    ------
-    ValueError
-        As :func:`apply_batchnorm`.
     """
     A = arguments.columns("batchnorm_forward", "A", A)
     mean, variance = batch_statistics(A)

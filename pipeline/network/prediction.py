@@ -47,7 +47,7 @@ def predict(
     """
     L = arguments.number_of_layers(parameters)
     layers_dims = [parameters["W1"].shape[-1], parameters[f"W{L}"].shape[-2]]
-    X, Y = arguments.examples("X", X, "Y", Y, layers_dims)
+    X, Y = arguments.examples(X, Y, layers_dims)
     _, accuracy = evaluate(X, Y, parameters, use_batchnorm=use_batchnorm)
     return accuracy if accuracy.dim() else accuracy.item()
 

@@ -132,12 +132,15 @@ def L_layer_model(
         If the cost stopped being finite, or X looks like unscaled pixels.
     """
     layers_dims = arguments.sizes_of_layers("layers_dims", layers_dims)
-    X, Y, validation = arguments.training_sets(X, Y, layers_dims, validation)
-    arguments.lambda_of_each(l2, networks=1)
-    arguments.require_seed("seed", seed)
+    X, Y = arguments.examples(X, Y, layers_dims)
+    validation = arguments.validation_set(validation, layers_dims)
+    counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
+    arguments.require_counts(num_iterations=num_iterations, **counts)
     arguments.require_batches(batch_size, X.shape[1], use_batchnorm)
-    arguments.require_counts(num_iterations=num_iterations, evaluate_every=evaluate_every, patience=patience)
-    arguments.require_rates(learning_rate, min_delta)
+    arguments.require_learning_rate(learning_rate)
+    arguments.require_min_delta(min_delta)
+    arguments.require_seeds(seed=[seed])
+    arguments.lambda_of_each(l2, networks=1)
     _warn_of_unscaled_pixels(X)
     report = _print_costs if progress is True else progress or None
 
@@ -233,13 +236,15 @@ def train(
         At Ctrl-C, with the result so far.
     """
     layers_dims = arguments.sizes_of_layers("layers_dims", layers_dims)
-    X, Y, validation = arguments.training_sets(X, Y, layers_dims, validation)
-    lambdas = arguments.lambda_of_each(l2, networks=len(seeds))
-    arguments.require_seeds(seeds)
-    arguments.require_seed("shuffle_seed", shuffle_seed)
+    X, Y = arguments.examples(X, Y, layers_dims)
+    validation = arguments.validation_set(validation, layers_dims)
+    counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
+    arguments.require_counts(max_steps=max_steps, **counts)
     arguments.require_batches(batch_size, X.shape[1], use_batchnorm)
-    arguments.require_counts(max_steps=max_steps, evaluate_every=evaluate_every, patience=patience)
-    arguments.require_rates(learning_rate, min_delta)
+    arguments.require_learning_rate(learning_rate)
+    arguments.require_min_delta(min_delta)
+    arguments.require_seeds(seeds=seeds, shuffle_seed=[shuffle_seed])
+    lambdas = arguments.lambda_of_each(l2, networks=len(seeds))
     report = _print_costs if progress is True else progress or None
     epochs_per_step = batch_size / X.shape[1]
     seeds = [int(seed) for seed in seeds]

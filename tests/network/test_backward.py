@@ -212,7 +212,7 @@ def test_inference_with_batchnorm_has_no_backward_pass():
     X, Y, parameters = normal(6, 9), one_hot(4, 9), random_parameters(DIMS)
     L_model_forward(X, parameters, True)
     AL, caches = L_model_forward(X, parameters, True, inference=True)
-    with pytest.raises(ValueError, match="training pass, NA and variance, got NoneType: inference leaves none"):
+    with pytest.raises(ValueError, match="wants a cache of NA, variance, got None, which inference leaves"):
         L_model_backward(AL, Y, caches)
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -205,10 +206,7 @@ def test_torchrun_trains_an_arm_on_two_hosts_as_one_process_does(hosts, workspac
     with forks() as started:
         start_on(hosts, started, workspace, torchrun)
         assert [fork.wait() for fork in started] == [0, 0], [fork.said() for fork in started]
-        assert (
-            started[0].said().splitlines()[-1]
-            == "train@baseline: 100 steps on average until they stopped (cap reached: 3)"
-        )
+        assert started[0].said().splitlines()[-1] == "train@baseline: mean 100 steps; 3 of 3 reached max_steps"
     together = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
     assert_same_training(together, alone, 1e-4)
 
@@ -229,6 +227,30 @@ def test_torchrun_fails_on_both_hosts_and_names_the_rank_that_was_killed_on_one(
     assert "SIGKILL" in said[dead] and "Traceback (most recent call last)" not in said[1 - dead].partition(named)[0]
     assert not any(rank.is_running() for rank in ranks)
     assert not (workspace / "models").exists()
+
+
+def torchrun_on_one_machine():
+    command = Page("scaling.md", "On one machine").take("OMP_NUM_THREADS=1 torchrun", l2="baseline")
+    torchrun(command.split()[2:])
+
+
+def stage_with_two_ranks():
+    launch.run_training(lambda params: None, "train@baseline", "stages.train", "baseline")
+
+
+@pytest.mark.parametrize("start", [torchrun_on_one_machine, stage_with_two_ranks])
+def test_ranks_on_one_machine_meet_even_if_its_name_does_not_resolve(hosts, workspace, start):
+    def start_without_a_name():
+        del os.environ["GLOO_SOCKET_IFNAME"]
+        with pytest.raises(socket.gaierror):
+            socket.getaddrinfo(socket.gethostname(), None)
+        start()
+
+    with forks() as started:
+        started.append(Fork(start_without_a_name, workspace / "start.log", {"OMP_NUM_THREADS": "1"}, hosts[0]))
+        assert started[0].wait() == 0, started[0].said()
+        assert started[0].said().endswith("train@baseline: mean 100 steps; 3 of 3 reached max_steps\n")
+    assert (workspace / "models" / "baseline").exists()
 
 
 def test_a_rank_that_dies_on_another_host_is_named_with_its_host(hosts, tmp_path, endless):
@@ -270,9 +292,7 @@ def test_machines_train_all_arms_and_the_first_takes_the_results_and_goes_on(clo
         "\n".join([export_machine.replace("=0", f"={machine}"), export_others, *loop]) for machine in range(2)
     )
     printed = here.shell(f"({second}) & ({first}); wait $!")
-    assert re.findall(r"train@(\w+): 100 steps on average until they stopped \(cap reached: 6\)", printed) == list(
-        PARAMS["arms"]
-    )
+    assert re.findall(r"train@(\w+): mean 100 steps; 6 of 6 reached max_steps", printed) == list(PARAMS["arms"])
     here.shell(page.take("dvc commit"))
     assert ran(here.shell(page.take("dvc repro"))) == ["evaluate", "l2_path", "report", "timing"]
     assert page.left == []
@@ -283,8 +303,7 @@ def test_machines_train_all_arms_and_the_first_takes_the_results_and_goes_on(clo
 
 def start_stage(workspace):
     """Start an arm's stage, whose processes this one does not have to wait for."""
-    stage = functools.partial(launch.run_training, lambda params: None, "train@baseline", "stages.train", "baseline")
-    return Fork(stage, workspace / "stage.log")
+    return Fork(stage_with_two_ranks, workspace / "stage.log")
 
 
 def children_of(fork, count):
@@ -313,7 +332,7 @@ def test_training_processes_makes_the_stage_start_them(workspace):
         stage = functools.partial(launch.run_training, lambda params: None, "l2_path", "stages.l2_path")
         started.append(Fork(stage, workspace / "stage.log"))
         assert started[0].wait() == 0
-        assert started[0].said() == "l2_path: 100 steps on average until they stopped (cap reached: 2)\n"
+        assert started[0].said() == "l2_path: mean 100 steps; 2 of 2 reached max_steps\n"
     together = artifacts.read_record(TrainingResult, workspace / "results" / "l2_path")
     l2_path.main(params_of_one_process(workspace))
     assert_same_training(together, artifacts.read_record(TrainingResult, workspace / "results" / "l2_path"), 1e-4)
@@ -340,12 +359,35 @@ def test_ctrl_c_ends_all_ranks_with_one_line(workspace):
         wait_until(lambda: all(map(has_ended, ranks)), started[0].said)
 
 
-def test_ranks_end_with_a_launcher_that_was_killed(workspace):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_ranks_end_with_a_launcher_that_was_killed(workspace, number):
     with forks() as started:
         started.append(start_stage(workspace))
         ranks = children_of(started[0], 2)
-        started[0].kill()
+        os.kill(started[0].pid, number)
+        assert started[0].wait() == -number
         wait_until(lambda: all(map(has_ended, ranks)), started[0].said)
+        assert started[0].said() == ""
+
+
+def test_a_stage_whose_rank_fails_adds_no_line_to_the_rank_s_own(workspace):
+    (workspace / "data" / "split" / "validation" / "record.json").unlink()
+    with forks() as started:
+        started.append(start_stage(workspace))
+        assert started[0].wait() == 1
+        said = started[0].said().splitlines()
+    assert 1 <= len(said) <= 2  # of one rank or of both
+    assert all(re.match(r"train@baseline: rank [01] on \S+: .*record\.json", each) for each in said), said
+
+
+def test_a_stage_leaves_no_folder_of_torchrun_s_logs(workspace, monkeypatch):
+    (workspace / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(workspace / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with forks() as started:
+        started.append(start_stage(workspace))
+        assert started[0].wait() == 0
+    assert list((workspace / "temporary").iterdir()) == []
 
 
 STOPPED_BY = {
