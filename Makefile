@@ -12,7 +12,7 @@ all: install
 
 install: $(INSTALLED)
 
-# setuptools comes first: what a source package is built with is then the locked one too.
+# setuptools comes first, so that the locked version builds the source package.
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, {sys.version.split()[0]} is $(PYTHON)")'
 	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { echo "$(PYTHON) has no ensurepip: install python3-venv" >&2; exit 1; }
@@ -28,11 +28,11 @@ test: install
 	mypy
 	pytest --numprocesses 2
 
-# Every gradient beside autograd and central differences, tensor by tensor.
+# Compares every gradient with autograd and central differences, tensor by tensor.
 gradcheck: install
 	python -m tools.gradcheck
 
-# A training step beside peers; a few minutes, on a machine that has nothing else to do. With DEVICE=cuda on a GPU.
+# Measures a training step beside its peers: a few minutes, on an idle machine. DEVICE=cuda measures on a GPU.
 DEVICE ?= cpu
 bench: .venv/bench
 	python -m benchmarks.run --device $(DEVICE)
@@ -41,12 +41,12 @@ bench: .venv/bench
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
 	@touch $@
 
-# What `make test` leaves out for its length: a run killed at 20 random moments and brought to its end each time, and
-# more of the same kinds.
+# The long tests that `make test` leaves out: a run killed at 20 random moments and completed each time, and more of the
+# same kind.
 faults: install
 	pytest tests/faults -m "long or not long" --numprocesses 2 --maxschedchunk 1
 
-# What `make test` leaves out for its size or length: sharing over a folder, S3 and SSH, against servers started here;
+# The large tests that `make test` leaves out: sharing over a folder, S3 and SSH, against servers started here;
 # experiments and their queue; torchrun on two hosts and through DVC; other data through DVC; the table of a GPU.
 test-remotes: .venv/bench .venv/remotes
 	pytest --numprocesses 2 --ignore tests/faults -m long
@@ -55,7 +55,7 @@ test-remotes: .venv/bench .venv/remotes
 	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/remotes.lock
 	@touch $@
 
-# Of the columns of `dvc exp show` (one for every metric, parameter and file): the parameters whose values differ, and the
+# `dvc exp show` has a column for every metric, parameter and file. This shows parameters whose values differ, and the
 # arms' mean validation accuracy where it differs.
 experiments: install
 	dvc exp show --only-changed --drop '.*/[^:]*$$|.*:(dataset|gain|low|high|mean|test)$$|params\.yaml$$|models$$|results$$|Created$$'
@@ -64,7 +64,7 @@ plots: install
 	python -m tools.plots_template
 	dvc plots show
 
-# The README shows the results of the last run.
+# Writes the results of the last run into the README.
 readme: install
 	python -m tools.readme
 
@@ -77,6 +77,6 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --quiet --constraints requirements.lock tests/remotes.in --output-file tests/remotes.lock
 
-# What the pipeline can make again; not the environment, DVC's cache, and what git holds: metrics/ and plots/.
+# Removes outputs of the pipeline and caches; keeps the environment, DVC's cache, metrics/ and plots/, which git holds.
 clean:
 	rm -rf data models results report.docx dvc_plots .mypy_cache .pytest_cache .ruff_cache

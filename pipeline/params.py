@@ -1,4 +1,4 @@
-"""``params.yaml`` as a typed, validated object."""
+"""``params.yaml`` as a typed, validated object, and what only the data can refuse."""
 
 from __future__ import annotations
 
@@ -7,36 +7,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
+
+from pipeline.data.preprocessing import split_indices
 
 Count = Annotated[int, Field(ge=1, lt=2**63)]
 Workers = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Lambda = Annotated[float, Field(ge=0)]
-SHOWN = 120  # characters of a wrong value that an error shows
+SHOWN = 120  # characters of a wrong value in an error
 LARGEST = 2**16  # characters of a file; the shipped one has 2,000
-DEEPEST = 10  # maps and lists within one another; the shipped file has 3
+DEEPEST = 10  # nested maps and lists; the shipped file has 3
 
 
 def _not_the_study(name: str) -> str:
     if name == "study":
-        raise ValueError("must not be 'study', whose file of metrics compares the arms")
+        raise ValueError("must not be 'study': metrics/study.json compares the arms")
     return name
 
 
 def _plain(title: str) -> str:
     if not title.strip() or not title.isprintable() or any(mark in title for mark in ("[[", "]]", "**", "`")):
-        raise ValueError("must be printable, not blank, and without [[, ]], ** and `, which the report takes for marks")
+        raise ValueError("must be printable, not blank, and without [[, ]], ** and `, the report's markup")
     return title
 
 
@@ -51,17 +44,17 @@ Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class ParamsError(ValueError):
-    """``params.yaml`` is not what it must be; the message names the key, the value and what is allowed."""
+    """``params.yaml`` is invalid; the message names the key, the value and what is allowed."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a map that has a key twice is an error and not its last value."""
+    """YAML that refuses a repeated key; PyYAML would keep the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
         for (key, _), name in zip(node.value, keys, strict=True):
             if keys.count(name) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name} is there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name} appears twice", key.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -70,7 +63,7 @@ class _Section(BaseModel):
 
 
 class Data(_Section):
-    """Which data, and how they are divided."""
+    """The data set and its split."""
 
     dataset: str
     offline_fallback: Literal["digits"] | None
@@ -85,7 +78,7 @@ class Network(_Section):
 
 
 class Training(_Section):
-    """What all arms have in common."""
+    """Settings that all arms share."""
 
     learning_rate: float = Field(gt=0)
     batch_size: Count
@@ -99,21 +92,13 @@ class Training(_Section):
     threads: Workers
     processes: Workers
 
-    @field_validator("processes")
-    @classmethod
-    def _a_thread_each(cls, processes: int, info: ValidationInfo) -> int:
-        threads = info.data.get("threads", processes)
-        if processes > threads:
-            raise ValueError(f"must be at most training.threads, which is {threads}: each process needs a thread")
-        return processes
-
     def settings(self) -> dict[str, Any]:
-        """Return what :func:`pipeline.network.training.train` takes by the same name, but the seeds."""
+        """Return the arguments that :func:`pipeline.network.training.train` takes by the same names, but the seeds."""
         return self.model_dump(exclude={"seeds", "device", "threads", "processes"})
 
 
 class Arm(_Section):
-    """What one arm has of its own."""
+    """Settings of one arm."""
 
     title: Annotated[str, Field(max_length=64), AfterValidator(_plain)]
     use_batchnorm: bool
@@ -121,14 +106,14 @@ class Arm(_Section):
 
 
 class L2Path(_Section):
-    """The lambdas among which the L2 arm's was chosen."""
+    """The values of lambda from which the L2 arm's is chosen."""
 
     values: Annotated[list[Lambda], Field(min_length=2), AfterValidator(_distinct)]
     seeds: Seeds
 
 
 class Timing(_Section):
-    """How long the clock is held to the arms."""
+    """How long the arms are timed."""
 
     rounds: Count
     steps: Count
@@ -145,48 +130,68 @@ class Params(_Section):
     timing: Timing
 
     @model_validator(mode="after")
-    def _batches_to_normalise(self) -> Params:
-        for name, arm in self.arms.items():
-            if arm.use_batchnorm and self.training.batch_size < 2:
-                raise ValueError(
-                    f"training.batch_size is {self.training.batch_size}: should be at least 2, "
-                    f"as arms.{name} normalises over a batch"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _a_network_each(self) -> Params:
+    def _fit_together(self) -> Params:
+        batch, threads, processes = self.training.batch_size, self.training.threads, self.training.processes
+        normalised = [name for name, arm in self.arms.items() if arm.use_batchnorm]
+        if normalised and batch < 2:
+            said = f"training.batch_size is {batch}: must be at least 2"
+            raise ValueError(f"{said}, as arms.{normalised[0]} normalises over a batch")
+        said = f"training.processes is {processes}: must be at most"
+        if processes > threads:
+            raise ValueError(f"{said} training.threads, which is {threads}: each process needs a thread")
         path = len(self.l2_path.values) * len(self.l2_path.seeds)
         networks, where = min((len(self.training.seeds), "each arm"), (path, "l2_path"))
-        if self.training.processes > networks:
-            raise ValueError(
-                f"training.processes is {self.training.processes}: must be at most {networks}, "
-                f"as {where} has no more networks to share"
-            )
+        if processes > networks:
+            raise ValueError(f"{said} {networks}, the number of networks in {where}")
         return self
+
+    def require_fit(self, name: str, classes: int, examples: int) -> None:
+        """Check the parameters against a data set.
+
+        Parameters
+        ----------
+        name : str
+            Of the data set.
+        classes : int
+        examples : int
+            Training examples, before the validation set is taken from them.
+
+        Raises
+        ------
+        ValueError
+            If the last layer does not match the classes, the training or validation set would be empty, or a batch
+            would be larger than the training set.
+        """
+        layers, batch, share = self.network.layers, self.training.batch_size, self.data.validation_fraction
+        if layers[-1] != classes:
+            raise ValueError(f"network.layers is {layers}: it must end in the {classes} classes of {name}")
+        try:
+            train, _ = split_indices(examples, share, seed=0)
+        except ValueError as error:
+            raise ValueError(
+                f"data.validation_fraction is {share}: of the {examples:,} training examples of {name} "
+                "it must set at least one aside and leave at least one"
+            ) from error
+        if batch > len(train):
+            raise ValueError(
+                f"training.batch_size is {batch}: it must be at most the {len(train):,} examples of {name} "
+                "that are left to train on"
+            )
 
 
 def load_params(path: Path) -> Params:
     """Read and validate a parameter file.
 
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Params
-
     Raises
     ------
     ParamsError
-        If it cannot be read, is no YAML or holds a value that is not allowed.
+        If it cannot be read, is not YAML, or holds a value that is not allowed.
     """
     try:
         values = _read(path)
     except OSError as error:
         raise ParamsError(f"{path.name} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # PyYAML lets "2020-13-45" fall through as a bare ValueError
+    except (yaml.YAMLError, ValueError) as error:  # "2020-13-45" is a bare ValueError in PyYAML
         raise ParamsError(f"{path.name} is not YAML as it should be: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ParamsError(f"{path.name} must be a map of sections, got {type(values).__name__}")
@@ -197,7 +202,7 @@ def load_params(path: Path) -> Params:
 
 
 def _read(path: Path) -> Any:
-    """Read YAML of bounded size and depth and without aliases, of which a few lines can make billions of items."""
+    """Read YAML of bounded size and depth, without aliases: a few lines of them can make billions of items."""
     with path.open(encoding="utf-8") as file:
         text = file.read(LARGEST + 1)
     if len(text) > LARGEST:
@@ -206,24 +211,22 @@ def _read(path: Path) -> Any:
     for event in yaml.parse(text):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise ValueError(f"it holds more than {DEEPEST} maps and lists within one another")
+            raise ValueError(f"its maps and lists are more than {DEEPEST} levels deep")
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"*{event.anchor} is an alias, which this file may not have")
+            raise ValueError(f"*{event.anchor} is an alias, which is not allowed here")
     return yaml.load(text, _Loader)
 
 
 def _explain(file: str, error: ValidationError) -> str:
-    """Put pydantic's complaints into one line: the first names the key, the value and what is allowed."""
+    """Put pydantic's errors into one line: the first in words, the others as a count."""
     errors = error.errors()
+    said = _say(errors[0])
     missing = {_key(each): each for each in errors if each["type"] == "missing"}
-    for misspelt in (each for each in errors if each["type"] == "extra_forbidden"):
-        key = _key(misspelt)
+    for key in (_key(each) for each in errors if each["type"] == "extra_forbidden"):
         if meant := difflib.get_close_matches(key, missing, n=1):
-            errors = [misspelt, *(each for each in errors if each not in (misspelt, missing[meant[0]]))]
             said = f"{key} is not a key that this file may have, and {meant[0]} is missing"
+            errors.remove(missing[meant[0]])  # the two are one mistake
             break
-    else:
-        said = _say(errors[0])
     return f"{file}: {said}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
 
 

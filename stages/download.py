@@ -1,4 +1,4 @@
-"""Fetch the data set that ``params.yaml`` names, or fall back on the bundled digits, loudly."""
+"""Fetch the data set that ``params.yaml`` names; if no source has it, warn and use the bundled digits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Fetch, verify and decode the data.
 
-A file is taken from the folder or base URL in the environment variable ``DATA_MIRROR``, then from the data
-set's mirrors in their order; what fails its checksum is thrown away and the next source tried.
+Each file is read from the folder or base URL in the environment variable ``DATA_MIRROR``, then from the data set's
+mirrors in their order. A copy with a wrong checksum is never decoded: the next source is tried.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import math
 import queue
+import tempfile
 import threading
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +22,12 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
+from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from pipeline.data.preprocessing import Dataset, split_indices
-from pipeline.data.sources import IMAGES, LABELS, TEST, TRAIN, origin_of
+from pipeline.data.sources import FILES, source_of
 
-SIDE = 28
+SIDE = 28  # pixels
 DIGITS_TEST_FRACTION = 0.2
 SILENCE_LIMIT = 20  # seconds without a byte
 FILE_LIMIT = 300  # seconds for one file from one source
@@ -44,42 +44,32 @@ def load(name: str, mirror: str | None = None) -> Dataset:
     Parameters
     ----------
     name : str
-        ``"digits"``, or one of :data:`pipeline.data.sources.ORIGINS`.
+        ``"digits"`` or a key of :data:`pipeline.data.sources.SOURCES`.
     mirror : str, optional
-        A folder or base URL to ask first; the files lie in it or in its subfolder ``name``.
-
-    Returns
-    -------
-    Dataset
+        A folder or base URL to try first; the files lie in it or in its subfolder ``name``.
 
     Raises
     ------
     DataUnavailableError
-        If a file can be had from no source, or labels do not belong to their images.
+        If no source has a file, or the numbers of labels and images differ.
     ValueError
         If there is no data set of this name.
     """
     if name == "digits":
         return _digits()
-    origin = origin_of(name)
+    source = source_of(name)
     bases = [f"{mirror.rstrip('/')}/{name}/", f"{mirror.rstrip('/')}/"] if mirror else []
-    arrays = {file: _fetch(file, sha256, [*bases, *origin.mirrors]) for file, sha256 in origin.sha256.items()}
-    for part in (TRAIN, TEST):
-        images, labels = len(arrays[IMAGES.format(part)]), len(arrays[LABELS.format(part)])
-        if images != labels:
-            raise DataUnavailableError(f"{name}: {LABELS.format(part)} holds {labels:,} labels for {images:,} images")
-    return Dataset(
-        name=name,
-        classes=list(origin.classes),
-        train_images=arrays[IMAGES.format(TRAIN)].flatten(start_dim=1),
-        train_labels=arrays[LABELS.format(TRAIN)],
-        test_images=arrays[IMAGES.format(TEST)].flatten(start_dim=1),
-        test_labels=arrays[LABELS.format(TEST)],
+    train_images, train_labels, test_images, test_labels = (
+        _fetch(file, source.sha256[file], [*bases, *source.mirrors]) for file in FILES
     )
+    for file, images, labels in ((FILES[1], train_images, train_labels), (FILES[3], test_images, test_labels)):
+        if len(images) != len(labels):
+            raise DataUnavailableError(f"{name}: {file} holds {len(labels):,} labels for {len(images):,} images")
+    return Dataset(name, source.classes, train_images.flatten(1), train_labels, test_images.flatten(1), test_labels)
 
 
-def _fetch(file: str, sha256: str, bases: Sequence[str]) -> Tensor:
-    """Return what the first copy of a file with the right checksum holds."""
+def _fetch(file: str, sha256: str, bases: list[str]) -> Tensor:
+    """Decode the first copy of a file that has the right checksum."""
     failures = []
     for base in bases:
         try:
@@ -96,13 +86,13 @@ def _fetch(file: str, sha256: str, bases: Sequence[str]) -> Tensor:
     )
 
 
-def _read_in_time(source: str) -> bytes:
-    """Read a file or an URL within :data:`FILE_LIMIT`, whatever in it takes long: name, redirects, headers or body."""
+def _read_in_time(path: str) -> bytes:
+    """Read a file or URL within :data:`FILE_LIMIT`, whichever part is slow: name, redirects, headers or body."""
     answers: queue.SimpleQueue[bytes | str] = queue.SimpleQueue()
 
     def read() -> None:
         try:
-            answers.put(_read(source))
+            answers.put(_read(path))
         except Exception as error:
             answers.put(_reason(error))
 
@@ -116,9 +106,9 @@ def _read_in_time(source: str) -> bytes:
     return answer
 
 
-def _read(source: str) -> bytes:
-    is_url = "://" in source
-    with urllib.request.urlopen(source, timeout=SILENCE_LIMIT) if is_url else Path(source).open("rb") as stream:
+def _read(path: str) -> bytes:
+    is_url = "://" in path
+    with urllib.request.urlopen(path, timeout=SILENCE_LIMIT) if is_url else Path(path).open("rb") as stream:
         content: bytes = stream.read(SIZE_LIMIT + 1)
     if len(content) > SIZE_LIMIT:
         raise OSError(f"sent more than {SIZE_LIMIT:,} bytes")
@@ -126,25 +116,24 @@ def _read(source: str) -> bytes:
 
 
 def _decode(packed: bytes, shape: tuple[int, ...]) -> Tensor:
-    """Unpack a gzipped IDX file: 0, 0, 8 for bytes, the number of axes, their lengths, the items of the given shape.
-
-    Raises
-    ------
-    OSError, EOFError, ValueError, zlib.error
-        If it is not such a file, or larger than :data:`SIZE_LIMIT`.
-    """
-    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-        content = file.read(SIZE_LIMIT + 1)
+    """Unpack a gzipped IDX file of bytes into ``(n, *shape)`` uint8 values."""
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+        content = stream.read(SIZE_LIMIT + 1)
     if len(content) > SIZE_LIMIT:
         raise ValueError(f"unpacks to more than {SIZE_LIMIT:,} bytes")
-    axes = 1 + len(shape)
-    magic, lengths, values = content[:4], content[4 : 4 + 4 * axes], content[4 + 4 * axes :]
-    if magic != bytes([0, 0, 8, axes]):
-        raise ValueError(f"starts with {magic.hex(' ')}, not with 00 00 08 0{axes}")
-    promised = [int.from_bytes(lengths[k : k + 4], "big") for k in range(0, len(lengths), 4)]
-    if tuple(promised[1:]) != shape or len(values) != math.prod(promised):
-        raise ValueError(f"holds {len(values):,} values where its header promises {promised}")
-    return torch.from_numpy(np.frombuffer(values, np.uint8).copy()).reshape(promised)
+    with (
+        tempfile.TemporaryFile() as file
+    ):  # torchvision's reader takes a path; a file without a name is never left over
+        file.write(content)
+        file.seek(0)
+        try:
+            # The reader's reshape refuses a wrong number of values with a message; its strict mode does so without.
+            values: Tensor = read_sn3_pascalvincent_tensor(f"/dev/fd/{file.fileno()}", strict=False)
+        except Exception as error:
+            raise ValueError(f"not an IDX file: {error!r}") from error
+    if values.dtype != torch.uint8 or values.shape[1:] != shape:
+        raise ValueError(f"holds {values.dtype} items of shape {[*values.shape[1:]]}, not bytes of shape {[*shape]}")
+    return values
 
 
 def _reason(error: Exception) -> str:
@@ -163,11 +152,5 @@ def _digits() -> Dataset:
     images = torch.from_numpy(np.stack(enlarged)).flatten(start_dim=1)
     labels = torch.from_numpy(digits.target.astype(np.uint8))
     train, test = split_indices(len(images), DIGITS_TEST_FRACTION, seed=0)
-    return Dataset(
-        name="digits",
-        classes=[str(name) for name in digits.target_names],
-        train_images=images[train],
-        train_labels=labels[train],
-        test_images=images[test],
-        test_labels=labels[test],
-    )
+    classes = [str(name) for name in digits.target_names]
+    return Dataset("digits", classes, images[train], labels[train], images[test], labels[test])

@@ -16,7 +16,7 @@ class Dataset:
     ----------
     name : str
     classes : list of str
-        What label ``k`` is called.
+        Name of each label.
     train_images, test_images : (n, 784) uint8 tensors
         An example a row.
     train_labels, test_labels : (n,) uint8 tensors
@@ -32,14 +32,14 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Examples:
-    """One set of examples, as it lies on disk.
+    """One set of examples, as stored on disk.
 
     Attributes
     ----------
     images : (n, pixels) uint8 tensor
     labels : (n,) uint8 tensor
     indices : (n,) int64 tensor
-        Where each example stands in the data set's own training or test set.
+        Position of each example in the data set's own training or test set.
     """
 
     images: Tensor
@@ -49,16 +49,16 @@ class Examples:
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What is known of the data besides the examples.
+    """Facts about the data besides the examples.
 
     Attributes
     ----------
     name : str
     classes : list of str
     mean, std : float
-        Of the training set's pixels, 0 to 255.
+        Of the training set's pixels, in grey levels 0 to 255.
     sizes : dict
-        Examples in ``train``, ``validation`` and ``test``.
+        Number of examples in ``train``, ``validation`` and ``test``.
     """
 
     name: str
@@ -75,13 +75,8 @@ def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict
     ----------
     dataset : Dataset
     validation_fraction : float
-        Share of the data set's own training set, drawn at random; its test set stays what it is.
+        Share of the training set, drawn at random. The test set stays as it is.
     seed : int
-
-    Returns
-    -------
-    sets : dict of Examples
-    card : DatasetCard
     """
     train, validation = split_indices(len(dataset.train_labels), validation_fraction, seed)
     sets = {
@@ -95,14 +90,7 @@ def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict
 
 
 def split_indices(examples: int, validation_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw a random part of the examples.
-
-    Parameters
-    ----------
-    examples : int
-    validation_fraction : float
-        Share of the examples that is set aside, strictly between 0 and 1.
-    seed : int
+    """Draw a random share of the examples, strictly between 0 and 1, for validation.
 
     Returns
     -------
@@ -124,7 +112,7 @@ def split_indices(examples: int, validation_fraction: float, seed: int) -> tuple
 def pixel_statistics(images: Tensor) -> tuple[float, float]:
     """Compute mean and standard deviation over all pixels of ``(n, pixels)`` uint8 images.
 
-    A constant set gives a standard deviation of 1, so that standardising it gives zeros.
+    If all pixels are equal, the standard deviation is given as 1: standardised, they are zeros.
     """
     pixels = images.numpy()
     return float(pixels.mean()), float(pixels.std()) or 1.0
@@ -133,9 +121,9 @@ def pixel_statistics(images: Tensor) -> tuple[float, float]:
 def standardise(images: Tensor, mean: float, std: float) -> Tensor:
     """Turn ``(n, pixels)`` uint8 rows into ``(pixels, n)`` float32 columns of mean 0 and deviation 1.
 
-    The memory stays an example a row; the result is its transposed view.
+    In memory each example stays a row; the result is the transposed view.
     """
-    return images.float().sub_(mean).div_(std).mT
+    return ((images.float() - mean) / std).mT
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

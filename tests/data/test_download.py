@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import gzip
+import hashlib
 import http.server
 import math
 import os
 import tempfile
 import threading
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +18,12 @@ import torch
 from mirrors import FIRST, digest, idx, mirror_with_real_mnist
 from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
-from pipeline.data import download, sources
+from pipeline.data import download
 from pipeline.data.download import DataUnavailableError, load
 from pipeline.data.preprocessing import split_indices
+from pipeline.data.sources import DIGITS, SOURCES
 
 NUMBERS = np.random.default_rng(0)
 IMAGES = {
@@ -105,7 +109,7 @@ def redirect(handler, content, to):
     send(handler, b"", 302, Location=f"/{to}/{handler.filename}")
 
 
-SOURCES = {
+ANSWERS = {
     "good": send,
     "truncated": lambda handler, content: send(handler, content[:-9]),
     "flipped": lambda handler, content: send(handler, flipped(content)),
@@ -164,7 +168,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         source = source if only in ("", self.filename) else "good"
         self.server.asked.append(source)
         try:
-            SOURCES[source](self, self.server.files[self.filename])
+            ANSWERS[source](self, self.server.files[self.filename])
         except OSError:
             self.close_connection = True  # the client has had enough
 
@@ -189,13 +193,13 @@ def server():
 def offer(server, monkeypatch):
     """Put small files and sources of this machine in place of the real ones."""
 
-    def offer(*sources, name="mnist", files=FILES):
+    def offer(*answers, name="mnist", files=FILES):
         server.asked.clear()
         monkeypatch.setattr(server, "files", files)
-        mirrors = [source if "://" in source else f"{server.url}/{source}/" for source in sources]
+        mirrors = [answer if "://" in answer else f"{server.url}/{answer}/" for answer in answers]
         sha256 = {filename: digest(content) for filename, content in files.items()}
-        origin = dataclasses.replace(sources.ORIGINS[name], mirrors=mirrors, sha256=sha256)
-        monkeypatch.setitem(sources.ORIGINS, name, origin)
+        source = dataclasses.replace(SOURCES[name], mirrors=mirrors, sha256=sha256)
+        monkeypatch.setitem(SOURCES, name, source)
 
     read = download._read_in_time
 
@@ -292,29 +296,36 @@ def bomb(file):
 
 
 def promising(change):
-    """Lie about the number of items, and give what is then said."""
+    """Lie about the number of items, and give the error that follows."""
 
     def lie(file):
         array = ARRAYS[file]
         promised = [change(len(array)), *array.shape[1:]]
-        return idx(array, promised=promised), f"holds {array.size:,} values where its header promises {promised}"
+        return idx(array, promised=promised), f"not an IDX file: RuntimeError(\"shape '{promised}' is invalid for input"
 
     return lie
 
 
-def head(file, kind=8):
-    """What a file begins with: 0, 0, the type of its items and how many axes they are laid out in."""
-    return bytes([0, 0, kind, ARRAYS[file].ndim])
+def head(file):
+    """First bytes of a file: 0, 0, the type of its items and its number of axes."""
+    return bytes([0, 0, 8, ARRAYS[file].ndim])
 
 
-def wrong_head(found, file):
-    return f"starts with {found.hex(' ')}, not with {head(file).hex(' ')}"
+def typed(magic, said):
+    """Name another type of items, and give the error that follows."""
+    return lambda file: (idx(ARRAYS[file], magic=magic), said)
 
 
+def wrong_items(kind, found, file):
+    return f"holds {kind} items of shape {list(found.shape[1:])}, not bytes of shape {list(ARRAYS[file].shape[1:])}"
+
+
+NO_IDX = "not an IDX file: "
+TOO_SHORT = NO_IDX + "ValueError("
 LIES = {
     "not gzip": lambda file: (b"<html>Please log in</html>", "Not a gzipped file"),
-    "an empty file": lambda file: (b"", wrong_head(b"", file)),
-    "a packed nothing": lambda file: (gzip.compress(b""), wrong_head(b"", file)),
+    "an empty file": lambda file: (b"", TOO_SHORT),
+    "a packed nothing": lambda file: (gzip.compress(b""), TOO_SHORT),
     "cut off": lambda file: (FILES[file][:-9], "Compressed file ended before the end-of-stream marker"),
     "a flipped bit": lambda file: (
         FILES[file][:-8] + flipped(FILES[file][-8:-4]) + FILES[file][-4:],
@@ -322,10 +333,19 @@ LIES = {
     ),
     "a broken stream": lambda file: (FILES[file][:10] + b"\xff" * 40, "Error -3 while decompressing data"),
     "something behind it": lambda file: (FILES[file] + b"x", "Not a gzipped file"),
-    "swapped": lambda file: (FILES[swapped(file)], wrong_head(head(swapped(file)), file)),
-    "another type": lambda file: (idx(ARRAYS[file], magic=9), wrong_head(head(file, kind=9), file)),
-    "no lengths": lambda file: (gzip.compress(head(file)), "holds 0 values where its header promises []"),
-    "half a length": lambda file: (gzip.compress(head(file) + bytes(2)), "holds 0 "),
+    "swapped": lambda file: (FILES[swapped(file)], wrong_items("torch.uint8", ARRAYS[swapped(file)], file)),
+    "signed bytes": lambda file: (idx(ARRAYS[file], magic=9), wrong_items("torch.int8", ARRAYS[file], file)),
+    "two bytes a value": typed(11, NO_IDX),
+    "a type below all": typed(7, f"{NO_IDX}AssertionError()"),
+    "a type above all": typed(15, f"{NO_IDX}AssertionError()"),
+    "a type that is none": typed(10, f"{NO_IDX}KeyError(10)"),
+    "no axis": lambda file: (gzip.compress(bytes([0, 0, 8, 0, 1])), f"{NO_IDX}AssertionError()"),
+    "four axes": lambda file: (idx(ARRAYS[file].reshape(1, 1, 1, -1)), f"{NO_IDX}AssertionError()"),
+    "two axes": lambda file: (idx(ARRAYS[file].reshape(1, -1)), "not bytes of shape"),
+    "a first byte that is not 0": lambda file: (gzip.compress(b"x" + bytes(99)), f"{NO_IDX}AssertionError()"),
+    "no lengths": lambda file: (gzip.compress(head(file)), TOO_SHORT),
+    "half a length": lambda file: (gzip.compress(head(file) + bytes(2)), TOO_SHORT),
+    "no items": lambda file: (idx(ARRAYS[file][:0]), TOO_SHORT),
     "more promised": promising(lambda count: count + 1),
     "fewer promised": promising(lambda count: count - 1),
     "none promised": promising(lambda count: 0),
@@ -341,15 +361,16 @@ def test_a_file_whose_checksum_is_right_and_whose_contents_are_wrong_is_refused(
     offer("good", files=FILES | {file: content})
     with pytest.raises(DataUnavailableError) as caught:
         load("mnist")
-    assert said in str(caught.value)
-    assert file in str(caught.value)
+    first, reason, _ = str(caught.value).splitlines()
+    assert file in first
+    assert said in reason
 
 
 @pytest.mark.parametrize("part", IMAGES)
 def test_images_of_other_sides_are_refused(offer, part):
     file = f"{part}-images-idx3-ubyte.gz"
     offer("good", files=FILES | {file: idx(ARRAYS[file], promised=(len(ARRAYS[file]), 14, 56))})
-    with pytest.raises(DataUnavailableError, match=rf"promises \[{len(ARRAYS[file])}, 14, 56\]"):
+    with pytest.raises(DataUnavailableError, match=r"items of shape \[14, 56\], not bytes of shape \[28, 28\]"):
         load("mnist")
 
 
@@ -380,23 +401,26 @@ def test_the_order_of_the_sources_is_kept(offer, server):
     assert server.asked == ["404", "flipped", "good"] * len(FILES)
 
 
-@pytest.mark.parametrize("name", sources.ORIGINS)
-def test_each_of_the_four_files_has_a_checksum_and_the_first_mirror_is_safe(name):
-    origin = sources.ORIGINS[name]
-    assert set(origin.sha256) == set(FILES)
-    assert all(len(bytes.fromhex(sha256)) == 32 for sha256 in origin.sha256.values())
-    safe = [mirror.startswith("https://") for mirror in origin.mirrors]
-    assert safe == sorted(safe, reverse=True)
-    assert safe[0]
-    assert len(set(origin.classes)) == 10
+@pytest.mark.parametrize(("name", "source"), SOURCES.items(), ids=SOURCES)
+def test_names_files_mirrors_and_classes_are_torchvisions_and_each_file_has_a_checksum(name, source):
+    theirs = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "kmnist": KMNIST}[name]
+    assert name.replace("_", "") == theirs.__name__.lower()
+    assert list(source.sha256) == [file for file, _ in theirs.resources]
+    assert set(source.sha256) == set(FILES)
+    assert all(len(bytes.fromhex(sha256)) == 32 for sha256 in source.sha256.values())
+    assert source.mirrors == theirs.mirrors
+    assert source.mirrors
+    for ours, shown in zip(source.classes, theirs.classes, strict=True):
+        assert shown in (ours, f"{ours} - {shown.split()[-1]}")
+    assert len(set(source.classes)) == 10
 
 
-def test_as_many_digits_are_for_training_as_the_table_of_origins_says(digits):
-    assert len(digits.train_labels) == sources.DIGITS.train_examples
+def test_as_many_digits_are_for_training_as_their_source_says(digits):
+    assert len(digits.train_labels) == DIGITS.train_examples
 
 
 def test_no_two_files_have_one_checksum():
-    sha256 = [each for origin in sources.ORIGINS.values() for each in origin.sha256.values()]
+    sha256 = [each for source in SOURCES.values() for each in source.sha256.values()]
     assert len(set(sha256)) == 12
 
 
@@ -505,13 +529,32 @@ def test_digits_are_the_same_each_time_and_need_no_source(digits, offer, server)
     assert server.asked == []
 
 
-@pytest.mark.skipif(mirror_with_real_mnist() is None, reason="DATA_MIRROR names no folder that holds MNIST")
+needs_mnist = pytest.mark.skipif(
+    mirror_with_real_mnist() is None, reason="DATA_MIRROR names no folder that holds MNIST"
+)
+
+
+@needs_mnist
+def test_our_checksums_belong_to_torchvisions_files():
+    for file, md5 in MNIST.resources:
+        content = (Path(mirror_with_real_mnist()) / file).read_bytes()
+        assert hashlib.md5(content).hexdigest() == md5
+        assert digest(content) == SOURCES["mnist"].sha256[file]
+
+
+@needs_mnist
 def test_real_mnist_is_decoded(monkeypatch):
-    monkeypatch.setitem(sources.ORIGINS, "mnist", dataclasses.replace(sources.ORIGINS["mnist"], mirrors=[]))
+    monkeypatch.setitem(SOURCES, "mnist", dataclasses.replace(SOURCES["mnist"], mirrors=[]))
     mnist = load("mnist", mirror=mirror_with_real_mnist())
-    assert mnist.train_images.shape == (sources.ORIGINS["mnist"].train_examples, 784) == (60_000, 784)
+    assert mnist.classes == list("0123456789")
+    assert mnist.train_images.shape == (SOURCES["mnist"].train_examples, 784) == (60_000, 784)
     assert mnist.test_images.shape == (10_000, 784)
     assert mnist.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert mnist.test_labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert mnist.train_images.numpy().mean() / 255 == pytest.approx(0.1307, abs=1e-4)
     assert mnist.train_images.numpy().std() / 255 == pytest.approx(0.3081, abs=1e-4)
+    parts = (mnist.train_images, mnist.train_labels, mnist.test_images, mnist.test_labels)
+    for (file, _), part in zip(MNIST.resources, parts, strict=True):
+        values = gzip.decompress((Path(mirror_with_real_mnist()) / file).read_bytes())[16 if "images" in file else 8 :]
+        assert part.dtype == torch.uint8
+        assert part.numpy().tobytes() == values

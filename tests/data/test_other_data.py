@@ -22,8 +22,8 @@ from samples import text_of
 import stages
 from pipeline import artifacts
 from pipeline.analysis.evaluation import Evaluation
-from pipeline.data import preprocessing, sources
-from pipeline.data.sources import ORIGINS, Origin
+from pipeline.data import preprocessing
+from pipeline.data.sources import SOURCES, DataSource, source_of
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import load_params
 from pipeline.report import figures
@@ -70,12 +70,12 @@ def assert_is_about(folder, name, title, classes, arms=("baseline", "batchnorm_l
     """Metrics, plots and report of a run carry the data set's name, its classes' and the arms'."""
     study = artifacts.read_json(folder / "metrics" / "study.json")
     assert list(study["arms"]) == list(arms) and study["dataset"] == name
-    plots = {path.stem: artifacts.read_rows(path) for path in (folder / "plots").glob("*.csv")}
-    assert {row["dataset"] for rows in plots.values() for row in rows} == {name}
+    plots = {path.stem: artifacts.read_table(path) for path in (folder / "plots").glob("*.csv")}
+    assert {each for table in plots.values() for each in table["dataset"]} == {name}
     for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
-        assert {row["arm"] for row in plots[plot]} == set(arms)
-    assert {row["actual"] for row in plots["confusion"]} == set(classes)
-    assert {row["predicted"] for row in plots["confusion"]} == set(classes)
+        assert set(plots[plot]["arm"]) == set(arms)
+    assert set(plots["confusion"]["actual"].astype(str)) == set(classes)
+    assert set(plots["confusion"]["predicted"].astype(str)) == set(classes)
     text = text_of(docx.Document(folder / "report.docx"))
     assert f" on {title}, three networks an arm" in text
     assert "could not be fetched" not in text and re.search(r"\bMNIST\b(?<!-MNIST)", text) is None
@@ -90,14 +90,14 @@ def test_fashion_mnist_runs_through_dvc_from_a_mirror_folder_by_one_option(tmp_p
     checksums = mirror_of(tmp_path / "mirror", "fashion_mnist")
     table = clone.folder / "pipeline" / "data" / "sources.py"
     text = table.read_text(encoding="utf-8")
-    for filename, sha256 in ORIGINS["fashion_mnist"].sha256.items():
+    for filename, sha256 in SOURCES["fashion_mnist"].sha256.items():
         assert sha256 in text
         text = text.replace(sha256, checksums[filename])
     table.write_text(text, encoding="utf-8")
     (clone.folder / "params.yaml").write_text(parameters())
     clone.commit()
     clone.shell(Page("elsewhere.md").take("DATA_MIRROR", **{"/a/folder": tmp_path / "mirror"}))
-    assert_is_about(clone.folder, "fashion_mnist", "Fashion-MNIST", ORIGINS["fashion_mnist"].classes)
+    assert_is_about(clone.folder, "fashion_mnist", "Fashion-MNIST", SOURCES["fashion_mnist"].classes)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def run_all(tmp_path, monkeypatch):
 
     def run_all(name, entry, **changes):
         checksums = mirror_of(tmp_path / "mirror", name, len(entry.classes))
-        monkeypatch.setitem(ORIGINS, name, dataclasses.replace(entry, sha256=checksums, mirrors=[]))
+        monkeypatch.setitem(SOURCES, name, dataclasses.replace(entry, sha256=checksums, mirrors=[]))
         text = parameters(data={"dataset": name, "offline_fallback": None}, **changes)
         (tmp_path / "params.yaml").write_text(text)
         params = load_params(tmp_path / "params.yaml")
@@ -125,11 +125,11 @@ def run_all(tmp_path, monkeypatch):
 
 
 def test_kmnist_runs_through_every_stage_and_its_classes_are_in_the_figures(run_all):
-    folder = run_all("kmnist", ORIGINS["kmnist"])
+    folder = run_all("kmnist", SOURCES["kmnist"])
     assert_is_about(folder, "kmnist", "Kuzushiji-MNIST", ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"])
     result = artifacts.read_record(TrainingResult, folder / "models" / "baseline")
     evaluation = artifacts.read_record(Evaluation, folder / "results" / "evaluation" / "baseline")
-    names, digits = ORIGINS["kmnist"].classes, [str(digit) for digit in range(10)]
+    names, digits = SOURCES["kmnist"].classes, [str(digit) for digit in range(10)]
     titles = {name: arm.title for name, arm in load_params(folder / "params.yaml").arms.items()}
     drawn = {
         tuple(each): figures.headline_model(result, evaluation, each, titles, "baseline") for each in (names, digits)
@@ -142,7 +142,7 @@ def test_kmnist_runs_through_every_stage_and_its_classes_are_in_the_figures(run_
 
 
 def test_a_new_data_set_is_one_entry_also_with_another_number_of_classes(run_all):
-    entry = Origin(title="Five Letters", mirrors=[], sha256={}, classes=LETTERS)
+    entry = DataSource(title="Five Letters", mirrors=[], sha256={}, classes=LETTERS)
     folder = run_all("letters", entry, network={"layers": [6, 5, 4, 5]})
     assert_is_about(folder, "letters", "Five Letters", LETTERS)
     card = artifacts.read_record(preprocessing.DatasetCard, folder / "data" / "split" / "card")
@@ -185,5 +185,5 @@ def test_the_example_of_a_fourth_arm_is_four_lines_that_load(tmp_path):
 
 
 def test_the_digits_have_ten_classes_and_no_files():
-    assert sources.origin_of("digits").classes == list("0123456789")
-    assert "digits" not in ORIGINS
+    assert source_of("digits").classes == list("0123456789")
+    assert "digits" not in SOURCES

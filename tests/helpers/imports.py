@@ -1,4 +1,4 @@
-"""What the pipeline's files import, read from their text."""
+"""What the pipeline's files import, read from their text, and what dvc.yaml lists of them."""
 
 import ast
 import itertools
@@ -11,6 +11,16 @@ PACKAGES = ("pipeline", "stages")
 def script_of(name):
     module = STAGES[name]["cmd"].removeprefix("python -m ").split()[0]
     return f"{module.replace('.', '/')}.py"
+
+
+def code_of(name):
+    """List the files and folders of code that a stage depends on."""
+    return [dep for dep in STAGES[name]["deps"] if dep.partition("/")[0] in PACKAGES]
+
+
+def lies_in(file, dep):
+    """Tell whether a dependency, a file or a folder, covers a file."""
+    return file == dep or file.startswith(f"{dep}/")
 
 
 def is_only_for_type_checkers(node):

@@ -1,4 +1,4 @@
-"""Files as the mirrors of the data sets have them, and where the real ones are."""
+"""Files as the mirrors have them, and the folder of the real ones."""
 
 import gzip
 import hashlib
@@ -22,4 +22,4 @@ def digest(content):
 
 def mirror_with_real_mnist():
     mirror = Path(os.environ.get("DATA_MIRROR") or "nowhere")
-    return next((str(mirror) for folder in (mirror, mirror / "mnist") if (folder / FIRST).is_file()), None)
+    return next((str(folder) for folder in (mirror, mirror / "mnist") if (folder / FIRST).is_file()), None)

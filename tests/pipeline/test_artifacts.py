@@ -1,6 +1,7 @@
 """What is written is read back the same, with the same bytes each time, and whole or not at all."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from pandas import DataFrame
+from pandas.testing import assert_frame_equal
 from samples import DIVERGES, evaluated, is_same, trained
 
 from pipeline import TrainingResult, artifacts
@@ -115,7 +118,7 @@ def test_a_transposed_tensor_is_stored_as_it_looks(tmp_path):
 WRITERS = {
     "bytes": (lambda path: artifacts.write_bytes(path, b"new")),
     "json": (lambda path: artifacts.write_json(path, {"new": 1})),
-    "rows": (lambda path: artifacts.write_rows(path, [{"new": 1}])),
+    "table": (lambda path: artifacts.write_table(path, DataFrame({"new": [1]}))),
     "tensors": (lambda path: artifacts.write_tensors(path, {"new": torch.ones(3)})),
 }
 each_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
@@ -182,25 +185,35 @@ def test_json_is_readable_text_that_keeps_its_order(tmp_path):
     assert text.endswith("}\n")
 
 
-def test_rows_come_back_as_text(tmp_path):
-    rows = [{"arm": 'a, "b"', "step": 100, "cost": 0.1}, {"arm": "十\nx", "step": 200, "cost": 1e-9}]
-    artifacts.write_rows(tmp_path / "a.csv", rows)
-    assert artifacts.read_rows(tmp_path / "a.csv") == [
-        {name: str(value) for name, value in row.items()} for row in rows
-    ]
-    assert (tmp_path / "a.csv").read_bytes().startswith(b"arm,step,cost\n")
+def test_a_table_comes_back_as_it_was(tmp_path):
+    costs = [0.1, 1e-9, 1 / 3, math.pi * 1e20, math.nan]
+    table = DataFrame({"arm": ['a, "b"', "十\nx", "c", "d", "e"], "step": range(5), "cost": costs})
+    artifacts.write_table(tmp_path / "a.csv", table)
+    assert_frame_equal(artifacts.read_table(tmp_path / "a.csv"), table, check_exact=True)
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == (
+        f'arm,step,cost\n"a, ""b""",0,0.1\n"十\nx",1,1e-09\nc,2,{1 / 3}\nd,3,{math.pi * 1e20}\ne,4,\n'
+    )
 
 
-def test_rows_with_other_columns_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="fields not in fieldnames"):
-        artifacts.write_rows(tmp_path / "a.csv", [{"a": 1}, {"a": 1, "b": 2}])
-    assert contents(tmp_path) == {}
+def test_committed_tables_are_written_as_they_were_read(tmp_path):
+    tables = list((Path(__file__).parents[2] / "plots").glob("*.csv"))
+    assert len(tables) >= 6
+    for path in tables:
+        artifacts.write_table(tmp_path / path.name, artifacts.read_table(path))
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_a_table_without_rows_is_an_empty_file(tmp_path):
-    artifacts.write_rows(tmp_path / "a.csv", [])
-    assert contents(tmp_path) == {"a.csv": b""}
-    assert artifacts.read_rows(tmp_path / "a.csv") == []
+def test_a_table_without_rows_keeps_its_columns(tmp_path):
+    artifacts.write_table(tmp_path / "a.csv", DataFrame(columns=["arm", "step"]))
+    assert contents(tmp_path) == {"a.csv": b"arm,step\n"}
+    assert artifacts.read_table(tmp_path / "a.csv").columns.tolist() == ["arm", "step"]
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n1,2,3\n", b"a\n\xff\n"], ids=["empty", "ragged", "no text"])
+def test_a_damaged_table_is_named(tmp_path, content):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a.csv is damaged: "):
+        artifacts.read_table(tmp_path / "a.csv")
 
 
 @each_writer

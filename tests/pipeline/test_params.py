@@ -106,7 +106,7 @@ def test_a_key_that_is_there_twice_is_refused_and_named(tmp_path, before, twice)
     doubled = text.replace(before, f"{indent}{twice}: {value}\n{before}", 1)
     assert doubled != text
     said = complaint(tmp_path, doubled)
-    assert f"the key {twice} is there twice" in said
+    assert f"the key {twice} appears twice" in said
     assert re.search(r"line \d+, column \d+", said)
 
 
@@ -169,7 +169,7 @@ def test_other_text_in_place_of_an_integer_is_not_explained_so(tmp_path):
 def test_batch_norm_wants_more_than_one_example(tmp_path):
     said = complaint(tmp_path, with_value(("training", "batch_size"), 1))
     assert (
-        said == "params.yaml: training.batch_size is 1: should be at least 2, as arms.batchnorm normalises over a batch"
+        said == "params.yaml: training.batch_size is 1: must be at least 2, as arms.batchnorm normalises over a batch"
     )
 
 
@@ -179,12 +179,12 @@ def test_batch_norm_wants_more_than_one_example(tmp_path):
         (
             "training",
             {"seeds": [0, 1]},
-            "must be at most 2, as each arm has no more networks to share",
+            "must be at most 2, the number of networks in each arm",
         ),
         (
             "l2_path",
             {"seeds": [5], "values": [0.0, 0.1]},
-            "must be at most 2, as l2_path has no more networks to share",
+            "must be at most 2, the number of networks in l2_path",
         ),
     ],
 )
@@ -249,3 +249,44 @@ def test_null_and_whole_numbers_are_taken_where_they_make_sense(tmp_path):
     assert params.data.offline_fallback is None
     assert params.training.learning_rate == 1
     assert params.arms["only"].l2 == 0
+
+
+FIT = {"name": "mnist", "classes": 10, "examples": 60_000}
+
+
+@pytest.mark.parametrize(
+    ("changes", "data", "said"),
+    [
+        ({}, {}, None),
+        ({}, {"classes": 9}, "network.layers is [20, 7, 5, 10]: it must end in the 9 classes of mnist"),
+        ({("training", "batch_size"): 48_000}, {}, None),
+        (
+            {("training", "batch_size"): 48_001},
+            {},
+            "training.batch_size is 48001: it must be at most the 48,000 examples of mnist that are left to train on",
+        ),
+        (
+            {},
+            {"examples": 2},
+            "data.validation_fraction is 0.2: of the 2 training examples of mnist "
+            "it must set at least one aside and leave at least one",
+        ),
+        (
+            {("data", "validation_fraction"): 1 - 2**-30},
+            {},
+            "data.validation_fraction is 0.9999999990686774: of the 60,000 training examples of mnist "
+            "it must set at least one aside and leave at least one",
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit_the_data_are_refused(tmp_path, changes, data, said):
+    values = copy.deepcopy(VALUES)
+    for (section, key), value in changes.items():
+        values[section][key] = value
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    params = load_params(tmp_path / "params.yaml")
+    if said is None:
+        params.require_fit(**FIT | data)
+    else:
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            params.require_fit(**FIT | data)

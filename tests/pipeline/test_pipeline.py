@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from clones import PARAMS, ROOT, STAGES, small_params
-from imports import FACES, PACKAGES, files_behind, imports_in, reached_from, script_of
+from imports import FACES, PACKAGES, code_of, files_behind, imports_in, lies_in, reached_from, script_of
 from samples import SETS, write_split
 
 import pipeline
@@ -22,7 +22,6 @@ from pipeline.data import preprocessing, sources
 from pipeline.params import ParamsError, Training, load_params
 from stages import download, train
 
-NEED_ALL_ARMS = {"evaluate", "report"}
 each_stage = pytest.mark.parametrize("name", STAGES)
 
 
@@ -42,11 +41,6 @@ def with_key(text):
     return [text.replace("${key}", arm) for arm in PARAMS["arms"]] if "${key}" in text else [text]
 
 
-ENGINE = tuple(
-    f"pipeline/network/{name}.py" for name in ("forward", "backward", "precision", "tracing", "ensemble", "training")
-)
-
-
 def test_no_stage_and_no_module_goes_through_the_face():
     for module in [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "stages").glob("*.py")]:
         if module.name != "__init__.py":
@@ -56,18 +50,25 @@ def test_no_stage_and_no_module_goes_through_the_face():
 
 
 @each_stage
-def test_a_stage_lists_every_local_module_that_it_reaches_and_no_other(name):
-    listed = {dep for dep in named(name, "deps") if dep.startswith(PACKAGES)}
-    assert listed == reached_from(script_of(name))
+def test_a_stage_lists_all_code_that_it_reaches_and_no_folder_without_any(name):
+    reached, listed = reached_from(script_of(name)), code_of(name)
+    assert {file for file in reached if not any(lies_in(file, dep) for dep in listed)} == set()
+    assert {dep for dep in listed if not any(lies_in(file, dep) for file in reached)} == set()
 
 
 @each_stage
-def test_a_stage_lists_no_folder_of_code_and_nothing_that_is_nowhere(name):
+def test_a_stage_depends_on_nothing_that_is_nowhere(name):
     made = {out for stage in STAGES for out in named(stage, "outs", "metrics", "plots")}
     for dep in named(name, "deps"):
-        is_made = any(out == dep or out.startswith(f"{dep}/") for out in made)
-        assert is_made or (ROOT / dep).is_file(), dep
-        assert not list((ROOT / dep).glob("*.py")), dep
+        assert any(lies_in(out, dep) for out in made) or (ROOT / dep).exists(), dep
+
+
+@each_stage
+def test_code_is_listed_by_room_or_by_file_and_never_twice(name):
+    rooms = {"pipeline/network", "pipeline/data", "pipeline/analysis", "pipeline/report"}
+    listed = code_of(name)
+    assert all(dep in rooms or dep.endswith(".py") for dep in listed)
+    assert not [(file, dep) for file in listed for dep in listed if file != dep and lies_in(file, dep)]
 
 
 def loaded_by(script):
@@ -85,29 +86,66 @@ def loaded_by(script):
 
 
 @each_stage
-def test_whatever_python_loads_with_a_stage_is_among_what_it_reaches(name):
-    passed_on = {*FACES, *ENGINE}
-    assert loaded_by(script_of(name)) - passed_on <= reached_from(script_of(name))
+def test_a_stage_lists_whatever_python_loads_with_it(name):
+    """The network's files are left out: Python loads all of them with the face, used or not."""
+    loaded = {file for file in loaded_by(script_of(name)) - FACES if not file.startswith("pipeline/network/")}
+    assert {file for file in loaded if not any(lies_in(file, dep) for dep in code_of(name))} == set()
 
 
-def test_the_engine_imports_no_stage():
-    for module in (ROOT / "pipeline").rglob("*.py"):
-        names = set(imports_in(ast.parse(module.read_text(encoding="utf-8"))))
-        assert not {name for name in names if name.partition(".")[0] == "stages"}, module.name
+# A room, and what it may import of the pipeline.
+ARROWS = {
+    "network": {"network"},
+    "data": {"data"},
+    "analysis": {"analysis", "network"},
+    "report": {"report", "analysis", "network", "data", "params"},
+}
+
+
+@pytest.mark.parametrize("room", ARROWS)
+def test_arrows_between_rooms_run_one_way(room):
+    for module in (ROOT / "pipeline" / room).glob("*.py"):
+        for name in imports_in(ast.parse(module.read_text(encoding="utf-8"))):
+            package, *inside = name.split(".")
+            assert package != "stages", f"{module.name} imports {name}"
+            assert package != "pipeline" or inside[0] in ARROWS[room], f"{module.name} imports {name}"
+
+
+def test_the_network_needs_torch_alone():
+    for module in (ROOT / "pipeline" / "network").glob("*.py"):
+        packages = {name.partition(".")[0] for name in imports_in(ast.parse(module.read_text(encoding="utf-8")))}
+        assert packages <= {"pipeline", "torch", *sys.stdlib_module_names}, module.name
+
+
+OPENS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "load_file", "read_csv", "unlink", "mkdir"}
+# artifacts: files of results. params: params.yaml. download: files of data. lifetime: the list of running stages.
+MAY_OPEN = {"pipeline/artifacts.py", "pipeline/params.py", "pipeline/data/download.py", "stages/lifetime.py"}
+
+
+def test_files_of_results_are_opened_by_one_module():
+    found = set()
+    for module in [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "stages").glob("*.py")]:
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            of, _, function = ast.unparse(node.func).rpartition(".") if isinstance(node, ast.Call) else ("", "", "")
+            if function in OPENS and of != "artifacts":
+                found.add(module.relative_to(ROOT).as_posix())
+    assert found <= MAY_OPEN
 
 
 @each_stage
 def test_params_exist_and_are_leaves(name):
+    """But where a stage needs all arms, or, as the report does, the whole file."""
     for entry, _ in entries(name, "params"):
-        for key in with_key(entry):
+        for key in with_key(entry) if entry != "params.yaml" else []:
             value = PARAMS
             for part in key.split("."):
                 assert part in value, key
                 value = value[part]
-            assert not isinstance(value, dict) or (key == "arms" and name in NEED_ALL_ARMS), f"{key} is a section"
+            assert not isinstance(value, dict) or (key == "arms" and name == "evaluate"), f"{key} is a section"
+    assert ("params.yaml" in named(name, "params")) == (name == "report")
 
 
 def test_every_parameter_is_one_that_some_stage_depends_on():
+    """And not only the report, which depends on all of them."""
     used = {key for name in STAGES for entry in named(name, "params") for key in with_key(entry)}
     leaves = {f"{section}.{key}" for section, values in PARAMS.items() for key in values}
     assert {leaf for leaf in leaves if not {leaf, leaf.partition(".")[0]} & used} == set()
@@ -128,8 +166,32 @@ def test_outputs_are_cached_and_only_metrics_and_plots_are_not(name):
     assert all(entry.split("/")[0] in ("metrics", "plots") for entry, _ in small)
 
 
-def test_dvc_looks_over_compiled_code_and_half_written_files():
-    assert {"__pycache__/", ".*.tmp"} <= {*(ROOT / ".dvcignore").read_text(encoding="utf-8").splitlines()}
+LITTER = [".DS_Store", "Thumbs.db", "desktop.ini", "record.json~", ".record.json.swp", ".record.json.4711.tmp"]
+LITTER += ["__pycache__/build.cpython-311.pyc", ".ipynb_checkpoints/baseline-checkpoint.json"]
+
+
+def test_git_ignores_all_litter_that_dvc_ignores():
+    patterns = {name: (ROOT / name).read_text(encoding="utf-8").splitlines() for name in (".dvcignore", ".gitignore")}
+    assert {line for line in patterns[".dvcignore"] if line[0] != "#"} <= {*patterns[".gitignore"]}
+
+
+def test_what_editors_notebooks_and_file_managers_leave_changes_nothing(clone):
+    before = clone.dvc("metrics", "show")
+    folders = ["models", "models/l2", "metrics", "metrics/arms", "plots", "results", "pipeline/network", "stages"]
+    left = [clone.folder / folder / name for folder in folders for name in LITTER]
+    made = {path.parent for path in left if not path.parent.exists()}
+    try:
+        for path in left:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text('{"litter": 1}')
+        assert json.loads(clone.dvc("status", "--json")) == {}
+        assert clone.dvc("metrics", "show") == before
+        assert clone.run(["git", "ls-files", "--others", "--exclude-standard", *map(str, left)]) == ""
+    finally:
+        for path in left:
+            path.unlink()
+        for path in made:
+            path.rmdir()
 
 
 def fail(error):
@@ -216,10 +278,10 @@ def test_an_interrupted_training_writes_nothing(folder, monkeypatch):
 def test_diverged_seeds_are_named_and_the_others_written(folder, capsys):
     write_split(folder / "data" / "split", SETS)
     params = load_params(folder / "params.yaml")
-    train.train_stack(params, "train@x", folder / "models" / "x", [7, 8], l2=[0.0, 1e6])
+    train.train_ensemble(params, "train@x", folder / "models" / "x", [7, 8], l2=[0.0, 1e6])
     captured = capsys.readouterr()
     assert captured.err == "train@x: seed 8 diverged: its cost was not finite at step 50\n"
-    assert "diverged: 1)" in captured.out
+    assert "; 1 of 2 reached max_steps, 1 of 2 diverged" in captured.out
     assert artifacts.read_record(pipeline.TrainingResult, folder / "models" / "x").seeds == [7, 8]
 
 
@@ -229,8 +291,8 @@ NOBODY_LISTENS = ["http://127.0.0.1:9/", "http://127.0.0.1:9/mnist/"]
 @pytest.fixture
 def offline(folder, monkeypatch):
     """No source answers; call the download stage with what it is to fall back on."""
-    origin = dataclasses.replace(sources.ORIGINS["mnist"], mirrors=NOBODY_LISTENS)
-    monkeypatch.setitem(sources.ORIGINS, "mnist", origin)
+    source = dataclasses.replace(sources.SOURCES["mnist"], mirrors=NOBODY_LISTENS)
+    monkeypatch.setitem(sources.SOURCES, "mnist", source)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("DATA_MIRROR", str(folder / "empty"))
 
@@ -290,7 +352,7 @@ def test_metrics_and_plots_carry_the_data_sets_name_and_metrics_every_arm(clone)
         assert metrics["mean"] == over["mean"]
         assert ("gain" in metrics) == ("test_accuracy" in over) == (arm in others)
     for path in (path for path in named("evaluate", "plots") if path.endswith(".csv")):
-        assert {row["dataset"] for row in artifacts.read_rows(clone.folder / path)} == {"digits"}, path
+        assert {*artifacts.read_table(clone.folder / path)["dataset"]} == {"digits"}, path
 
 
 def test_metrics_fit_a_terminal(clone):
@@ -357,13 +419,30 @@ def test_one_arms_lambda_reruns_that_arm_alone_and_changing_back_runs_nothing(cl
     assert clone.contents() == before
 
 
-@pytest.mark.skipif("report" not in STAGES, reason="there is no report stage")
-def test_a_comment_in_the_report_reruns_the_report_alone(clone):
-    """Nothing depends on the report, so that the stages whose status is changed are those that would run."""
-    source = (clone.folder / "pipeline" / "report" / "build.py").read_text(encoding="utf-8")
-    with clone.edited("pipeline/report/build.py", f"{source}\n# a comment\n"):
+TRAINING = {f"train@{arm}" for arm in PARAMS["arms"]} | {"l2_path"}
+EDITS = {
+    "pipeline/report/build.py": {"report": "pipeline/report"},
+    "pipeline/network/backward.py": dict.fromkeys(TRAINING | {"timing", "report"}, "pipeline/network"),
+    "pipeline/network/forward.py": dict.fromkeys(TRAINING | {"timing", "report"}, "pipeline/network")
+    | {"evaluate": "pipeline/network/forward.py"},
+    "pipeline/analysis/comparison.py": dict.fromkeys(["evaluate", "report"], "pipeline/analysis"),
+}
+
+
+@pytest.mark.parametrize("module", EDITS)
+def test_a_comment_changes_the_stages_that_use_its_room_and_no_other(clone, module):
+    """Evaluation does not depend on the backward pass, but on the models, which a training may change."""
+    source = (clone.folder / module).read_text(encoding="utf-8")
+    with clone.edited(module, f"{source}\n# a comment\n"):
         status = json.loads(clone.dvc("status", "--json"))
-    assert status == {"report": [{"changed deps": {"pipeline/report/build.py": "modified"}}]}
+    assert status == {stage: [{"changed deps": {dep: "modified"}}] for stage, dep in EDITS[module].items()}
+
+
+def test_a_comment_in_params_yaml_runs_the_check_alone(clone):
+    params = (clone.folder / "params.yaml").read_text(encoding="utf-8")
+    with clone.edited("params.yaml", f"{params}\n# a comment\n"):
+        status = json.loads(clone.dvc("status", "--json"))
+    assert status == {"check": [{"changed deps": {"params.yaml": "modified"}}]}
 
 
 def test_a_fourth_arm_is_four_lines_and_no_code(clone):
@@ -373,7 +452,7 @@ def test_a_fourth_arm_is_four_lines_and_no_code(clone):
     study = json.loads((clone.folder / "metrics" / "study.json").read_text())
     assert list(study["arms"]) == [*PARAMS["arms"], "batchnorm_l2"]
     for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
-        rows = artifacts.read_rows(clone.folder / "plots" / f"{plot}.csv")
-        assert {row["arm"] for row in rows} == {*PARAMS["arms"], "batchnorm_l2"}
+        arms = artifacts.read_table(clone.folder / "plots" / f"{plot}.csv")["arm"]
+        assert {*arms} == {*PARAMS["arms"], "batchnorm_l2"}
     shutil.rmtree(clone.folder / "models" / "batchnorm_l2")  # dvc leaves what no stage makes any more
     assert clone.repro("evaluate") == []

@@ -1,6 +1,5 @@
 """What the README shows is true: its table is that of the committed metrics, its Python runs."""
 
-import csv
 import io
 import json
 import re
@@ -9,7 +8,9 @@ import sys
 from pathlib import Path
 
 import docx
+import pandas as pd
 import pytest
+from pandas import DataFrame
 
 from pipeline.params import load_params
 from tools import readme
@@ -23,8 +24,8 @@ def committed(path):
 
 
 def test_the_table_is_that_of_the_committed_metrics():
-    seeds = list(csv.DictReader(io.StringIO(committed("plots/seeds.csv"))))
-    table = readme.table(seeds, json.loads(committed("metrics/study.json"))["arms"])
+    networks = pd.read_csv(io.StringIO(committed("plots/seeds.csv")))
+    table = readme.table(networks, json.loads(committed("metrics/study.json"))["arms"])
     assert table in README
     assert all(arm.title in table for arm in load_params(Path("params.yaml")).arms.values())
 
@@ -34,9 +35,9 @@ def test_a_difference_without_an_interval_is_written_alone():
         "baseline": {"mean": 90.0, "sd": 1.0},
         "l2": {"mean": 91.0, "sd": 0.5, "test_accuracy": {"difference": -1.0}},
     }
-    network = {f"{split}_accuracy": "90" for split in ("test", "validation", "train")}
-    network |= {"headline": "1", "steps": "9650", "epochs": "102.93"}
-    *_, first, second = readme.table([{**network, "arm": arm} for arm in ("baseline", "l2")], study).splitlines()
+    networks = DataFrame({"arm": ["baseline", "l2"], "headline": 1, "steps": 9650, "epochs": 102.93})
+    networks[["test_accuracy", "validation_accuracy", "train_accuracy"]] = 90.0
+    *_, first, second = readme.table(networks, study).splitlines()
     assert first == "| Baseline | 90.00 | 90.00 | 90.00 | 9,650 | 102.9 | 90.00 ± 1.00 |  |"
     assert second.endswith("| 91.00 ± 0.50 | -1.00 |")
 
