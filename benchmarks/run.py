@@ -24,7 +24,7 @@ from pipeline import artifacts
 from pipeline.network.precision import onednn_is_as_good
 
 BATCH_SIZES = (64, 256, 512)
-STACKS = (1, 16, 32)
+ENSEMBLES = (1, 16, 32)
 NETWORKS = (1, 2, 4, 8, 16, 32, 64, 128)
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 WIDTHS = (20, 50, 100, 200, 500, 1000, 2000)
@@ -89,11 +89,11 @@ def compare(data: peers.Data, batch_size: int, use_batchnorm: bool, options: arg
     """Return every peer's microseconds a step of one network, all measured in turns."""
     setting = (data, LAYERS)
     entrants: dict[str, tuple[int, Steps]] = {
-        **{f"engine x{n}": (n, peers.engine(*setting, n, use_batchnorm)) for n in STACKS},
+        **{f"engine x{n}": (n, peers.engine(*setting, n, use_batchnorm)) for n in ENSEMBLES},
         "eager autograd": (1, peers.eager(*setting, use_batchnorm)),
         "vmap(grad) x16": (16, peers.vmap_grad(*setting, 16, use_batchnorm)),
-        **{f"JAX x{n}": (n, peers.jax_scan(*setting, n, use_batchnorm)) for n in STACKS},
-        **{f"products x{n}": (n, peers.bare_products(LAYERS, n, batch_size)) for n in STACKS},
+        **{f"JAX x{n}": (n, peers.jax_scan(*setting, n, use_batchnorm)) for n in ENSEMBLES},
+        **{f"products x{n}": (n, peers.bare_products(LAYERS, n, batch_size)) for n in ENSEMBLES},
     }
     if not use_batchnorm:  # scikit-learn has none
         entrants["scikit-learn"] = (1, peers.scikit_learn(*setting))
@@ -132,7 +132,7 @@ def as_text(
     best = [f"{100 * shares[column]['engine x32']:.0f}" for column in table]
     lines.append(line("x32, % of best rate", best, width))
     products = [
-        [table[f"batch {size}{bn}"][f"products x{n}"] for bn in ("", ", bn")] for size in BATCH_SIZES for n in STACKS
+        [table[f"batch {size}{bn}"][f"products x{n}"] for bn in ("", ", bn")] for size in BATCH_SIZES for n in ENSEMBLES
     ]
     apart = max(max(pair) / min(pair) - 1 for pair in products)
     of_libraries = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())

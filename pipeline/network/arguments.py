@@ -148,18 +148,14 @@ def number_of_layers(parameters: Mapping[str, Any]) -> int:
     return L
 
 
-def generator_of(seed: Any) -> torch.Generator:
-    """Take a generator as it is, and make one of a seed."""
-    if isinstance(seed, torch.Generator):
-        return seed
-    require_seeds(seed=[seed])
-    return torch.Generator().manual_seed(int(seed))
-
-
-def require_floating(dtype: torch.dtype) -> None:
-    """Refuse a dtype that holds whole numbers."""
+def generator_of(seed: Any, dtype: torch.dtype) -> torch.Generator:
+    """Take a generator as it is, and make one of a seed; refuse a dtype that would cut its numbers to whole ones."""
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating type, got {dtype}")
+    if isinstance(seed, torch.Generator):
+        return seed
+    require_seeds("seed", [seed])
+    return torch.Generator().manual_seed(int(seed))
 
 
 def require_activation(activation: str, known: Mapping[str, Any]) -> None:
@@ -241,41 +237,37 @@ def lambda_of_each(l2: Any, networks: int) -> list[float]:
     return lambdas
 
 
-def require_seeds(**seeds: Sequence[Any]) -> None:
-    """Refuse seeds that torch.Generator does not take, and a list of none."""
-    for name, values in seeds.items():
-        if not len(values):
-            raise ValueError(f"{name} must name at least one seed, got none")
-        for seed in values:
-            if not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64:
-                raise ValueError(f"{name} must be whole, from -2**63 to 2**64 - 1, got {seed!r}")
-
-
-def require_counts(**counts: Any) -> None:
-    """Refuse whatever is not a whole number of at least 1."""
+def require_settings(
+    examples: int, use_batchnorm: bool, learning_rate: Any, min_delta: Any, seeds: Mapping[str, Any], **counts: Any
+) -> None:
+    """Refuse settings of a training that cannot be, each by its name."""
     for name, value in counts.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) < 2**63:
             raise ValueError(f"{name} must be whole, at least 1 and below 2**63, got {value!r}")
-
-
-def require_batches(batch_size: int, examples: int, use_batchnorm: bool) -> None:
-    """Refuse batches larger than the data, or too small to normalise."""
-    if batch_size > examples:
-        raise ValueError(f"batch_size must be at most the {examples} examples, got {batch_size}")
-    if use_batchnorm and batch_size < 2:
+    if counts["batch_size"] > examples:
+        raise ValueError(f"batch_size must be at most the {examples} examples, got {counts['batch_size']}")
+    if use_batchnorm and counts["batch_size"] < 2:
         raise ValueError("batch_size must be at least 2 for batch norm, as one example is normalised to zero, got 1")
+    require_learning_rate(learning_rate)
+    if not isinstance(min_delta, Real) or not 0 <= float(min_delta) < math.inf:
+        raise ValueError(f"min_delta must be at least 0 and finite, got {min_delta!r}")
+    for name, values in seeds.items():
+        require_seeds(name, values)
+
+
+def require_seeds(name: str, seeds: Sequence[Any]) -> None:
+    """Refuse seeds that torch.Generator does not take, and a list of none."""
+    if not len(seeds):
+        raise ValueError(f"{name} must name at least one seed, got none")
+    for seed in seeds:
+        if not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64:
+            raise ValueError(f"{name} must be whole, from -2**63 to 2**64 - 1, got {seed!r}")
 
 
 def require_learning_rate(learning_rate: Any) -> None:
     """Refuse a learning rate that is not a positive and finite number."""
     if not isinstance(learning_rate, Real) or not 0 < float(learning_rate) < math.inf:
         raise ValueError(f"learning_rate must be a positive and finite number, got {learning_rate!r}")
-
-
-def require_min_delta(min_delta: Any) -> None:
-    """Refuse a smallest improvement that is negative or endless."""
-    if not isinstance(min_delta, Real) or not 0 <= float(min_delta) < math.inf:
-        raise ValueError(f"min_delta must be at least 0 and finite, got {min_delta!r}")
 
 
 def _numbers(function: str, name: str, array: Any) -> Tensor:

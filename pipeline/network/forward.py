@@ -55,8 +55,7 @@ def initialize_parameters(
     K. He et al., "Delving deep into rectifiers", 2015, eq. 10.
     """
     layer_dims = arguments.sizes_of_layers("layer_dims", layer_dims)
-    generator = arguments.generator_of(seed)
-    arguments.require_floating(dtype)
+    generator = arguments.generator_of(seed, dtype)
     parameters = {}
     for layer, (inputs, units) in enumerate(itertools.pairwise(layer_dims), start=1):
         W = torch.randn(units, inputs, generator=generator, dtype=torch.float64) * math.sqrt(2 / inputs)

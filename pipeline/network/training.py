@@ -135,12 +135,10 @@ def L_layer_model(
     X, Y = arguments.examples(X, Y, layers_dims)
     validation = arguments.validation_set(validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    arguments.require_counts(num_iterations=num_iterations, **counts)
-    arguments.require_batches(batch_size, X.shape[1], use_batchnorm)
-    arguments.require_learning_rate(learning_rate)
-    arguments.require_min_delta(min_delta)
-    arguments.require_seeds(seed=[seed])
-    arguments.lambda_of_each(l2, networks=1)
+    arguments.require_settings(
+        X.shape[1], use_batchnorm, learning_rate, min_delta, {"seed": [seed]}, num_iterations=num_iterations, **counts
+    )
+    (l2,) = arguments.lambda_of_each(l2, networks=1)
     _warn_of_unscaled_pixels(X)
     report = _print_costs if progress is True else progress or None
 
@@ -239,11 +237,10 @@ def train(
     X, Y = arguments.examples(X, Y, layers_dims)
     validation = arguments.validation_set(validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    arguments.require_counts(max_steps=max_steps, **counts)
-    arguments.require_batches(batch_size, X.shape[1], use_batchnorm)
-    arguments.require_learning_rate(learning_rate)
-    arguments.require_min_delta(min_delta)
-    arguments.require_seeds(seeds=seeds, shuffle_seed=[shuffle_seed])
+    every_seed = {"seeds": seeds, "shuffle_seed": [shuffle_seed]}
+    arguments.require_settings(
+        X.shape[1], use_batchnorm, learning_rate, min_delta, every_seed, max_steps=max_steps, **counts
+    )
     lambdas = arguments.lambda_of_each(l2, networks=len(seeds))
     report = _print_costs if progress is True else progress or None
     epochs_per_step = batch_size / X.shape[1]
