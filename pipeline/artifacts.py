@@ -1,43 +1,38 @@
 """The only module that reads and writes files of results.
 
-Every file is written to a temporary name in its own folder and then renamed, so that under its final
-name there is the whole of it or nothing; and the same results give the same bytes.
+A file is written under a temporary name in its own folder and then renamed: it is there whole or not at all. The
+same results give the same bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import dataclasses
 import glob
-import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+import pandas as pd
 import psutil
 import safetensors.torch
+from pandas import DataFrame
 from safetensors import SafetensorError
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Record = TypeVar("Record", bound="DataclassInstance")
+Record = TypeVar("Record")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all; an error names the file.
-
-    What a process that was killed here left of the same file is removed.
-    """
+    """Write a file whole or not at all, and remove what a killed process left of it; an error names the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        for left in filter(_is_left, path.parent.glob(f".{glob.escape(path.name)}.*.tmp")):
-            left.unlink(missing_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            writer = Path(left.stem).suffix[1:]  # a process id
+            if writer.isdecimal() and not psutil.pid_exists(int(writer)):
+                left.unlink(missing_ok=True)
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
@@ -47,12 +42,6 @@ def write_bytes(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _is_left(temporary: Path) -> bool:
-    """Tell whether the process whose number a temporary file bears is gone."""
-    writer = Path(temporary.stem).suffix[1:]
-    return writer.isdecimal() and not psutil.pid_exists(int(writer))
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented; NaN and infinity are refused."""
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
@@ -60,25 +49,19 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read JSON."""
-    try:
+    with _damage_named(path):
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, str | int | float]]) -> None:
-    """Write a CSV table whose columns are the keys of its first row; a table without rows is an empty file."""
-    text = io.StringIO()
-    if rows:
-        table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
+def write_table(path: Path, table: DataFrame) -> None:
+    """Write a table as CSV, without its index; a missing value is an empty cell."""
+    write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV table, everything as text."""
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+def read_table(path: Path) -> DataFrame:
+    """Read a CSV table."""
+    with _damage_named(path):
+        return pd.read_csv(path)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -88,21 +71,19 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a dictionary of tensors."""
-    try:
+    with _damage_named(path):
         return dict(safetensors.torch.load_file(path))
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def write_record(folder: Path, record: Any) -> None:
-    """Write a dataclass into a folder.
+    """Write a dataclass into a folder, and remove the tensors of an earlier one.
 
     A field that is a dictionary of tensors becomes ``<field>.safetensors``, all tensors together
-    ``tensors.safetensors``, and the rest ``record.json``. What else of this kind an earlier record left is removed.
+    ``tensors.safetensors``, and the rest ``record.json``.
     """
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    files = {name: fields.pop(name) for name in list(fields) if _is_tensors(fields[name])}
-    if tensors := {name: fields.pop(name) for name in list(fields) if isinstance(fields[name], Tensor)}:
+    fields = dict(vars(record))
+    files = {name: fields.pop(name) for name, value in vars(record).items() if _is_tensors(value)}
+    if tensors := {name: fields.pop(name) for name, value in vars(record).items() if isinstance(value, Tensor)}:
         files["tensors"] = tensors
     for path in folder.glob("*.safetensors"):
         if path.stem not in files:
@@ -120,12 +101,19 @@ def read_record(kind: type[Record], folder: Path) -> Record:
     for path in sorted(folder.glob("*.safetensors")):
         tensors = read_tensors(path)
         fields |= tensors if path.stem == "tensors" else {path.stem: tensors}
-    expected = {field.name for field in dataclasses.fields(kind)}
-    if missing := expected - fields.keys():
-        raise ValueError(f"{folder} is no {kind.__name__}: it lacks {', '.join(sorted(missing))}")
-    if foreign := fields.keys() - expected:
-        raise ValueError(f"{folder} is no {kind.__name__}: it holds {', '.join(sorted(foreign))}")
+    expected = kind.__annotations__.keys()  # a dataclass's fields
+    for names, what in ((expected - fields.keys(), "lacks"), (fields.keys() - expected, "holds")):
+        if names:
+            raise ValueError(f"{folder} is no {kind.__name__}: it {what} {', '.join(sorted(names))}")
     return kind(**fields)
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, SafetensorError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def _is_tensors(value: Any) -> bool:

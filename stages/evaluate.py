@@ -21,32 +21,30 @@ def main(params: Params) -> None:
     sets = {name: examples(name, device) for name in card.sizes}
     results = {arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms}
     evaluations = {arm: evaluation.evaluate_arm(result, sets) for arm, result in results.items()}
-    for arm, measured in evaluations.items():
-        artifacts.write_record(RESULTS / "evaluation" / arm, measured)
     reference, *others = results
     comparisons = {
         arm: compare_arms(results[arm], evaluations[arm], results[reference], evaluations[reference]) for arm in others
     }
-    data = tables.data_name(card, params.data.dataset)
+    data = tables.data_name(card.name, params.data.dataset)
     stand_in = "" if card.name == params.data.dataset else data
-    for arm in params.arms:
+    for arm, measured in evaluations.items():
+        artifacts.write_record(RESULTS / "evaluation" / arm, measured)
         gain = comparisons.get(arm, {}).get("test_accuracy")
-        metrics = tables.arm_metrics(evaluations[arm], gain, stand_in=stand_in)
+        metrics = tables.arm_metrics(measured, gain, stand_in=stand_in)
         artifacts.write_json(METRICS / "arms" / f"{arm}.json", metrics)
+        print(f"{arm}: {metrics['test']:.2f} % of the test set of {data}, headline model")
     artifacts.write_json(METRICS / "study.json", tables.study(card.name, results, evaluations, comparisons))
     path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")
-    for name, rows in {
-        "curves": tables.curve_rows(results),
-        "accuracy": tables.accuracy_rows(results),
-        "seeds": tables.seed_rows(results, evaluations),
-        "confusion": tables.confusion_rows(evaluations, card.classes),
-        "weights": tables.weight_rows(results),
-        "l2_path": tables.l2_path_rows(path),
+    for name, table in {
+        "curves": tables.curve_table(results),
+        "accuracy": tables.accuracy_table(results),
+        "seeds": tables.network_table(results, evaluations),
+        "confusion": tables.confusion_table(evaluations, card.classes),
+        "weights": tables.weight_table(results),
+        "l2_path": tables.l2_path_table(path),
     }.items():
-        artifacts.write_rows(PLOTS / f"{name}.csv", [{"dataset": card.name, **row} for row in rows])
-    for arm, measured in evaluations.items():
-        accuracy = measured.accuracies["test"][measured.headline].item()
-        print(f"{arm}: {accuracy:.2f} % of the test set of {data}, headline model")
+        table.insert(0, "dataset", card.name)
+        artifacts.write_table(PLOTS / f"{name}.csv", table)
 
 
 if __name__ == "__main__":

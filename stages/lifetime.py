@@ -1,6 +1,6 @@
-"""When a stage ends before its time: with the dvc that runs it, and at Ctrl-C in one line.
+"""How a stage ends early: together with its dvc, and with one line at Ctrl-C.
 
-It is the first thing that a stage imports, since torch, which comes next, takes seconds.
+A stage imports this first, because the import of torch takes seconds.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from types import TracebackType
 import psutil
 
 LOOK_EVERY = 0.1  # seconds
-INTERRUPTED = 130  # the exit status of what Ctrl-C ended
-RWLOCK = Path(".dvc/tmp/rwlock")  # where dvc notes which process runs a stage
+INTERRUPTED = 130  # the exit status after Ctrl-C
+RWLOCK = Path(".dvc/tmp/rwlock")  # dvc's list of the processes that run stages
 
 
 def end_with_dvc() -> None:
-    """Let this process end soon after the dvc that started it, even if that was killed and could tell nobody.
+    """End this process soon after the dvc that started it, even if dvc was killed.
 
-    A shell may stand between the two; dvc gives it the stage's environment, as it gives it to the stage.
+    A shell may stand between the two. It has the stage's environment too.
     """
 
     def watch() -> None:
-        with contextlib.suppress(psutil.Error, OSError):  # a process that is gone is an answer too
+        with contextlib.suppress(psutil.Error, OSError):  # a process that is gone has ended
             stage = psutil.Process()
             below_dvc = list(itertools.takewhile(_belongs_to_a_stage, [stage, *stage.parents()]))
             parents = [process.ppid() for process in below_dvc]
@@ -45,11 +45,11 @@ def end_with_dvc() -> None:
 
 
 def _is_dvc_among(parents: list[int]) -> bool:
-    """Tell dvc from who adopts the orphans of a dvc that is gone already.
+    """Decide whether a parent is dvc, or the process that adopted us after dvc had ended.
 
-    Where dvc has noted nobody, who adopts is told by a session of its own.
+    dvc is in its own list. If the list is empty, dvc is in our session, and the adopter is not.
     """
-    with contextlib.suppress(OSError, ValueError):  # ValueError: a dvc is just writing
+    with contextlib.suppress(OSError, ValueError):  # ValueError: dvc is writing it now
         notes = RWLOCK.read_text(encoding="utf-8")
         json.loads(notes)
         if noted := re.findall(r'"pid": (\d+)', notes):
@@ -65,7 +65,7 @@ def _belongs_to_a_stage(process: psutil.Process) -> bool:
 
 
 def report_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Say of Ctrl-C that it came, and of everything else where."""
+    """Print one line at Ctrl-C, and a traceback for every other error."""
     if issubclass(kind, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
     else:

@@ -31,7 +31,7 @@ def main(params: Params) -> None:
         versions={"Python": platform.python_version(), **{title: version(name) for title, name in PACKAGES.items()}},
     )
     artifacts.write_bytes(REPORT, build_report(study))
-    print(f"{REPORT} is about {data_name(study.card, params.data.dataset)}")
+    print(f"{REPORT} is about {data_name(study.card.name, params.data.dataset)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure what a training step and a look at the validation set take each kind of arm, one network and the stack.
+"""Time a training step and a validation check of each kind of arm, for one network and for the whole ensemble.
 
 The kinds take turns, so that a busy moment of the machine falls on all of them. This is the only stage whose
 output differs from run to run; nothing but the report depends on it.

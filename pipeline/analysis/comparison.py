@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from numpy.typing import ArrayLike
-from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.analysis.diagnosis import COLLAPSED, dead_units, first_step_below, guessing_cost
 from pipeline.analysis.evaluation import Evaluation
@@ -17,31 +16,16 @@ from pipeline.network.ensemble import TrainingResult
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something in which arms are compared.
-
-    Attributes
-    ----------
-    title, unit : str
-    decimals : int
-        That are written.
-    more, less : str
-        What an arm is called that has more of it, or less.
-    pair : str
-        What pairs the values.
-    both : str
-        What is true of the two networks of a pair that counts.
-    interval : bool
-        Whether the ends of an interval say anything: of differences that are -1, 0 or 1 only the decision does.
-    """
+    """Something in which arms are compared."""
 
     title: str
     unit: str
     decimals: int
-    more: str
+    more: str  # the word for an arm that has more of it
     less: str
-    pair: str = "seed"
-    both: str = "stayed finite"
-    interval: bool = True
+    pair: str = "seed"  # what pairs the values
+    both: str = "stayed finite"  # the condition on both networks of a pair that counts
+    interval: bool = True  # False if a difference is -1, 0 or 1: then only the decision says anything
 
 
 QUANTITIES = {
@@ -57,7 +41,7 @@ QUANTITIES = {
     ),
     "dead_units": Quantity("dead units", "units a network", 2, "more", "fewer"),
 }
-# What follows is in the report alone: times, as they are measured apart, weights and activations.
+# These are in the report alone.
 SECONDS = Quantity("time to stop", "s", 3, "longer", "shorter")
 STEP_TIME = Quantity("time of a training step of one network", "microseconds", 1, "longer", "shorter", pair="round")
 NORM = Quantity("Euclidean norm", "", 2, "larger", "smaller")
@@ -70,50 +54,33 @@ def compare_arms(
     reference: TrainingResult,
     reference_evaluation: Evaluation,
 ) -> dict[str, Comparison]:
-    """Compare one arm with the reference, seed by seed.
+    """Compare one arm with the reference, seed by seed, in each of the ``QUANTITIES``.
 
-    At equal steps means at the last evaluation that both networks of a pair reached. That is on the validation
-    set: the test set is read once, when training is over.
-
-    Returns
-    -------
-    dict
-        Of each of the ``QUANTITIES``.
+    "At equal steps" is at the last validation check that both networks of a pair reached. The test set is not used
+    there: it is read once, when training is over.
     """
-    steps = torch.minimum(torch.tensor(result.steps), torch.tensor(reference.steps))
+    steps = np.minimum(result.steps, reference.steps)
     half = guessing_cost(reference_evaluation) / 2
-    pairs: dict[str, Sequence[ArrayLike]] = {
-        "test_accuracy": (evaluation.accuracies["test"], reference_evaluation.accuracies["test"]),
-        "spread": (_distances(evaluation), _distances(reference_evaluation)),
-        "collapsed": (_collapsed(evaluation), _collapsed(reference_evaluation)),
-        "validation_cost": (evaluation.costs["validation"], reference_evaluation.costs["validation"]),
-        "equal_steps_accuracy": _at("validation_accuracies", steps, result, reference),
-        "equal_steps_cost": _at("validation_costs", steps, result, reference),
-        "steps": (result.steps, reference.steps),
-        "half_cost_steps": (first_step_below(result, half), first_step_below(reference, half)),
-        "dead_units": (
-            dead_units(evaluation, len(result.seeds)),
-            dead_units(reference_evaluation, len(reference.seeds)),
-        ),
-    }
-    return {name: compare(ours, theirs) for name, (ours, theirs) in pairs.items()}
+    ours, theirs = _values(result, evaluation, steps, half), _values(reference, reference_evaluation, steps, half)
+    return {name: compare(ours[name], theirs[name]) for name in QUANTITIES}
 
 
-def _distances(evaluation: Evaluation) -> Tensor:
-    """Measure how far each network's test accuracy is from the middle of its arm."""
+def _values(result: TrainingResult, evaluation: Evaluation, steps: NDArray[Any], half: float) -> dict[str, ArrayLike]:
+    """Return each quantity's values, one a network.
+
+    Whether a network collapsed is 0 or 100, whose paired comparison is McNemar's exact test.
+    """
     accuracies = evaluation.accuracies["test"]
-    return (accuracies - accuracies.quantile(0.5)).abs()
-
-
-def _collapsed(evaluation: Evaluation) -> Tensor:
-    """Mark the networks that collapsed; their paired comparison is McNemar's exact test."""
-    return 100.0 * (evaluation.accuracies["test"] < COLLAPSED)
-
-
-def _at(curve: str, steps: Tensor, *results: TrainingResult) -> list[Tensor]:
-    """Look up each result's curve at the last evaluation up to ``steps``, a step a network."""
-    values = []
-    for result in results:
-        rows = torch.searchsorted(torch.tensor(result.evaluation_steps), steps, right=True) - 1
-        values.append(getattr(result, curve)[rows, torch.arange(len(steps))])
-    return values
+    networks = np.arange(len(steps))
+    checks = np.searchsorted(result.evaluation_steps, steps, side="right") - 1  # the last up to each step
+    return {
+        "test_accuracy": accuracies,
+        "spread": (accuracies - accuracies.quantile(0.5)).abs(),
+        "collapsed": 100.0 * (accuracies < COLLAPSED),
+        "validation_cost": evaluation.costs["validation"],
+        "equal_steps_accuracy": result.validation_accuracies.numpy()[checks, networks],
+        "equal_steps_cost": result.validation_costs.numpy()[checks, networks],
+        "steps": result.steps,
+        "half_cost_steps": first_step_below(result, half),
+        "dead_units": dead_units(evaluation, len(steps)),
+    }

@@ -1,4 +1,4 @@
-"""Summaries over seeds and paired comparisons between arms."""
+"""Summaries over networks and paired comparisons between arms."""
 
 from __future__ import annotations
 
@@ -10,27 +10,17 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 CONFIDENCE = 0.95
-SUBSETS = 2**16  # all subsets of sixteen seeds; of more seeds, as many are drawn
-BLOCK = 2**8  # drawn at once: all subsets of a thousand seeds would be a gigabyte
+SUBSETS = 2**16  # all subsets of sixteen values; of more values, as many are drawn
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One quantity over the seeds.
-
-    Attributes
-    ----------
-    mean, sd, median : float
-        The standard deviation divides by n - 1.
-    median_low, median_high : float
-        95 % interval of the median, from one value to another; infinite where there are too few seeds for one.
-    lowest, highest : float
-    """
+    """One quantity over the networks of an arm."""
 
     mean: float
-    sd: float
+    sd: float  # divided by n - 1
     median: float
-    median_low: float
+    median_low: float  # 95 % interval of the median; infinite for too few networks
     median_high: float
     lowest: float
     highest: float
@@ -38,45 +28,26 @@ class Summary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against another, seed by seed.
+    """One arm against another, seed by seed."""
 
-    Attributes
-    ----------
-    difference : float
-        Mean of the paired differences.
-    low, high : float
-        95 % interval of the differences' centre; infinite where there are too few seeds for one.
-    above, below, pairs : int
-        Seeds whose difference is above zero, below zero, and all that count.
-    """
-
-    difference: float
-    low: float
+    difference: float  # mean of the paired differences
+    low: float  # 95 % interval of the differences' centre; infinite for too few pairs
     high: float
-    above: int
+    above: int  # pairs whose difference is above zero
     below: int
-    pairs: int
+    pairs: int  # all that count
 
     @property
-    def decided(self) -> bool:
-        """Whether the interval leaves zero out."""
+    def excludes_zero(self) -> bool:
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
 def summarise(values: ArrayLike) -> Summary:
-    """Describe one quantity over the seeds.
+    """Describe one quantity over the networks, ``(networks,)``; ``sd`` is 0 for a single one.
 
-    The median's interval is that of the exact sign test: it asks nothing of the distribution, so that
-    collapsed seeds, which pull the mean and stretch the deviation, leave it alone.
-
-    Parameters
-    ----------
-    values : (seeds,) array_like
-
-    Returns
-    -------
-    Summary
-        ``sd`` is 0 for a single seed.
+    The median's interval is that of the exact sign test. It assumes no distribution, so collapsed networks, which
+    shift the mean and inflate the deviation, do not affect it.
     """
     sample = np.asarray(values, dtype=float)
     low, high = stats.quantile_test(sample).confidence_interval(CONFIDENCE)
@@ -84,8 +55,8 @@ def summarise(values: ArrayLike) -> Summary:
         mean=float(sample.mean()),
         sd=float(sample.std(ddof=1)) if len(sample) > 1 else 0.0,
         median=float(np.median(sample)),
-        median_low=float(np.nan_to_num(low, nan=-math.inf)),
-        median_high=float(np.nan_to_num(high, nan=math.inf)),
+        median_low=-math.inf if math.isnan(low) else float(low),
+        median_high=math.inf if math.isnan(high) else float(high),
         lowest=float(sample.min()),
         highest=float(sample.max()),
     )
@@ -98,18 +69,9 @@ def share_interval(count: int, of: int) -> tuple[float, float]:
 
 
 def compare(values: ArrayLike, reference: ArrayLike) -> Comparison:
-    """Compare two arms whose entries are paired by seed.
+    """Compare two arms' values, ``(networks,)`` each, that are paired by seed: ``values - reference``.
 
-    A pair in which one value is not finite, because its network diverged, does not count.
-
-    Parameters
-    ----------
-    values, reference : (seeds,) array_like
-
-    Returns
-    -------
-    Comparison
-        Of ``values - reference``.
+    A pair does not count if one of its values is not finite, because its network diverged.
 
     Raises
     ------
@@ -135,18 +97,16 @@ def compare(values: ArrayLike, reference: ArrayLike) -> Comparison:
 def typical_interval(sample: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Bound the centre of a symmetric distribution, whatever its tails.
 
-    If two arms do not differ, swapping them changes nothing, so that their paired differences are
-    symmetric about zero. For independent values, each symmetric about one common centre and without
-    ties, the means of all non-empty subsets cut the line into ``2**n`` intervals that hold the centre
-    with equal probability; so the interval between two of these means has exactly the coverage that
-    one counts, with collapsed seeds among them too. Ties can only raise it. Of more than sixteen
-    values random subsets stand in for all, and the coverage is that count's but for chance.
+    If two arms do not differ, swapping them changes nothing, so their paired differences are symmetric about zero.
+    For independent values that are symmetric about one centre and have no ties, the means of all non-empty subsets
+    cut the line into ``2**n`` intervals, and each holds the centre with the same probability. So the interval
+    between two of these means has exactly the coverage that one counts. Collapsed networks do not change that, and
+    ties only raise it. Of more than sixteen values, random subsets are drawn.
 
-    It is the interval of all shifts that a two-sided sign-flip permutation test does not reject. scipy has
-    that test but not its interval; and the bootstrap's, BCa too, cover too seldom at sixteen values.
-    Where two arms do differ and the differences are skewed, whether it leaves zero out is still that
-    test's answer; its ends then bound no mean, as there is no centre to bound. (Nor does a t interval or
-    the bootstrap's keep its level there, at sixteen values.)
+    The interval holds all shifts that a two-sided sign-flip permutation test does not reject; scipy has that test
+    but not its interval. The bootstrap's intervals, BCa too, cover too seldom at sixteen values. Where arms differ
+    and the differences are skewed, there is no centre: whether zero is excluded is still the test's answer, but the
+    ends bound no mean (nor do those of a t interval or the bootstrap).
 
     Parameters
     ----------
@@ -169,9 +129,8 @@ def typical_interval(sample: ArrayLike, confidence: float = CONFIDENCE) -> tuple
         for value in values:  # each subset so far, without the value and with it
             sums, sizes = np.append(sums, sums + value), np.append(sizes, sizes + 1)
     else:
-        draw = np.random.default_rng(0)
-        blocks = (draw.integers(0, 2, size=(BLOCK, n)) for _ in range(SUBSETS // BLOCK))
-        sums, sizes = np.hstack([(members @ values, members.sum(axis=1)) for members in blocks])[:, 1:]
+        members = np.random.default_rng(0).integers(0, 2, size=(SUBSETS, n), dtype=np.int8)
+        sums, sizes = members @ values, members.sum(axis=1)
     means = np.sort(sums[sizes > 0] / sizes[sizes > 0])
     outside = math.floor((1 - confidence) / 2 * (len(means) + 1))
     if outside < 1:

@@ -1,74 +1,174 @@
-"""Results as the flat metrics and tables that DVC reads."""
+"""Results as the metrics and tables that DVC and the report show."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from pandas import DataFrame
+from torch import Tensor
 
 from pipeline.analysis.comparison import QUANTITIES, Quantity
 from pipeline.analysis.diagnosis import diagnose
 from pipeline.analysis.evaluation import Evaluation, weight_histograms
 from pipeline.analysis.statistics import Comparison, summarise
-from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import TrainingResult
 from pipeline.network.forward import l2_penalty
 
-Rows = list[dict[str, Any]]  # text, whole and other numbers
-Results = Mapping[str, TrainingResult]
+Results = Mapping[str, TrainingResult]  # by arm
 Evaluations = Mapping[str, Evaluation]
+Comparisons = Mapping[str, Mapping[str, Comparison]]  # by arm and quantity
 
-LEVELS = {"low": 0.25, "median": 0.5, "high": 0.75}  # the band over seeds
+QUARTILES = {0.25: "low", 0.5: "median", 0.75: "high"}
 CURVE_POINTS = 120  # of each curve in a plot
 
 
-def data_name(card: DatasetCard, wanted: str) -> str:
+def data_name(name: str, wanted: str) -> str:
     """Name the data set, and the one that it stands in for."""
-    return card.name if card.name == wanted else f"{card.name} (fallback for {wanted})"
+    return name if name == wanted else f"{name} (fallback for {wanted})"
 
 
 def arm_metrics(evaluation: Evaluation, difference: Comparison | None, *, stand_in: str = "") -> dict[str, Any]:
-    """Put an arm into the few values that `dvc metrics` shows in a row.
+    """Return the few values of an arm that `dvc metrics` shows in a row.
 
-    What the data set is called, if it stands in for the one asked for; the headline model's ``test`` accuracy; over
-    the seeds the mean validation accuracy ``val``, by which to choose parameters, and the ``mean`` test accuracy; and
-    but for the reference the ``gain`` in that, with the ends of its interval.
+    ``dataset`` only if it stands in for another; the headline model's ``test`` accuracy; the networks' mean validation
+    accuracy ``val``, by which to choose parameters, and ``mean`` test accuracy; the ``gain`` in the latter over the
+    reference, with the ends of its interval.
     """
-    k = evaluation.headline
+    test, validation = evaluation.accuracies["test"], evaluation.accuracies["validation"]
     metrics: dict[str, Any] = {"dataset": stand_in} if stand_in else {}
     metrics |= {
-        "test": round(evaluation.accuracies["test"][k].item(), 2),
-        "val": round(evaluation.accuracies["validation"].mean().item(), 2),
-        "mean": round(evaluation.accuracies["test"].mean().item(), 2),
+        "test": round(test[evaluation.headline].item(), 2),
+        "val": round(validation.mean().item(), 2),
+        "mean": round(test.mean().item(), 2),
     }
     if difference:
-        ends = {"gain": difference.difference, "low": difference.low, "high": difference.high}
-        metrics |= {name: round(value, 2) for name, value in ends.items() if math.isfinite(value)}
+        metrics |= _known(("gain", "low", "high"), _ends(difference), 2)
     return metrics
 
 
-def study(
-    dataset: str, results: Results, evaluations: Evaluations, comparisons: Mapping[str, Mapping[str, Comparison]]
-) -> dict[str, Any]:
-    """Describe each arm over its seeds, and how it compares with the reference.
+def study(dataset: str, results: Results, evaluations: Evaluations, comparisons: Comparisons) -> dict[str, Any]:
+    """Describe each arm over its networks, and how it compares with the reference.
 
     ``arms`` holds what `dvc metrics diff` shows, ``plot`` the rows that `dvc plots` draws.
     """
+    differences = difference_table(comparisons)
+    differences.insert(0, "dataset", dataset)
     return {
         "dataset": dataset,
         "arms": {
-            arm: _over_seeds(result, evaluations[arm])
+            arm: _over_networks(result, evaluations[arm])
             | {name: _in_scalars(each, QUANTITIES[name]) for name, each in comparisons.get(arm, {}).items()}
             for arm, result in results.items()
         },
-        "plot": [{"dataset": dataset, **row} for row in _difference_rows(comparisons)],
+        "plot": differences.astype(object).where(differences.notna(), "").to_dict("records"),
     }
 
 
-def _over_seeds(result: TrainingResult, evaluation: Evaluation) -> dict[str, float]:
+def difference_table(comparisons: Comparisons) -> DataFrame:
+    """Tabulate the comparisons of each arm with the reference, differences to four digits; unknown ends are NaN."""
+    rows = []
+    for arm, compared in comparisons.items():
+        for name, each in compared.items():
+            quantity = QUANTITIES[name]
+            ends = [float(f"{value:.4g}") for value in _ends(each, quantity.interval)]
+            rows.append((arm, quantity.title, quantity.unit, quantity.more, *ends, each.above, each.below, each.pairs))
+    columns = ["arm", "quantity", "unit", "above_zero", "difference", "low", "high", "above", "below", "pairs"]
+    return DataFrame(rows, columns=columns)
+
+
+def curve_table(results: Results) -> DataFrame:
+    """Tabulate training and validation cost against steps, median and quartiles over the networks."""
+    curves = {}
+    for arm, result in results.items():
+        curves[arm, "training cost"] = result.cost_steps, result.costs
+        curves[arm, "validation cost"] = result.evaluation_steps, result.validation_costs
+    return _quartiles(curves, results)
+
+
+def accuracy_table(results: Results) -> DataFrame:
+    """Tabulate validation accuracy against steps, median and quartiles over the networks."""
+    curves = {}
+    for arm, result in results.items():
+        curves[arm, "validation accuracy"] = result.evaluation_steps, result.validation_accuracies
+    return _quartiles(curves, results)
+
+
+def confusion_table(evaluations: Evaluations, classes: list[str]) -> DataFrame:
+    """Tabulate each headline model's confusion matrix: counts, and per cent of the true class."""
+    counts = np.stack([evaluation.confusion[evaluation.headline] for evaluation in evaluations.values()])
+    percent = 100 * counts / counts.sum(axis=2, keepdims=True).clip(min=1)
+    cells = pd.MultiIndex.from_product([evaluations, classes, classes], names=["arm", "actual", "predicted"])
+    return DataFrame({"count": counts.ravel(), "percent": percent.ravel().round(2)}, index=cells).reset_index()
+
+
+def network_table(results: Results, evaluations: Evaluations) -> DataFrame:
+    """Tabulate every network, the headline models marked: accuracies, validation cost, steps and epochs."""
+    tables = []
+    for arm, result in results.items():
+        evaluation = evaluations[arm]
+        columns = {
+            "seed": result.seeds,
+            "headline": [int(k == evaluation.headline) for k in range(len(result.seeds))],
+            **{f"{name}_accuracy": evaluation.accuracies[name].numpy() for name in ("test", "validation", "train")},
+            "validation_cost": evaluation.costs["validation"].numpy(),
+            "steps": result.steps,
+            "epochs": result.epochs,
+        }
+        tables.append(DataFrame({"arm": arm, **columns}))
+    table = pd.concat(tables, ignore_index=True).round({"validation_cost": 5, "epochs": 2})
+    accuracies = ["test_accuracy", "validation_accuracy", "train_accuracy"]
+    table[accuracies] = table[accuracies].map("{:.2f}".format).astype(float)  # as the report; round() errs at halves
+    return table
+
+
+def weight_table(results: Results) -> DataFrame:
+    """Tabulate the histograms of all arms' weights, layer by layer."""
+    table = weight_histograms({arm: result.parameters for arm, result in results.items()})
+    return table.round({"weight": 4, "percent": 3})
+
+
+def l2_path_table(result: TrainingResult) -> DataFrame:
+    """Tabulate for each lambda its networks' validation cost and accuracy and their weights' norm.
+
+    Networks that diverged before their first validation check do not count, nor a lambda with which all did.
+    """
+    networks = DataFrame(
+        {
+            "l2": result.l2,
+            "validation_cost": result.at_best(result.validation_costs).numpy(),
+            "validation_accuracy": result.at_best(result.validation_accuracies).numpy(),
+            "weight_norm": l2_penalty(result.parameters, 2.0).double().sqrt().numpy(),
+            "steps": result.steps,
+        }
+    )
+    by_lambda = networks.dropna().groupby("l2", sort=False)
+    table = by_lambda.mean()
+    table.insert(2, "accuracy_low", by_lambda["validation_accuracy"].min())
+    table.insert(3, "accuracy_high", by_lambda["validation_accuracy"].max())
+    return table.round(dict.fromkeys(table, 3) | {"validation_cost": 5, "weight_norm": 4, "steps": 1}).reset_index()
+
+
+def _quartiles(curves: Mapping[tuple[str, str], tuple[list[int], Tensor]], results: Results) -> DataFrame:
+    """Take the quartiles over the networks; a network that has stopped keeps its last value.
+
+    All curves, ``(steps, networks)``, are thinned out alike, as the longest training needs it; the last step stays.
+    """
+    longest = max(max(result.steps) for result in results.values())
+    bands = {}
+    for key, (steps, values) in curves.items():
+        curve = DataFrame(values.numpy(), index=pd.Index(steps, dtype=int)).ffill()
+        every = math.ceil(longest // min(steps, default=longest) / CURVE_POINTS)
+        kept = curve.index[::every].union(curve.index[-1:])
+        bands[key] = curve.loc[kept].quantile(list(QUARTILES), axis=1).T
+    table = pd.concat(bands, names=["arm", "series", "step"]).rename(columns=QUARTILES)
+    return table.dropna().round(5).reset_index()
+
+
+def _over_networks(result: TrainingResult, evaluation: Evaluation) -> dict[str, float]:
     """Summarise test accuracy and steps, and count the networks and units that fared ill."""
     test, diagnoses = summarise(evaluation.accuracies["test"]), diagnose(result, evaluation)
     return {
@@ -83,147 +183,17 @@ def _over_seeds(result: TrainingResult, evaluation: Evaluation) -> dict[str, flo
 
 
 def _in_scalars(comparison: Comparison, quantity: Quantity) -> dict[str, float]:
-    """Leave out what is not known."""
-    ends = {name: getattr(comparison, name) for name in _shown(quantity)}
-    known = {name: round(value, quantity.decimals) for name, value in ends.items() if math.isfinite(value)}
+    """Put a comparison into the values that `dvc metrics` can show."""
+    known = _known(("difference", "low", "high"), _ends(comparison, quantity.interval), quantity.decimals)
     return {**known, "above": comparison.above, "below": comparison.below}
 
 
-def _shown(quantity: Quantity) -> list[str]:
-    return ["difference", *(["low", "high"] if quantity.interval else [])]
+def _ends(comparison: Comparison, has_interval: bool = True) -> list[float]:
+    """Return the difference and the ends of its interval, NaN for an end that is not known."""
+    is_bounded = has_interval and math.isfinite(comparison.low)
+    return [comparison.difference, *((comparison.low, comparison.high) if is_bounded else (math.nan, math.nan))]
 
 
-def _difference_rows(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Rows:
-    """Tabulate the comparisons of each arm with the reference; empty where there is no interval."""
-    return [
-        {
-            "arm": arm,
-            "quantity": QUANTITIES[name].title,
-            "unit": QUANTITIES[name].unit,
-            "above_zero": QUANTITIES[name].more,
-            **{"difference": "", "low": "", "high": ""},
-            **{end: _rounded(getattr(comparison, end)) for end in _shown(QUANTITIES[name])},
-            **{count: getattr(comparison, count) for count in ("above", "below", "pairs")},
-        }
-        for arm, compared in comparisons.items()
-        for name, comparison in compared.items()
-    ]
-
-
-def curve_rows(results: Results) -> Rows:
-    """Tabulate training cost and validation cost against steps, median and quartiles over the seeds."""
-    rows: Rows = []
-    longest = max(max(result.steps) for result in results.values())
-    for arm, result in results.items():
-        for series, steps, values in (
-            ("training cost", result.cost_steps, result.costs),
-            ("validation cost", result.evaluation_steps, result.validation_costs),
-        ):
-            rows += _banded(arm, series, steps, values.numpy(), longest)
-    return rows
-
-
-def accuracy_rows(results: Results) -> Rows:
-    """Tabulate validation accuracy against steps, median and quartiles over the seeds."""
-    rows: Rows = []
-    longest = max(max(result.steps) for result in results.values())
-    for arm, result in results.items():
-        values = result.validation_accuracies.numpy()
-        rows += _banded(arm, "validation accuracy", result.evaluation_steps, values, longest)
-    return rows
-
-
-def confusion_rows(evaluations: Evaluations, classes: list[str]) -> Rows:
-    """Tabulate each headline model's confusion matrix: counts, and per cent of the true class."""
-    rows: Rows = []
-    for arm, evaluation in evaluations.items():
-        counts = evaluation.confusion[evaluation.headline]
-        totals = counts.sum(dim=1).clamp(min=1)
-        for i, actual in enumerate(classes):
-            for j, predicted in enumerate(classes):
-                count = int(counts[i, j])
-                share = round(100 * count / int(totals[i]), 2)
-                rows.append({"arm": arm, "actual": actual, "predicted": predicted, "count": count, "percent": share})
-    return rows
-
-
-def seed_rows(results: Results, evaluations: Evaluations) -> Rows:
-    """Tabulate every network, the headline models marked: accuracies, validation cost, steps and epochs."""
-    return [
-        {
-            "arm": arm,
-            "seed": seed,
-            "headline": int(k == evaluations[arm].headline),
-            **{
-                f"{name}_accuracy": round(evaluations[arm].accuracies[name][k].item(), 2)
-                for name in ("test", "validation", "train")
-            },
-            "validation_cost": round(evaluations[arm].costs["validation"][k].item(), 5),
-            "steps": result.steps[k],
-            "epochs": round(result.epochs[k], 2),
-        }
-        for arm, result in results.items()
-        for k, seed in enumerate(result.seeds)
-    ]
-
-
-def weight_rows(results: Results) -> Rows:
-    """Tabulate the histograms of all arms' weights, layer by layer."""
-    histograms = weight_histograms({arm: result.parameters for arm, result in results.items()})
-    return [
-        {"arm": arm, "layer": layer, "weight": round(centre, 4), "percent": round(percent, 3)}
-        for layer, histogram in histograms.items()
-        for arm in results
-        for centre, percent in zip(histogram["centres"].tolist(), histogram[arm].tolist(), strict=True)
-    ]
-
-
-def l2_path_rows(result: TrainingResult) -> Rows:
-    """Tabulate for each lambda its networks' validation cost and accuracy and their weights' norm.
-
-    Networks that diverged before their first evaluation do not count; nor does a lambda with which all did.
-    """
-    costs = result.at_best(result.validation_costs).numpy()
-    accuracies = result.at_best(result.validation_accuracies).numpy()
-    norms = l2_penalty(result.parameters, 2.0).sqrt().numpy()
-    rows: Rows = []
-    for value in dict.fromkeys(result.l2):
-        these = (np.array(result.l2) == value) & np.isfinite(costs)
-        if not these.any():
-            continue
-        rows.append(
-            {
-                "l2": value,
-                "validation_cost": round(float(costs[these].mean()), 5),
-                "validation_accuracy": round(float(accuracies[these].mean()), 3),
-                "accuracy_low": round(float(accuracies[these].min()), 3),
-                "accuracy_high": round(float(accuracies[these].max()), 3),
-                "weight_norm": round(float(norms[these].mean()), 4),
-                "steps": round(float(np.array(result.steps)[these].mean()), 1),
-            }
-        )
-    return rows
-
-
-def _banded(arm: str, series: str, steps: list[int], values: NDArray[Any], longest: int) -> Rows:
-    """Thin a (records, replicas) curve out and take its quantiles; who has stopped keeps its last value.
-
-    By how much depends on the steps of the longest of all curves, so that what is left of them can be compared.
-    """
-    records = longest // steps[0] if steps else 0
-    thinned = range(0, len(steps), max(1, math.ceil(records / CURVE_POINTS)))
-    kept = sorted({*thinned, len(steps) - 1} if steps else {})
-    carried = values.copy()
-    for row in range(1, len(carried)):
-        carried[row] = np.where(np.isnan(carried[row]), carried[row - 1], carried[row])
-    rows: Rows = []
-    for row in kept:
-        finite = carried[row][np.isfinite(carried[row])]
-        if len(finite):
-            levels = {name: round(float(np.quantile(finite, level)), 5) for name, level in LEVELS.items()}
-            rows.append({"arm": arm, "series": series, "step": steps[row], **levels})
-    return rows
-
-
-def _rounded(value: float) -> float | str:
-    return float(f"{value:.4g}") if math.isfinite(value) else ""
+def _known(names: Sequence[str], values: Sequence[float], decimals: int) -> dict[str, float]:
+    """Round the values and leave out NaN, which JSON has not."""
+    return {name: round(value, decimals) for name, value in zip(names, values, strict=True) if not math.isnan(value)}

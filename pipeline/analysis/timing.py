@@ -1,4 +1,4 @@
-"""Seconds of each kind of arm: a training step, and a look at the validation set."""
+"""Time of a training step and of a validation check, for each kind of arm."""
 
 from __future__ import annotations
 
@@ -6,29 +6,27 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pipeline.network.devices import clock
+from pipeline.network.ensemble import initialize_ensemble
 from pipeline.network.precision import full_precision
-from pipeline.network.tracing import Traced
-from pipeline.network.training import evaluate, initialize_stack, training_step
+from pipeline.network.prediction import evaluate
+from pipeline.network.training import mini_batches, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
-Seconds = dict[tuple[str, int], list[float]]  # of each round, by kind and stack size
 KINDS: dict[str, Any] = {
     "plain": {"use_batchnorm": False, "l2": 0.0},
     "batchnorm": {"use_batchnorm": True, "l2": 0.0},
     "l2": {"use_batchnorm": False, "l2": 0.01},
     "batchnorm_l2": {"use_batchnorm": True, "l2": 0.01},
 }
+Seconds = dict[str, dict[str, list[float]]]  # a value a round, by kind and number of networks (as text)
 
 
 def kind_of(use_batchnorm: bool, l2: float) -> str:
     """Name the kind of an arm; within a kind, the value of lambda costs no time."""
-    return next(
-        name for name, kind in KINDS.items() if kind["use_batchnorm"] == use_batchnorm and (kind["l2"] > 0) == (l2 > 0)
-    )
+    return "_".join(["batchnorm"] * use_batchnorm + ["l2"] * (l2 > 0)) or "plain"
 
 
 def time_steps(
@@ -41,59 +39,48 @@ def time_steps(
     networks: Sequence[int],
     rounds: int,
     steps: int,
-) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Time training steps and looks at the validation set, the kinds and stack sizes taking turns.
+) -> dict[str, Seconds]:
+    """Time training steps and validation checks; the kinds and sizes of ensemble take turns.
 
     Parameters
     ----------
-    X : (n_0, examples) tensor
-        The steps are taken on its device.
-    Y : (n_L, examples) tensor
+    X, Y : (n_0, examples), (n_L, examples) tensors
+        Their device computes.
     layers_dims : sequence of int
     validation : (X, Y)
-        The validation set, on the same device.
     batch_size : int
     networks : sequence of int
-        Stack sizes.
+        Sizes of ensemble.
     rounds : int
-        Turns of each, after a first one to warm up that does not count.
+        Turns of each, after one to warm up that does not count.
     steps : int
-        Training steps in a turn; one look follows them.
+        Training steps in a turn; one validation check follows them.
 
     Returns
     -------
     dict
-        ``seconds_per_step`` and ``seconds_per_look``: for each kind and stack size (as text), the seconds of the
-        whole stack, a value a round.
+        ``seconds_per_step`` and ``seconds_per_check`` of the whole ensemble, by kind and size (as text), a value a
+        round.
     """
-    examples = X.mT.contiguous()
-    stacks = {
-        (kind, count): initialize_stack(
-            layers_dims, range(count), use_batchnorm=KINDS[kind]["use_batchnorm"], device=X.device
+    ensembles = {}
+    for kind, size in itertools.product(KINDS, networks):
+        use_batchnorm = KINDS[kind]["use_batchnorm"]
+        ensembles[kind, size] = initialize_ensemble(
+            layers_dims, range(size), use_batchnorm=use_batchnorm, device=X.device
         )
-        for kind, count in itertools.product(KINDS, dict.fromkeys(networks))
-    }
-    take_step = {pair: Traced(training_step) for pair in stacks}
-    per_step: Seconds = {pair: [] for pair in stacks}
-    per_look: Seconds = {pair: [] for pair in stacks}
-    batches = torch.randint(len(examples), (steps, batch_size), generator=torch.Generator().manual_seed(0)).to(X.device)
-    with torch.inference_mode(), full_precision():
-        for _ in range(rounds + 1):
-            for (kind, count), parameters in stacks.items():
+    per_step: Seconds = {kind: {str(size): [] for size in networks} for kind in KINDS}
+    per_check: Seconds = {kind: {str(size): [] for size in networks} for kind in KINDS}
+    batches = mini_batches(X, Y, batch_size, (rounds + 1) * len(ensembles) * steps)
+    with full_precision():
+        for is_warm in [False] + [True] * rounds:
+            for (kind, size), parameters in ensembles.items():
                 start = clock(X.device)
-                for batch in batches:
-                    X_batch, Y_batch = examples.index_select(0, batch).mT, Y.index_select(1, batch)
-                    take_step[kind, count](X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
+                for X_batch, Y_batch in itertools.islice(batches, steps):
+                    training_step(X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
                 stepped = clock(X.device)
                 evaluate(*validation, parameters)
-                per_step[kind, count].append((stepped - start) / steps)
-                per_look[kind, count].append(clock(X.device) - stepped)
-    return {"seconds_per_step": _by_kind(per_step), "seconds_per_look": _by_kind(per_look)}
-
-
-def _by_kind(seconds: Seconds) -> dict[str, dict[str, list[float]]]:
-    """Sort the rounds by kind and stack size, without the first, which warms up."""
-    table: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
-    for (kind, count), rounds in seconds.items():
-        table[kind][str(count)] = [float(f"{each:.4g}") for each in rounds[1:]]
-    return table
+                checked = clock(X.device)
+                if is_warm:
+                    per_step[kind][str(size)].append(float(f"{(stepped - start) / steps:.4g}"))
+                    per_check[kind][str(size)].append(float(f"{checked - stepped:.4g}"))
+    return {"seconds_per_step": per_step, "seconds_per_check": per_check}

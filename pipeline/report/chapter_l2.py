@@ -1,37 +1,35 @@
-"""What the report says of the L2 norm: what changed and why, the weights with and without it, the choice of lambda."""
+"""The L2 norm: what changed in the code and why, the weights with and without it, the choice of lambda."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
+import pandas as pd
 from torch import Tensor
 
 from pipeline.analysis import tables
 from pipeline.analysis.comparison import NORM, QUANTITIES
 from pipeline.analysis.evaluation import NEAR_ZERO, weight_statistics
 from pipeline.analysis.statistics import compare
-from pipeline.analysis.tables import Rows
 from pipeline.report import chapter_functions, figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import counted, listed, lower, numbers, percent, verdict
+from pipeline.report.wording import counted, named, percent, verdict
 
 Weights = Mapping[str, Mapping[str, Mapping[str, Tensor]]]  # statistics by arm and layer, a value a network
-WEIGHT_COLUMNS = {"norm": 3, "mean_magnitude": 4, "maximum": 3, "near_zero": 1}  # statistics, and decimals to write
-TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def write_changes(document: Document, study: Study, arm: str) -> None:
-    """Explain what supports L2 in the code."""
-    rate, decay = study.params.training.learning_rate, study.arms[arm].l2
+    """Explain the code of L2."""
+    rate, l2 = study.params.training.learning_rate, study.arms[arm].l2
     steps = study.results[arm].steps[study.evaluations[arm].headline]
-    document.heading("What changed in the code, and why", level=2)
+    document.heading("Changes in the code, and why", level=2)
     document.paragraph(
-        "The L2 norm enters in two places, the cost and the gradient. `l2_penalty` computes the penalty from the "
-        "weights, and `compute_cost` adds it if it is given the parameters; the trainer records cost and penalty "
-        "apart, so that arms are compared by the cost alone. `L_model_backward` adds the penalty's gradient to that of "
-        "each weight. With \N{GREEK SMALL LETTER LAMDA} for lambda:",
+        "The L2 norm enters the cost and the gradient. `l2_penalty` computes the penalty from the weights, and "
+        "`compute_cost` adds it when it is given the parameters. `L_model_backward` adds its gradient to the gradient "
+        "of each weight. Training records cost and penalty apart, so that arms are compared by the cost alone. With "
+        "\N{GREEK SMALL LETTER LAMDA} for lambda:",
         keep_with_next=True,
     )
     document.equation(chapter_functions.L2_COST, keep_with_next=True)
@@ -39,148 +37,120 @@ def write_changes(document: Document, study: Study, arm: str) -> None:
     document.paragraph(
         "The factor one half makes the gradient lambda times W, so that lambda means what `weight_decay` means in "
         "PyTorch. Biases are not penalised: they move the boundary between classes without making it steeper. Each "
-        f"step now multiplies every weight by 1 \N{MINUS SIGN} {rate:g} {TIMES} {decay:g} before the data move it: "
-        f"over the {steps:,} steps of the headline model a weight that the data do not hold up would decay to "
-        f"{percent(100 * (1 - rate * decay) ** steps, 1)} of its first value."
+        f"step multiplies every weight by 1 \N{MINUS SIGN} {rate:g} \N{MULTIPLICATION SIGN} {l2:g} before the data "
+        f"move it. Over the {steps:,} steps of the headline model, a weight whose data gradient is zero decays to "
+        f"{percent(100 * (1 - rate * l2) ** steps, 1)} of its first value."
     )
 
 
 def write_weights(document: Document, study: Study, arm: str) -> None:
     """Compare the weights of an arm with L2 with those of the reference."""
-    reference = study.reference
     weights = {name: weight_statistics(result.parameters) for name, result in study.results.items()}
     norms = "; ".join(
-        f"{layer} {verdict(compare(values['norm'], weights[reference][layer]['norm']), NORM)}"
-        for layer, values in weights[arm].items()
+        f"{layer} {verdict(compare(ours['norm'], weights[study.reference][layer]['norm']), NORM)}"
+        for layer, ours in weights[arm].items()
     )
     document.heading("The weights with and without L2", level=2)
     document.paragraph(
-        "All weights are those of a network's best step. The Euclidean norm of each layer's weights, with L2 against "
-        f"{lower(study.titles[reference])}: {norms}. "
-        f"[[histograms_{arm}]] shows the distribution and the norm of the weights layer by layer, [[weights_{arm}]] "
-        f"has their figures, and [[images_{arm}]] shows what the first layer has learnt to look for."
+        "All weights are those of a network's best step. Euclidean norm of each layer's weights, "
+        f"{study.names[arm]} against {study.names[study.reference]}: {norms}. [[histograms_{arm}]] shows the "
+        f"distribution and the norm of the weights by layer, and [[weights_{arm}]] their numbers. [[images_{arm}]] "
+        "shows the weights of the first layer as images."
     )
-    _weight_histograms(document, study, arm, weights)
+    means = {
+        name: {layer: each["norm"].mean().item() for layer, each in layers.items()} for name, layers in weights.items()
+    }
+    first = {name: f"{layers['W1']:.1f}" for name, layers in means.items()}
+    caption = (
+        "The weights of all seeds by layer: their distribution, whose outermost bins hold everything beyond, and their "
+        "Euclidean norms, averaged over the seeds."
+    )
+    picture = figures.weight_histograms(tables.weight_table(study.results), means, study.titles)
+    document.figure(picture, caption, f"The first layer's norms: {study.by_arm(first)}.", name=f"histograms_{arm}")
     _weight_table(document, study, arm, weights)
     _weight_images(document, study, arm)
 
 
 def _weight_table(document: Document, study: Study, arm: str, weights: Weights) -> None:
+    columns = {  # title, and decimals
+        "norm": ("Norm", 3),
+        "mean_magnitude": ("Mean magnitude", 4),
+        "maximum": ("Largest magnitude", 3),
+        "near_zero": (f"Below {NEAR_ZERO:g} (%)", 1),
+    }
     rows = [
-        [
-            layer,
-            study.titles[name],
-            *(f"{weights[name][layer][key].mean().item():.{decimals}f}" for key, decimals in WEIGHT_COLUMNS.items()),
-        ]
+        {"Layer": layer, "Arm": study.titles[name]}
+        | {title: f"{weights[name][layer][key].mean():.{decimals}f}" for key, (title, decimals) in columns.items()}
         for layer in weights[arm]
         for name in (study.reference, arm)
     ]
-    document.table(
-        ["Layer", "Arm", "Norm", "Mean magnitude", "Largest magnitude", f"Below {NEAR_ZERO:g} (%)"],
-        rows,
-        "The weights layer by layer at the best step, averaged over the seeds: Euclidean norm, mean and largest "
-        f"magnitude, and the share of magnitudes below {NEAR_ZERO:g}.",
-        name=f"weights_{arm}",
-        widths=[1.5, 3.5, 2.2, 3, 3.2, 2.6],
+    caption = (
+        "The weights by layer at the best step, averaged over the seeds: Euclidean norm, mean and largest magnitude, "
+        f"and the share of magnitudes below {NEAR_ZERO:g}."
     )
-
-
-def _weight_histograms(document: Document, study: Study, arm: str, weights: Weights) -> None:
-    norms = {
-        name: {layer: row["norm"].mean().item() for layer, row in layers.items()} for name, layers in weights.items()
-    }
-    first = [f"{study.titles[name]} {next(iter(by_layer.values())):.1f}" for name, by_layer in norms.items()]
-    document.figure(
-        figures.weight_histograms(tables.weight_rows(study.results), norms, study.titles),
-        "The weights of all seeds, layer by layer: their distribution, the outermost bins holding what lies beyond, "
-        "and their Euclidean norms, averaged over the seeds.",
-        f"Histograms of the weights of each layer for {listed(list(study.titles.values()))}, and bars of their norms. "
-        f"The first layer's norms: {'; '.join(first)}.",
-        name=f"histograms_{arm}",
-    )
+    document.table(pd.DataFrame(rows), caption, name=f"weights_{arm}", widths=[1.5, 3.5, 2.2, 3, 3.2, 2.6])
 
 
 def _weight_images(document: Document, study: Study, arm: str) -> None:
     headlines = {
-        name: {key: stack[study.evaluations[name].headline] for key, stack in result.parameters.items()}
+        name: {key: each[study.evaluations[name].headline] for key, each in result.parameters.items()}
         for name, result in study.results.items()
     }
     units = study.params.network.layers[0]
     shown = figures.units_shown(units, len(study.arms))
     which = f"all {units} units" if shown == units else f"the {shown} units of {units} with the largest norm"
     norms = {name: parameters["W1"].norm(dim=1).topk(shown).values for name, parameters in headlines.items()}
-    spans = [f"from {of[0]:.1f} down to {of[-1]:.1f} for {study.titles[name]}" for name, of in norms.items()]
-    document.figure(
-        figures.first_layer_weights(headlines, study.titles),
-        f"The first layer's weights of the headline models as images: {which}, in descending order of their norm. "
-        "Dark is negative, bright is positive; at most 0.5 % of a model's weights lie beyond the scale.",
-        f"Images of the first layer's weights; the norms of the units shown run {'; '.join(spans)}.",
-        name=f"images_{arm}",
+    spans = {name: f"from {strongest[0]:.1f} down to {strongest[-1]:.1f}" for name, strongest in norms.items()}
+    caption = (
+        f"The first layer's weights of the headline models as images: {which}, in descending order of norm. "
+        "Dark is negative, bright is positive; at most 0.5 % of a model's weights lie beyond the scale."
     )
+    picture = figures.first_layer_weights(headlines, study.titles)
+    document.figure(picture, caption, f"The norms of these units: {study.by_arm(spans)}.", name=f"images_{arm}")
 
 
 def write_path(document: Document, study: Study, chosen: float) -> None:
-    """Say how lambda was chosen."""
-    rows = tables.l2_path_rows(study.path)
+    """Explain the choice of lambda."""
+    path = tables.l2_path_table(study.path)
     document.heading("The choice of lambda", level=2)
-    if not rows:
-        document.paragraph("No network of the path stayed finite, with whatever lambda.")
+    if path.empty:
+        document.paragraph("No network stayed finite, whatever lambda.")
         return
-    best = float(min(rows, key=lambda row: float(row["validation_cost"]))["l2"])
-    choice = (
-        "the one that `params.yaml` sets"
-        if math.isclose(best, chosen)
-        else f"while `params.yaml` sets lambda = {chosen:g}"
-    )
-    document.paragraph(
-        f"Lambda is chosen on the validation set, from {counted(len(rows), 'value')} with "
-        f"{counted(len(study.params.l2_path.seeds), 'seed')} each, all trained as one stack of "
-        f"{len(study.path.seeds)} networks without batch norm. {_path_seeds(study)} "
-        "The lowest mean validation cost belongs to lambda = "
-        f"{best:g}, {choice} ([[path]], [[path_figure]]).{_path_verdict(study, best)}"
-    )
-    _path_table(document, rows)
-    said = [f"{row['l2']:g}: {row['validation_accuracy']:.1f} and {row['weight_norm']:.1f}" for row in rows]
-    document.figure(
-        figures.l2_path(rows, chosen),
-        "Validation accuracy, mean and range over the seeds, and norm of all weights against lambda; the dotted line "
-        "marks the arm's lambda.",
-        f"Validation accuracy in per cent, and weight norm, against lambda: {'; '.join(said)}. "
-        f"Lowest validation cost at lambda = {best:g}.",
-        name="path_figure",
-    )
-
-
-def _path_seeds(study: Study) -> str:
-    """Say whether lambda was chosen on networks that are then compared."""
+    best = float(path.nsmallest(1, "validation_cost")["l2"].iloc[0])
+    choice = "the value" if math.isclose(best, chosen) else f"while {chosen:g} is the value"
     shared = sorted({*study.params.l2_path.seeds} & {*study.params.training.seeds})
+    others = "The networks compared have other seeds, but the same validation set."
     if shared:
-        return f"Of these, seed{'s' * (len(shared) > 1)} {numbers(shared)} are among the networks that are compared."
-    return "None of these seeds is among those that are compared; the validation set is the same."
+        others = f"The networks compared share {named('seed', shared)} and the validation set."
+    document.paragraph(
+        f"Lambda is chosen on the validation set, from {counted(len(path), 'value')} with "
+        f"{counted(len(study.params.l2_path.seeds), 'seed')} each. The {len(study.path.seeds)} networks train as one "
+        f"ensemble without batch norm. {others} The lowest mean validation cost belongs to lambda = {best:g}, {choice} "
+        f"in `params.yaml` ([[path]], [[path_figure]]).{_path_verdict(study, best)}"
+    )
+    formats = {
+        "l2": ("Lambda", "{:g}".format),
+        "validation_cost": ("Validation cost", "{:.4f}".format),
+        "validation_accuracy": ("Validation accuracy (%)", "{:.2f}".format),
+        "weight_norm": ("Norm of all weights", "{:.2f}".format),
+        "steps": ("Training steps", "{:,.0f}".format),
+    }
+    table = pd.DataFrame({title: path[column].map(text) for column, (title, text) in formats.items()})
+    caption = "Validation cost and accuracy, norm of the weights and training steps by lambda, averaged over the seeds."
+    document.table(table, caption, name="path")
+    said = [f"{row.l2:g}: {row.validation_accuracy:.1f} and {row.weight_norm:.1f}" for row in path.itertuples()]
+    caption = (
+        "Validation accuracy, mean and range over the seeds, and norm of all weights against lambda; the dotted line "
+        "marks the arm's lambda."
+    )
+    shown = f"Accuracy in per cent and norm by lambda: {'; '.join(said)}. Lowest validation cost at lambda = {best:g}."
+    document.figure(figures.l2_path(path, chosen), caption, shown, name="path_figure")
 
 
 def _path_verdict(study: Study, best: float) -> str:
-    """Compare the best lambda with none, if both are on the path."""
+    """Compare the best lambda with zero, if both are on the path."""
     costs = study.path_costs
     if not best or 0.0 not in costs:
         return ""
     said = verdict(compare(costs[best], costs[0.0]), QUANTITIES["validation_cost"])
-    return f" In that cost, against lambda = 0: {said}."
-
-
-def _path_table(document: Document, rows: Rows) -> None:
-    document.table(
-        ["Lambda", "Validation cost", "Validation accuracy (%)", "Norm of all weights", "Training steps"],
-        [
-            [
-                f"{row['l2']:g}" if row["l2"] == 0 or row["l2"] >= 1e-4 else f"{row['l2']:.0e}",
-                f"{row['validation_cost']:.4f}",
-                f"{row['validation_accuracy']:.2f}",
-                f"{row['weight_norm']:.2f}",
-                f"{row['steps']:,.0f}",
-            ]
-            for row in rows
-        ],
-        "Each lambda's validation cost, accuracy, weights and training steps, averaged over its seeds.",
-        name="path",
-    )
+    return f" Its validation cost against lambda = 0: {said}."

@@ -1,9 +1,9 @@
-"""What a Word document is made of: numbered headings, captions, tables, figures, equations and references.
+"""A Word document: numbered headings, captions, tables, figures, equations and references.
 
-python-docx writes the file; this module adds what it has no call for, and nothing about networks.
+python-docx writes the file; this module adds the parts that it lacks, and knows nothing about networks.
 
 In texts ``**bold**`` and ```code``` are marked so, and ``[[name]]`` refers to the figure, table or heading of that
-name, before or after it: a live field that reads "Figure 3", "Table 2" or, of a heading, "4.1".
+name: a live field that reads "Figure 3", "Table 2" or, for a heading, "4.1".
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import docx
+import pandas as pd
 from docx.enum.style import WD_STYLE_TYPE
 from docx.enum.table import WD_TABLE_ALIGNMENT
 from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT, WD_TAB_LEADER
@@ -22,16 +23,18 @@ from docx.oxml import OxmlElement, parse_xml
 from docx.oxml.ns import nsdecls, qn
 from docx.shared import Cm, Pt, RGBColor
 
+from pipeline.report.equations import displayed
+
 INK = RGBColor(0x1F, 0x2A, 0x44)
 FONT = "Calibri"
 LANGUAGE = "en-GB"
 TEXT_WIDTH = 16.0  # cm between the margins
 LONG_TABLE = 24  # rows from which a table may be divided between pages
-ROWS_TOGETHER = 3  # of a divided table, at its start and at its end
+ROWS_TOGETHER = 3  # at the start and the end of a divided table
 CELL_MARGIN = 4.5  # points at the left and the right of a cell
-DIGIT_WIDTH = 0.507  # of Calibri, in parts of the font's size
-NUMERIC = re.compile(r"[-+−]?[\d,]+(\.\d+)?|")
-FIGURES = re.compile(r"[-+−\d,. ]*")  # numbers, and sums of them such as "4 + 7"
+DIGIT_WIDTH = 0.507  # of Calibri, as a share of the font size
+NUMBER = re.compile(r"[-+−]?[\d,]+(\.\d+)?|")
+SUM = re.compile(r"[-+−\d,. ]*")  # of numbers, such as "4 + 7"
 CONTENTS_STYLES = ("toc 1", "toc 2")  # a level each
 REFERENCE = re.compile(r"(\[\[\w+\]\])")
 APPLICATION = (
@@ -42,14 +45,7 @@ APPLICATION = (
 
 
 class Document:
-    """An A4 document with numbered headings, captions, page numbers and a table of contents.
-
-    Parameters
-    ----------
-    title, subtitle, author, keywords : str
-    footer : str
-        What stands before the number of every page.
-    """
+    """An A4 document with numbered headings and captions; ``footer`` stands before the number of every page."""
 
     def __init__(self, title: str, subtitle: str, *, footer: str = "", author: str = "", keywords: str = "") -> None:
         self._docx: Any = docx.Document()
@@ -66,9 +62,8 @@ class Document:
         properties.title, properties.subject = title, subtitle
         properties.author = properties.last_modified_by = author
         properties.keywords, properties.comments, properties.language = keywords, "", LANGUAGE
-        for element in list(properties._element):  # the day of the template's making
-            if element.tag in (qn("dcterms:created"), qn("dcterms:modified")):
-                properties._element.remove(element)
+        for date in ("dcterms:created", "dcterms:modified"):  # of the template
+            properties._element.remove(properties._element.find(qn(date)))
         self._docx.add_paragraph(title, style="Title")
         self._docx.add_paragraph(subtitle, style="Subtitle")
 
@@ -83,24 +78,23 @@ class Document:
         if name:
             self._name(name, number, paragraph.runs)
 
-    def paragraph(self, text: str, *, style: str = "Normal", keep_with_next: bool = False) -> None:
-        """Add a paragraph, on the page of what follows it if need be."""
+    def paragraph(self, text: str, *, style: str = "Normal", keep_with_next: bool = False) -> Any:
+        """Add a paragraph and return it; it can be kept on the page of what follows."""
         paragraph = self._docx.add_paragraph(style=style)
         self._add_marked(paragraph, text)
         paragraph.paragraph_format.keep_with_next = keep_with_next or None
+        return paragraph
 
     def title_block(self, lines: Mapping[str, str]) -> None:
-        """Add lines that each begin with what they are about."""
-        for what, text in lines.items():
-            self.paragraph(f"**{what}**\t{text}")
-            layout = self._docx.paragraphs[-1].paragraph_format
+        """Add lines that each begin with their topic."""
+        for topic, text in lines.items():
+            layout = self.paragraph(f"**{topic}**\t{text}").paragraph_format
             layout.space_after, layout.left_indent, layout.first_line_indent = Pt(1), Cm(2.6), Cm(-2.6)
             layout.tab_stops.add_tab_stop(Cm(2.6))
 
     def signature(self, fields: Sequence[str]) -> None:
-        """Add a line on which each of the fields is followed by a rule, to be filled in by hand."""
-        self.paragraph(" ".join(f"{field} \t" for field in fields))
-        layout = self._docx.paragraphs[-1].paragraph_format
+        """Add a line of fields to be filled in by hand, each followed by a rule."""
+        layout = self.paragraph(" ".join(f"{field} \t" for field in fields)).paragraph_format
         layout.space_before = Pt(14)
         for number in range(1, len(fields) + 1):
             stop = Cm(TEXT_WIDTH * number / len(fields))
@@ -108,63 +102,47 @@ class Document:
 
     def label(self, text: str) -> None:
         """Add a heading without a number that enters no table of contents."""
-        self.paragraph(f"**{text}**", keep_with_next=True)
-        self._docx.paragraphs[-1].paragraph_format.space_before = Pt(10)
-
-    def bullets(self, texts: Sequence[str]) -> None:
-        """Add a bulleted list."""
-        for text in texts:
-            self.paragraph(text, style="List Bullet")
+        self.paragraph(f"**{text}**", keep_with_next=True).paragraph_format.space_before = Pt(10)
 
     def contents(self) -> None:
         """Reserve the place of the table of contents."""
         self._contents = self._docx.add_paragraph()
 
-    def figure(self, png: bytes, caption: str, alternative: str, *, name: str, width: float = 16.0) -> None:
-        """Add a picture, ``width`` cm wide, with a numbered caption below and a text for those who cannot see it."""
-        picture = self._docx.add_picture(io.BytesIO(png), width=Cm(width))
+    def figure(self, png: bytes, caption: str, shown: str, *, name: str) -> None:
+        """Add a picture with a numbered caption below; who cannot see it reads the caption and what is ``shown``."""
+        picture = self._docx.add_picture(io.BytesIO(png), width=Cm(TEXT_WIDTH))
         paragraph = self._docx.paragraphs[-1]
         paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
         paragraph.paragraph_format.keep_with_next = True
         paragraph.paragraph_format.space_after = Pt(0)
         for side in ("distT", "distB", "distL", "distR"):  # without them LibreOffice adds 3 mm and moves the picture
             picture._inline.set(side, "0")
-        described = picture._inline.docPr
-        described.set("descr", alternative)
-        described.set("name", f"Figure {self._counts['Figure'] + 1}")
+        picture._inline.docPr.set("descr", f"{caption} {shown}".strip())
+        picture._inline.docPr.set("name", f"Figure {self._counts['Figure'] + 1}")
         self._caption("Figure", caption, name)
 
     def table(
-        self,
-        header: Sequence[str],
-        rows: Sequence[Sequence[str]],
-        caption: str,
-        *,
-        name: str,
-        size: float = 9,
-        widths: Sequence[float] | None = None,
+        self, texts: pd.DataFrame, caption: str, *, name: str, size: float = 9, widths: Sequence[float] | None = None
     ) -> None:
-        """Add a table with a numbered caption above; its header row is repeated on every page.
+        """Add a table with a numbered caption above; its header row is repeated on every page, and widths are in cm.
 
-        Columns of numbers are aligned at the decimal point, those of sums at the right. Widths are in cm; without
-        them all columns are alike.
+        Columns of numbers are aligned at the decimal point, those of sums at the right.
         """
         self._caption("Table", caption, name)
+        header, rows = list(texts.columns), texts.to_numpy().tolist()
+        widths = widths or [TEXT_WIDTH / len(header)] * len(header)
         table = self._docx.add_table(rows=0, cols=len(header))
         table.style = "Report Table"
         table.alignment = WD_TABLE_ALIGNMENT.CENTER
         table.autofit = False
-        widths = widths or [TEXT_WIDTH / len(header)] * len(header)
-        for column, width in zip(table.columns, widths, strict=True):
-            column.width = Cm(width)
-        columns = [[row[index] for row in rows] for index in range(len(header))]
-        tabs = [_decimal_tab(column, width, size) for column, width in zip(columns, widths, strict=True)]
-        of_figures = [all(map(FIGURES.fullmatch, column)) for column in columns]
+        layouts = []  # of each column: width, decimal tab stop, whether it is aligned at the right
+        for index, width in enumerate(widths):
+            table.columns[index].width = Cm(width)
+            column = [row[index] for row in rows]
+            layouts.append((Cm(width), _decimal_tab(column, width, size), all(map(SUM.fullmatch, column))))
         for index, row in enumerate([header, *rows]):
-            for cell, text, width, tab, is_right in zip(
-                table.add_row().cells, row, widths, tabs, of_figures, strict=True
-            ):
-                cell.width = Cm(width)
+            for cell, text, (width, tab, is_right) in zip(table.add_row().cells, row, layouts, strict=True):
+                cell.width = width
                 paragraph = cell.paragraphs[0]
                 self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text)
                 _set_tightly(paragraph, size, keep_with_next=_is_kept(index, len(rows)))
@@ -172,18 +150,14 @@ class Document:
                     paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
                 elif is_right:
                     paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
-            properties = table.rows[-1]._tr.get_or_add_trPr()
-            properties.append(OxmlElement("w:cantSplit"))
-            if index == 0:
-                properties.append(OxmlElement("w:tblHeader"))
+            table.rows[-1]._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
+        table.rows[0]._tr.trPr.append(OxmlElement("w:tblHeader"))
         gap = self._docx.add_paragraph().paragraph_format
         gap.space_after, gap.line_spacing = Pt(7), Pt(1)  # so low that behind a full page it makes no blank one
 
-    def equation(self, omml: str, *, keep_with_next: bool = False) -> None:
-        """Add a displayed equation; see :mod:`pipeline.report.equations`."""
-        paragraph = self._docx.add_paragraph()
-        paragraph.paragraph_format.keep_with_next = keep_with_next or None
-        paragraph._p.append(parse_xml(f"<m:oMathPara {nsdecls('m', 'w')}><m:oMath>{omml}</m:oMath></m:oMathPara>"))
+    def equation(self, formula: str, *, keep_with_next: bool = False) -> None:
+        """Add an equation on a line of its own; see :mod:`pipeline.report.equations`."""
+        self.paragraph("", keep_with_next=keep_with_next)._p.append(displayed(formula))
 
     def to_bytes(self) -> bytes:
         """Return the file; the same document gives the same bytes."""
@@ -193,7 +167,7 @@ class Document:
         self._docx.save(written)
         packed = io.BytesIO()
         with zipfile.ZipFile(written) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
-            for name in source.namelist():
+            for name in source.namelist():  # a ZipInfo has a fixed date
                 target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
         return packed.getvalue()
 
@@ -216,27 +190,24 @@ class Document:
 
     def _bookmark(self, name: str, runs: Sequence[Any]) -> None:
         """Put a bookmark around some runs of a paragraph."""
-        start, end = OxmlElement("w:bookmarkStart"), OxmlElement("w:bookmarkEnd")
-        for element in (start, end):
-            element.set(qn("w:id"), str(self._bookmarks))
-        start.set(qn("w:name"), name)
-        runs[0]._r.addprevious(start)
-        runs[-1]._r.addnext(end)
+        number = {qn("w:id"): str(self._bookmarks)}
+        runs[0]._r.addprevious(OxmlElement("w:bookmarkStart", {**number, qn("w:name"): name}))
+        runs[-1]._r.addnext(OxmlElement("w:bookmarkEnd", number))
         self._bookmarks += 1
 
     def _add_marked(self, paragraph: Any, text: str) -> None:
         for index, bold in enumerate(text.split("**")):
             for place, code in enumerate(bold.split("`")):
                 for part in filter(None, REFERENCE.split(code)):
-                    run = self._add_reference(paragraph, part[2:-2]) if part[:2] == "[[" else paragraph.add_run(part)
+                    run = self._add_reference(paragraph, part) if REFERENCE.match(part) else paragraph.add_run(part)
                     run.bold = True if index % 2 else None
                     if place % 2:
                         run.font.name, run.font.size = "Consolas", Pt(9)
 
-    def _add_reference(self, paragraph: Any, name: str) -> Any:
-        """Add a field that is filled in when everything has its number."""
+    def _add_reference(self, paragraph: Any, mark: str) -> Any:
+        """Add a field, to be filled in when everything has its number."""
         instruction, result = _add_field(paragraph, "", "")
-        self._references.append((name, instruction, result))
+        self._references.append((mark.strip("[]"), instruction, result))
         return result
 
     def _fill_references(self) -> None:
@@ -244,13 +215,12 @@ class Document:
             if name not in self._targets:
                 raise ValueError(f"the text refers to [[{name}]], and nothing has that name")
             bookmark, text = self._targets[name]
-            switch = "\\r " if text[0].isdigit() else ""  # of a heading the number, not the text
+            switch = "\\r " if text[0].isdigit() else ""  # shows the number of a heading, not its text
             instruction.text = f" REF {bookmark} {switch}\\h "
             result.text = text
-        self._references = []
 
     def _drop_template_parts(self) -> None:
-        """Forget what python-docx's template brings along: its picture, Word 2010's copy of the styles, its maker."""
+        """Remove parts of python-docx's template: its picture, Word 2010's copy of the styles, its author."""
         package = self._docx.part.package
         for relations, kind in ((package.rels, "/thumbnail"), (self._docx.part.rels, "/stylesWithEffects")):
             for name in [name for name, relation in relations.items() if relation.reltype.endswith(kind)]:
@@ -296,8 +266,7 @@ class Document:
         self._number_headings()
         foot = section.footer.paragraphs[0]
         foot.alignment = WD_ALIGN_PARAGRAPH.CENTER
-        if footer:
-            foot.add_run(f"{footer} \N{MIDDLE DOT} ")
+        foot.add_run(f"{footer} \N{MIDDLE DOT} ")
         _add_field(foot, "PAGE", "1")
 
     def _number_headings(self) -> None:
@@ -321,11 +290,11 @@ class Document:
             properties.numPr.get_or_add_ilvl().val = level - 1
 
     def _fill_contents(self) -> None:
-        """Write the table of contents: a field, in it entries that link, each with a field for its heading's page.
+        """Write the table of contents: a field around entries, each a link with a field for its heading's page.
 
-        Only a word processor knows the pages. LibreOffice fills the entries' fields when it opens the file, as long as
-        no TOC field is around them, so that one is for Word alone. Word fills all when it prints or is told to (Update
-        Table), and until then shows no pages rather than wrong ones.
+        Only a word processor knows the pages. LibreOffice fills the fields of the entries when it opens the file, but
+        not inside a TOC field, so the TOC field is for Word alone. Word fills all when it prints or updates the table,
+        and until then shows no pages rather than wrong ones.
         """
         if self._contents is None:
             return
@@ -339,8 +308,7 @@ class Document:
             runs_before = len(paragraph.runs)
             paragraph.add_run(f"{text}\t")
             _add_field(paragraph, f"PAGEREF {bookmark} \\h", "")
-            link = OxmlElement("w:hyperlink")
-            link.set(qn("w:anchor"), bookmark)
+            link = OxmlElement("w:hyperlink", {qn("w:anchor"): bookmark})
             link.extend(paragraph._p.r_lst[runs_before:])
             paragraph._p.append(link)
         _add_field_part(self._contents, "end")
@@ -368,18 +336,15 @@ TABLE_STYLE = f"""
 
 
 def _decimal_tab(texts: Sequence[str], width: float, size: float) -> Any:
-    """Return where a column of numbers has its decimal point, so that the longest ends at the right edge.
-
-    None if the column holds anything but numbers.
-    """
-    if not all(map(NUMERIC.fullmatch, texts)):
+    """Return the place of a column's decimal point, so that the longest number ends at the right; None for words."""
+    if not all(map(NUMBER.fullmatch, texts)):
         return None
     decimals = max((len(text.partition(".")[2]) + ("." in text) for text in texts), default=0)
     return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(DIGIT_WIDTH * size * decimals)
 
 
 def _is_kept(index: int, rows: int) -> bool:
-    """Say whether a row, of which the header is the first, stays on the page of the next."""
+    """Say whether a row stays on the page of the next; row 0 is the header."""
     return index < rows and (rows < LONG_TABLE or index < ROWS_TOGETHER or index > rows - ROWS_TOGETHER)
 
 
@@ -390,11 +355,11 @@ def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:
     for run in paragraph.runs:
         run.font.size = Pt(size)
     mark = parse_xml(f'<w:rPr {nsdecls("w")}><w:sz w:val="{round(2 * size)}"/></w:rPr>')
-    paragraph._p.get_or_add_pPr().append(mark)  # on which depends the height of an empty cell
+    paragraph._p.get_or_add_pPr().append(mark)  # the height of an empty cell
 
 
 def _leave_to_word(paragraph: Any) -> None:
-    """Hide what the runs so far hold from every program that does not know Word 2013's extensions."""
+    """Hide the content of the runs so far from every program that does not know Word 2013's extensions."""
     for run in paragraph._p.r_lst:
         alternative = parse_xml(
             '<mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
@@ -406,7 +371,7 @@ def _leave_to_word(paragraph: Any) -> None:
 
 
 def _add_field(paragraph: Any, instruction: str, result: str) -> tuple[Any, Any]:
-    """Add a field; the element of its instruction and the run of its result come back."""
+    """Add a field; return the element of its instruction and the run of its result."""
     _add_field_part(paragraph, "begin")
     element = _add_instruction(paragraph, instruction)
     _add_field_part(paragraph, "separate")
@@ -416,14 +381,11 @@ def _add_field(paragraph: Any, instruction: str, result: str) -> tuple[Any, Any]
 
 
 def _add_field_part(paragraph: Any, part: str) -> None:
-    character = OxmlElement("w:fldChar")
-    character.set(qn("w:fldCharType"), part)
-    paragraph.add_run()._r.append(character)
+    paragraph.add_run()._r.append(OxmlElement("w:fldChar", {qn("w:fldCharType"): part}))
 
 
 def _add_instruction(paragraph: Any, instruction: str) -> Any:
-    element = OxmlElement("w:instrText")
-    element.set(qn("xml:space"), "preserve")
+    element = OxmlElement("w:instrText", {qn("xml:space"): "preserve"})
     element.text = f" {instruction} "
     paragraph.add_run()._r.append(element)
     return element

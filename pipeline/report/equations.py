@@ -1,48 +1,50 @@
-"""Word equations (OMML), built up from their parts; plain text stands for itself."""
+"""Word equations (OMML) as f-strings: plain text stands for itself, the functions set what is built up of parts."""
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape
+import re
+from typing import Any
 
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
 
-def text(value: str) -> str:
-    """Return a run of mathematics, or the part itself if it is one already."""
-    return value if value.startswith("<m:") else f'<m:r><m:t xml:space="preserve">{escape(value)}</m:t></m:r>'
+PLAIN_TEXT = re.compile(r'(?<=>)(?<!preserve">)[^<]+')  # between tags, and in no run yet
 
 
 def word(value: str) -> str:
     """Return upright text, such as the name of a function."""
-    return f'<m:r><m:rPr><m:nor/></m:rPr><m:t xml:space="preserve">{escape(value)}</m:t></m:r>'
-
-
-def row(*parts: str) -> str:
-    """Set parts side by side."""
-    return "".join(text(part) for part in parts)
+    return f'<m:r><m:rPr><m:nor/></m:rPr><m:t xml:space="preserve">{value}</m:t></m:r>'
 
 
 def sub(base: str, index: str) -> str:
     """Write an index."""
-    return f"<m:sSub><m:e>{text(base)}</m:e><m:sub>{text(index)}</m:sub></m:sSub>"
+    return f"<m:sSub><m:e>{base}</m:e><m:sub>{index}</m:sub></m:sSub>"
 
 
 def sup(base: str, exponent: str) -> str:
     """Write an exponent."""
-    return f"<m:sSup><m:e>{text(base)}</m:e><m:sup>{text(exponent)}</m:sup></m:sSup>"
+    return f"<m:sSup><m:e>{base}</m:e><m:sup>{exponent}</m:sup></m:sSup>"
 
 
 def over(numerator: str, denominator: str) -> str:
     """Write a fraction."""
-    return f"<m:f><m:num>{text(numerator)}</m:num><m:den>{text(denominator)}</m:den></m:f>"
+    return f"<m:f><m:num>{numerator}</m:num><m:den>{denominator}</m:den></m:f>"
 
 
 def root(radicand: str) -> str:
     """Write a square root."""
-    return f'<m:rad><m:radPr><m:degHide m:val="1"/></m:radPr><m:deg/><m:e>{text(radicand)}</m:e></m:rad>'
+    return f'<m:rad><m:radPr><m:degHide m:val="1"/></m:radPr><m:deg/><m:e>{radicand}</m:e></m:rad>'
 
 
 def total(index: str, summand: str) -> str:
     """Write a sum over an index."""
     return (
         '<m:nary><m:naryPr><m:chr m:val="∑"/><m:limLoc m:val="undOvr"/><m:supHide m:val="1"/></m:naryPr>'
-        f"<m:sub>{text(index)}</m:sub><m:sup/><m:e>{text(summand)}</m:e></m:nary>"
+        f"<m:sub>{index}</m:sub><m:sup/><m:e>{summand}</m:e></m:nary>"
     )
+
+
+def displayed(equation: str) -> Any:
+    """Return the XML element of an equation on a line of its own."""
+    xml = f"<m:oMathPara {nsdecls('m', 'w')}><m:oMath>{equation}</m:oMath></m:oMathPara>"
+    return parse_xml(PLAIN_TEXT.sub(r'<m:r><m:t xml:space="preserve">\g<0></m:t></m:r>', xml))

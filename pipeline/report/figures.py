@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,35 +15,26 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from pandas import DataFrame
 from PIL import Image
 from torch import Tensor
 
 from pipeline.analysis.evaluation import Evaluation
-from pipeline.analysis.tables import Rows
 from pipeline.network.ensemble import TrainingResult
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; the templates of the plots page have them too.
-# In grey, markers and dashes tell the arms apart. More arms than colours begin again.
+# In grey, markers and dashes tell the arms apart. With more arms than colours the colours repeat.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vPX*"
-DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 1.5)),
-    (0, (1.5, 1)),
-    "-.",
-    (0, (6, 1, 1, 1, 1, 1)),
-    (0, (3, 3)),
-    (0, (8, 2)),
-    (0, (1, 3)),
-)
-NO_ARM = "#4D4D4D"  # the colour of what is of no single arm
+DASHES: Any = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 3)), (0, (8, 2)), (0, (1, 3)))
+NO_ARM = "#4D4D4D"  # the colour of what belongs to no single arm
 HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "||||")
-# In grey, too, each runs from dark to bright or back; so few shades that 256 colours are enough for them.
+# Each runs one way in grey too, in so few shades that a picture of 256 colours holds them.
 WEIGHT_MAP, INK_MAP = mpl.colormaps["cividis"].resampled(96), mpl.colormaps["gray_r"].resampled(96)
-UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer; of more than four arms a line each
+UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer; one line for each of more than four arms
 WIDTH = 6.3  # inches between the report's margins
-STEP_TICKS = 5  # at most, on an axis of half the width: step counts are long
+STEP_TICKS = 5  # at most, on an axis of half the width
 THOUSANDS = "{x:,.0f}"  # as the text writes them
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -69,87 +61,80 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
 }
 GRIDLESS: Any = {**STYLE, "axes.grid": False}
-Titles = Mapping[str, str]  # what the report calls each arm, in their order
+Titles = Mapping[str, str]  # the title of each arm, in their order
 
 
-def cost_curves(curves: Rows, titles: Titles) -> bytes:
-    """Draw training and validation cost against steps, median and quartiles over the seeds."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.5))
-        axes = figure.subplots(1, 2, sharey=True)
-        for axis, series in zip(axes, ("training cost", "validation cost"), strict=True):
-            _draw_bands(axis, [row for row in curves if row["series"] == series], titles)
-            axis.set_title(f"{series.capitalize()}, median and quartiles")
-            if curves:
-                _count_decades(axis)
-            _count_steps(axis, STEP_TICKS)
-        axes[0].set_ylabel("cross-entropy (nats)")
-        axes[1].legend()
-        return _png(figure)
+@mpl.rc_context(STYLE)
+def cost_curves(curves: DataFrame, titles: Titles) -> bytes:
+    """Draw training and validation cost against steps, median and quartiles over the networks."""
+    figure = _figure(2.5)
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, series in zip(axes, ("training cost", "validation cost"), strict=True):
+        _draw_bands(axis, curves[curves["series"] == series], titles)
+        axis.set_title(f"{series.capitalize()}, median and quartiles")
+        if len(curves):
+            _count_decades(axis)
+        _count_steps(axis, STEP_TICKS)
+    axes[0].set_ylabel("cross-entropy (nats)")
+    axes[1].legend()
+    return _png(figure)
 
 
-def accuracy_curves(accuracies: Rows, titles: Titles) -> bytes:
-    """Draw validation accuracy against steps, median and quartiles over the seeds."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.3))
-        axis = figure.subplots()
-        _draw_bands(axis, accuracies, titles)
-        axis.set(title="Validation accuracy, median and quartiles", ylabel="accuracy (%)")
-        _count_steps(axis)
-        axis.set_ylim(accuracy_floor(accuracies), min(100.0, _highest(accuracies) + 2))
-        axis.legend(loc="lower right")
-        return _png(figure)
+@mpl.rc_context(STYLE)
+def accuracy_curves(accuracies: DataFrame, titles: Titles) -> bytes:
+    """Draw validation accuracy against steps, median and quartiles over the networks."""
+    figure = _figure(2.3)
+    axis = figure.subplots()
+    _draw_bands(axis, accuracies, titles)
+    axis.set(title="Validation accuracy, median and quartiles", ylabel="accuracy (%)")
+    _count_steps(axis)
+    axis.set_ylim(accuracy_floor(accuracies), min(100.0, max(accuracies["high"], default=100.0) + 2))
+    axis.legend(loc="lower right")
+    return _png(figure)
 
 
-def accuracy_floor(accuracies: Rows) -> float:
-    """Return the accuracy at which the axis of the curves begins: the first few evaluations lie far below."""
-    return min(50.0, _highest(accuracies) - 10)
+def accuracy_floor(accuracies: DataFrame) -> float:
+    """Return the accuracy at which the axis of the curves begins: the first few checks lie far below."""
+    return min(50.0, max(accuracies["high"], default=100.0) - 10)
 
 
-def _highest(accuracies: Rows) -> float:
-    return max((float(row["high"]) for row in accuracies), default=100.0)
+@mpl.rc_context(STYLE)
+def seed_distribution(accuracies: Mapping[str, ArrayLike], titles: Titles) -> bytes:
+    """Draw every network's test accuracy, an arm a column, the networks of a seed joined across the arms."""
+    figure = _figure(2.5)
+    axis = figure.subplots()
+    values = np.stack([np.asarray(accuracies[arm]) for arm in titles])
+    axis.plot(values, color="#BBBBBB", linewidth=0.7, zorder=1)
+    for column, of_arm in enumerate(values):
+        colour, marker = _of(PALETTE, column), _of(MARKERS, column)
+        axis.scatter([column] * len(of_arm), of_arm, s=16, alpha=0.8, zorder=2, color=colour, marker=marker)
+        axis.hlines(np.median(of_arm), column - 0.18, column + 0.18, color="black", linewidth=1.4, zorder=3)
+    axis.set(title="Test accuracy of every network", ylabel="test accuracy (%)", xlim=(-0.5, len(values) - 0.5))
+    is_crowded = sum(map(len, titles.values())) > 60
+    axis.set_xticks(range(len(titles)), list(titles.values()), rotation=30 if is_crowded else 0)
+    axis.grid(axis="x", visible=False)
+    return _png(figure)
 
 
-def seed_distribution(accuracies: Mapping[str, Tensor], titles: Titles) -> bytes:
-    """Draw every seed's test accuracy, an arm a column, the seeds joined across the arms."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.5))
-        axis = figure.subplots()
-        values = np.stack([accuracies[arm].numpy() for arm in titles])
-        axis.plot(values, color="#BBBBBB", linewidth=0.7, zorder=1)
-        for column, row in enumerate(values):
-            look = {"color": _of(PALETTE, column), "marker": _of(MARKERS, column)}
-            axis.scatter([column] * len(row), row, s=16, alpha=0.8, zorder=2, **look)
-            axis.hlines(np.median(row), column - 0.18, column + 0.18, color="black", linewidth=1.4, zorder=3)
-        axis.set(title="Test accuracy of every network", ylabel="test accuracy (%)", xlim=(-0.5, len(values) - 0.5))
-        _name_columns(axis, titles)
-        axis.grid(axis="x", visible=False)
-        return _png(figure)
-
-
+@mpl.rc_context(STYLE)
 def headline_model(
     result: TrainingResult, evaluation: Evaluation, classes: Sequence[str], titles: Titles, arm: str
 ) -> bytes:
     """Draw an arm's headline model: its cost at every 100th step, and its confusion matrix on the test set."""
     k, column = evaluation.headline, list(titles).index(arm)
-    colour = _of(PALETTE, column)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.45))
-        _title(figure, f"{titles[arm]}: cost and mistakes of the headline model")
-        left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
-        costs = (result.costs + result.penalties)[:, k].numpy()
-        penalised = " with penalty" if result.l2[k] else ""
-        left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label=f"training batch{penalised}")
-        validation = result.validation_costs[:, k].numpy()
-        left.plot(
-            result.evaluation_steps, validation, color=colour, linestyle=_of(DASHES, column), label="validation set"
-        )
-        left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")
-        left.set(title="Cost", ylabel="cost (nats)", ylim=(0, None))
-        _count_steps(left, STEP_TICKS)
-        left.legend()
-        _draw_confusion(right, evaluation.confusion[k].numpy(), classes, colour)
-        return _png(figure)
+    colour, dashes = _of(PALETTE, column), _of(DASHES, column)
+    figure = _figure(2.45, f"{titles[arm]}: cost and mistakes of the headline model")
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
+    costs, checks = (result.costs + result.penalties)[:, k], result.validation_costs[:, k]
+    batch = "training batch with penalty" if result.l2[k] else "training batch"
+    left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label=batch)
+    left.plot(result.evaluation_steps, checks, color=colour, linestyle=dashes, label="validation set")
+    left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")
+    left.set(title="Cost", ylabel="cost (nats)", ylim=(0, None))
+    _count_steps(left, STEP_TICKS)
+    left.legend()
+    _draw_confusion(right, evaluation.confusion[k].numpy(), classes, colour)
+    return _png(figure)
 
 
 def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str], colour: str) -> None:
@@ -173,216 +158,172 @@ def shades(colour: str) -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("shades", ["white", colour, to_hex((red / 2, green / 2, blue / 2))])
 
 
+@mpl.rc_context(GRIDLESS)
 def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
-    """Draw the test images that a model classified wrongly with the greatest confidence, the surest first."""
-    with mpl.rc_context(GRIDLESS):
-        mistakes = evaluation.mistakes
-        columns = 8
-        rows = max(1, -(-len(mistakes["true"]) // columns))
-        figure = Figure(figsize=(WIDTH, 0.3 + 1.05 * rows))
-        _title(figure, "Surest mistakes on the test set: true class as predicted class, probability")
-        axes = figure.subplots(rows, columns, squeeze=False).flatten()
-        for axis in axes:
-            axis.set_axis_off()
-        separator = " " if max(map(len, classes)) <= 3 else "\n"
-        fields = ("images", "true", "predicted", "confidence")
-        for axis, image, true, predicted, confidence in zip(
-            axes, *(mistakes[field].tolist() for field in fields), strict=False
-        ):
-            axis.imshow(_as_image(np.array(image)), cmap=INK_MAP)
-            label = f"{classes[true]}{separator}as {classes[predicted]}\n{100 * confidence:.1f} %"
-            axis.set_title(label, fontsize=7, fontweight="normal", loc="center")
-        return _png(figure)
+    """Draw the most confident mistakes of a model on the test set, the most confident first."""
+    mistakes, columns = evaluation.mistakes, 8
+    lines = max(1, math.ceil(len(mistakes["true"]) / columns))
+    title = "Surest mistakes on the test set: true class as predicted class, probability"
+    figure = _figure(0.3 + 1.05 * lines, title)
+    axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    separator = " " if max(map(len, classes)) <= 3 else "\n"
+    fields = [mistakes[field].tolist() for field in ("images", "true", "predicted", "confidence")]
+    for axis, image, true, predicted, confidence in zip(axes, *fields, strict=False):
+        axis.imshow(_as_image(np.array(image)), cmap=INK_MAP)
+        label = f"{classes[true]}{separator}as {classes[predicted]}\n{100 * confidence:.1f} %"
+        axis.set_title(label, fontsize=7, fontweight="normal", loc="center")
+    for axis in axes:
+        axis.set_axis_off()
+    return _png(figure)
 
 
+@mpl.rc_context(GRIDLESS)
 def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: Titles) -> bytes:
     """Draw the weights of each arm's first hidden layer as images, the units with the largest norm first."""
-    with mpl.rc_context(GRIDLESS):
-        shown = units_shown(len(next(iter(parameters.values()))["W1"]), len(titles))
-        lines = -(-shown // UNITS_A_LINE)
-        figure = Figure(figsize=(WIDTH, 0.3 + (0.15 + 0.45 * lines) * len(titles)))
-        _title(figure, "Weights of the first layer, a unit an image, all in one scale")
-        panels = figure.subplots(len(titles), squeeze=False).flatten()
-        limit = max(float(parameters[arm]["W1"].abs().quantile(0.995)) for arm in titles)
-        for axis, (arm, title) in zip(panels, titles.items(), strict=True):
-            W = parameters[arm]["W1"]
-            strongest = W.square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
-            tiles = _tiled(W[strongest].numpy(), UNITS_A_LINE)
-            image = axis.imshow(tiles, cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest")
-            axis.set_title(title, fontsize=8)
-            axis.set_axis_off()
-            axis.set_anchor("W")
-        figure.colorbar(image, ax=panels, shrink=0.8, label="weight", pad=0.01, panchor=False)
-        return _png(figure)
+    weights = {title: parameters[arm]["W1"] for arm, title in titles.items()}
+    shown = units_shown(len(next(iter(weights.values()))), len(titles))
+    lines = math.ceil(shown / UNITS_A_LINE)
+    height = 0.3 + (0.15 + 0.45 * lines) * len(titles)
+    figure = _figure(height, "Weights of the first layer, a unit an image, all in one scale")
+    panels = figure.subplots(len(titles), squeeze=False).flatten()
+    limit = max(float(W.abs().quantile(0.995)) for W in weights.values())
+    for axis, (title, W) in zip(panels, weights.items(), strict=True):
+        strongest = W.square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
+        tiles = _tiled(W[strongest].numpy(), UNITS_A_LINE)
+        image = axis.imshow(tiles, cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest")
+        axis.set_title(title, fontsize=8)
+        axis.set_axis_off()
+        axis.set_anchor("W")
+    figure.colorbar(image, ax=panels, shrink=0.8, label="weight", pad=0.01, panchor=False)
+    return _png(figure)
 
 
 def units_shown(units: int, arms: int) -> int:
-    """Return how many of the first layer's units the figure shows of each arm, so that it fits a page."""
+    """Return the number of first-layer units that the figure shows of each arm, so that it fits a page."""
     return min(units, UNITS_SHOWN if arms <= 4 else UNITS_A_LINE)
 
 
-def weight_histograms(weights: Rows, norms: Mapping[str, Mapping[str, float]], titles: Titles) -> bytes:
-    """Draw the distribution of all seeds' weights, a layer a panel, and below it the layers' norms."""
-    with mpl.rc_context(STYLE):
-        layers = list(dict.fromkeys(str(row["layer"]) for row in weights))
-        figure = Figure(figsize=(WIDTH, 3.1))
-        _title(figure, "Weights of all seeds by layer: above their distribution, below their norm")
-        panels = figure.subplots(2, len(layers), squeeze=False, height_ratios=[1.5, 1], sharey="row")
-        for (above, below), layer in zip(panels.T, layers, strict=True):
-            for column, arm in enumerate(titles):
-                these = [row for row in weights if row["layer"] == layer and row["arm"] == arm]
-                colour = _of(PALETTE, column)
-                above.step(
-                    [row["weight"] for row in these],
-                    [row["percent"] for row in these],
-                    where="mid",
-                    color=colour,
-                    linestyle=_of(DASHES, column),
-                    linewidth=1,
-                    label=titles[arm],
-                )
-                bar = below.barh(column, norms[arm][layer], color=colour, hatch=_of(HATCHES, column), edgecolor="white")
-                below.bar_label(bar, fmt="%#.3g", fontsize=7, padding=2)
-            above.set(title=layer, xlabel="weight")
-            above.set_yscale("function", functions=(np.sqrt, np.square))
-            above.set_ylim(0, None)
-            below.set(xlabel="Euclidean norm")
-            below.margins(x=0.35)
-            below.set_yticks([])
-            below.grid(visible=False)
-        panels[1, 0].invert_yaxis()  # and with it the others, which share it
-        panels[0, 0].set_ylabel("% of the weights\n(square-root scale)")
-        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(titles))
-        return _png(figure)
+@mpl.rc_context(STYLE)
+def weight_histograms(weights: DataFrame, norms: Mapping[str, Mapping[str, float]], titles: Titles) -> bytes:
+    """Draw the distribution of all networks' weights, a layer a panel, and below it the layers' norms."""
+    figure = _figure(3.1, "Weights of all seeds by layer: above their distribution, below their norm")
+    layers = weights["layer"].unique()
+    panels = figure.subplots(2, len(layers), squeeze=False, height_ratios=[1.5, 1], sharey="row")
+    for (above, below), layer in zip(panels.T, layers, strict=True):
+        for column, (arm, title) in enumerate(titles.items()):
+            bins = weights[(weights["layer"] == layer) & (weights["arm"] == arm)]
+            colour, dashes = _of(PALETTE, column), _of(DASHES, column)
+            look: Any = {"color": colour, "linestyle": dashes, "linewidth": 1}
+            above.step(bins["weight"], bins["percent"], where="mid", label=title, **look)
+            bar = below.barh(column, norms[arm][layer], color=colour, hatch=_of(HATCHES, column), edgecolor="white")
+            below.bar_label(bar, fmt="%#.3g", fontsize=7, padding=2)
+        above.set(title=layer, xlabel="weight")
+        above.set_yscale("function", functions=(np.sqrt, np.square))
+        above.set_ylim(0, None)
+        below.set(xlabel="Euclidean norm")
+        below.margins(x=0.35)
+        below.set_yticks([])
+        below.grid(visible=False)
+    panels[1, 0].invert_yaxis()  # and with it the others, which share it
+    panels[0, 0].set_ylabel("% of the weights\n(square-root scale)")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(titles))
+    return _png(figure)
 
 
+@mpl.rc_context(STYLE)
 def activations(percentiles: Mapping[str, Mapping[str, Tensor]], titles: Titles) -> bytes:
-    """Draw box plots of what each hidden layer passes on, at the start and at the end.
-
-    Parameters
-    ----------
-    percentiles : dict of dict
-        By arm and layer, ``(2, 101)``: at the start, at the end.
-    titles : dict
-    """
-    with mpl.rc_context(STYLE):
-        layers = list(next(iter(percentiles.values())))
-        figure = Figure(figsize=(WIDTH, 2.6))
-        _title(figure, "What each hidden layer passes on: quartiles, 1st and 99th percentile")
-        width = 0.8 / len(titles)
-        panels = figure.subplots(1, 2)
-        for time, (axis, when) in enumerate(zip(panels, ("Before the first step", "At the best step"), strict=True)):
-            for column, arm in enumerate(titles):
-                low, q1, median, q3, high = (
-                    [percentiles[arm][layer][time, level].item() for layer in layers] for level in (1, 25, 50, 75, 99)
-                )
-                places = np.arange(len(layers)) + (column - (len(titles) - 1) / 2) * width
-                colour = _of(PALETTE, column)
-                axis.vlines(places, low, high, color=colour, linewidth=1.2)
-                axis.bar(
-                    places,
-                    np.subtract(q3, q1),
-                    bottom=q1,
-                    width=0.85 * width,
-                    color=colour,
-                    hatch=_of(HATCHES, column),
-                    edgecolor="white",
-                    label=titles[arm],
-                )
-                axis.hlines(median, places - 0.42 * width, places + 0.42 * width, color="black", linewidth=1.4)
-            axis.set(title=when, xlabel="hidden layer")
-            axis.set_xticks(range(len(layers)), [layer[1:] for layer in layers])
-            axis.grid(axis="x", visible=False)
-        panels[0].set_ylabel("activation")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(titles)))
-        return _png(figure)
+    """Draw box plots of the activations from their percentiles by arm and layer, ``(2, 101)``: at start and end."""
+    layers = list(next(iter(percentiles.values())))
+    figure = _figure(2.6, "What each hidden layer passes on: quartiles, 1st and 99th percentile")
+    width = 0.8 / len(titles)
+    panels = figure.subplots(1, 2)
+    for time, (axis, when) in enumerate(zip(panels, ("Before the first step", "At the best step"), strict=True)):
+        for column, (arm, title) in enumerate(titles.items()):
+            of_layers = np.stack([percentiles[arm][layer][time] for layer in layers])
+            low, q1, median, q3, high = of_layers[:, [1, 25, 50, 75, 99]].T
+            places = np.arange(len(layers)) + (column - (len(titles) - 1) / 2) * width
+            look: Any = {"color": _of(PALETTE, column), "hatch": _of(HATCHES, column), "edgecolor": "white"}
+            axis.vlines(places, low, high, color=look["color"], linewidth=1.2)
+            axis.bar(places, q3 - q1, bottom=q1, width=0.85 * width, label=title, **look)
+            axis.hlines(median, places - 0.42 * width, places + 0.42 * width, color="black", linewidth=1.4)
+        axis.set(title=when, xlabel="hidden layer")
+        axis.set_xticks(range(len(layers)), [layer[1:] for layer in layers])
+        axis.grid(axis="x", visible=False)
+    panels[0].set_ylabel("activation")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(titles)))
+    return _png(figure)
 
 
-def l2_path(path: Rows, chosen: float) -> bytes:
+@mpl.rc_context(STYLE)
+def l2_path(path: DataFrame, chosen: float) -> bytes:
     """Draw validation accuracy and the weights' norm against lambda."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.3))
-        left, right = figure.subplots(1, 2)
-        places = list(range(len(path)))
-        low, middle, high = (
-            np.array([float(row[name]) for row in path])
-            for name in ("accuracy_low", "validation_accuracy", "accuracy_high")
-        )
-        left.errorbar(places, middle, [middle - low, high - middle], color=NO_ARM, marker="o", ms=4, capsize=3)
-        left.set(title="Validation accuracy, mean and range", ylabel="validation accuracy (%)")
-        right.plot(places, [row["weight_norm"] for row in path], color=NO_ARM, marker="o", ms=4)
-        right.set(title="Norm of all weights", ylabel="Euclidean norm", ylim=(0, None))
-        for axis in (left, right):
-            axis.set_xticks(places, [f"{float(row['l2']):g}" for row in path])
-            axis.set_xlabel("lambda")
-            if chosen in (values := [float(row["l2"]) for row in path]):
-                axis.axvline(values.index(chosen), color="#888888", linestyle=":", linewidth=1)
-        return _png(figure)
+    figure = _figure(2.3)
+    left, right = figure.subplots(1, 2)
+    mean, low, high = path["validation_accuracy"], path["accuracy_low"], path["accuracy_high"]
+    left.errorbar(path.index, mean, [mean - low, high - mean], color=NO_ARM, marker="o", ms=4, capsize=3)
+    left.set(title="Validation accuracy, mean and range", ylabel="validation accuracy (%)")
+    right.plot(path.index, path["weight_norm"], color=NO_ARM, marker="o", ms=4)
+    right.set(title="Norm of all weights", ylabel="Euclidean norm", ylim=(0, None))
+    for axis in (left, right):
+        axis.set_xticks(path.index, path["l2"].map("{:g}".format))
+        axis.set_xlabel("lambda")
+        for place in path.index[path["l2"] == chosen]:
+            axis.axvline(place, color="#888888", linestyle=":", linewidth=1)
+    return _png(figure)
 
 
+@mpl.rc_context(STYLE)
 def step_times(rounds: Mapping[str, Mapping[int, NDArray[Any]]], titles: Titles) -> bytes:
-    """Draw the microseconds that one network's training step takes, alone and in a stack: mean and range."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.9 + 0.45 * len(titles)))
-        axis = figure.subplots()
-        sizes = list(next(iter(rounds.values())))
-        height = 0.8 / len(sizes)
-        for place, size in enumerate(sizes):
-            times = np.stack([rounds[arm][size] for arm in titles])
-            low, mean, high = times.min(axis=1), times.mean(axis=1), times.max(axis=1)
-            bars = axis.barh(
-                np.arange(len(titles)) + (place - (len(sizes) - 1) / 2) * height,
-                mean,
-                xerr=[mean - low, high - mean],
-                error_kw={"elinewidth": 1, "capsize": 2},
-                height=0.9 * height,
-                color=[_of(PALETTE, column) for column in range(len(titles))],
-                hatch=HATCHES[place],
-                edgecolor="white",
-            )
-            axis.bar_label(bars, fmt="mean {:,.0f}", fontsize=7.5, padding=2)
-        axis.set_yticks(range(len(titles)), list(titles.values()))
-        axis.set(title="Time of a training step of one network, mean and range", xlabel="microseconds")
-        axis.xaxis.set_major_formatter(StrMethodFormatter(THOUSANDS))
-        axis.margins(x=0.12)
-        axis.invert_yaxis()
-        axis.grid(axis="y", visible=False)
-        names = ["one network alone" if size == 1 else f"one of a stack of {size}" for size in sizes]
-        patches = [
-            Patch(facecolor=NO_ARM, edgecolor="white", hatch=hatch, label=name)
-            for name, hatch in zip(names, HATCHES, strict=False)
-        ]
-        figure.legend(handles=patches, loc="outside lower center", ncols=len(sizes))
-        return _png(figure)
+    """Draw the microseconds of one network's training step, alone and in an ensemble: mean and range."""
+    figure = _figure(0.9 + 0.45 * len(titles))
+    axis = figure.subplots()
+    sizes = list(next(iter(rounds.values())))
+    height = 0.8 / len(sizes)
+    for place, size in enumerate(sizes):
+        times = np.stack([rounds[arm][size] for arm in titles])
+        low, mean, high = times.min(axis=1), times.mean(axis=1), times.max(axis=1)
+        bars = axis.barh(
+            np.arange(len(titles)) + (place - (len(sizes) - 1) / 2) * height,
+            mean,
+            xerr=[mean - low, high - mean],
+            error_kw={"elinewidth": 1, "capsize": 2},
+            height=0.9 * height,
+            color=[_of(PALETTE, column) for column in range(len(titles))],
+            hatch=HATCHES[place],
+            edgecolor="white",
+        )
+        axis.bar_label(bars, fmt="mean {:,.0f}", fontsize=7.5, padding=2)
+    axis.set_yticks(range(len(titles)), list(titles.values()))
+    axis.set(title="Time of a training step of one network, mean and range", xlabel="microseconds")
+    axis.xaxis.set_major_formatter(StrMethodFormatter(THOUSANDS))
+    axis.margins(x=0.12)
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    names = ["one network alone" if size == 1 else f"one of an ensemble of {size}" for size in sizes]
+    legend = zip(names, HATCHES, strict=False)
+    patches = [Patch(facecolor=NO_ARM, edgecolor="white", hatch=hatch, label=name) for name, hatch in legend]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(sizes))
+    return _png(figure)
 
 
-def _draw_bands(axis: Axes, rows: Rows, titles: Titles) -> None:
-    for column, arm in enumerate(titles):
-        these = [row for row in rows if row["arm"] == arm]
-        steps, low, median, high = ([row[name] for row in these] for name in ("step", "low", "median", "high"))
-        colour = _of(PALETTE, column)
-        axis.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-        axis.plot(steps, median, color=colour, linestyle=_of(DASHES, column), label=titles[arm])
+def _figure(height: float, title: str = "") -> Figure:
+    figure = Figure(figsize=(WIDTH, height))
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def _draw_bands(axis: Axes, bands: DataFrame, titles: Titles) -> None:
+    for column, (arm, title) in enumerate(titles.items()):
+        band, colour = bands[bands["arm"] == arm], _of(PALETTE, column)
+        axis.fill_between(band["step"], band["low"], band["high"], color=colour, alpha=0.18, linewidth=0)
+        axis.plot(band["step"], band["median"], color=colour, linestyle=_of(DASHES, column), label=title)
 
 
 def _count_steps(axis: Axes, ticks: int = 9) -> None:
     axis.set_xlabel("training step")
     axis.xaxis.set_major_locator(MaxNLocator(ticks))
     axis.xaxis.set_major_formatter(StrMethodFormatter(THOUSANDS))
-
-
-def _title(figure: Figure, text: str) -> None:
-    figure.suptitle(text, x=0.01, ha="left")
-
-
-def _name_columns(axis: Axes, titles: Titles) -> None:
-    is_crowded = sum(map(len, titles.values())) > 60
-    axis.set_xticks(range(len(titles)), list(titles.values()), rotation=30 if is_crowded else 0)
-
-
-def _of(looks: Sequence[Any], column: int) -> Any:
-    """Return the look of an arm; more arms than looks begin again."""
-    return looks[column % len(looks)]
 
 
 def _count_decades(axis: Axes) -> None:
@@ -392,14 +333,19 @@ def _count_decades(axis: Axes) -> None:
     axis.minorticks_off()
 
 
+def _of(looks: Sequence[Any], column: int) -> Any:
+    """Return the look of an arm; with more arms than looks, they repeat."""
+    return looks[column % len(looks)]
+
+
 def _as_image(pixels: NDArray[Any]) -> NDArray[Any]:
     side = round(len(pixels) ** 0.5)
     return pixels.reshape(side, side)
 
 
 def _tiled(images: NDArray[Any], columns: int) -> NDArray[Any]:
-    """Lay flat images out in lines of so many; what is between them and behind the last is NaN, which is not drawn."""
-    lines, side = -(-len(images) // columns), len(_as_image(images[0]))
+    """Lay flat images out in lines of so many; the gaps are NaN, which is not drawn."""
+    lines, side = math.ceil(len(images) / columns), len(_as_image(images[0]))
     down, right = side + max(1, side // 6), side + side // 2  # so that lines of ten fill the width
     tiles = np.full((lines * down, columns * right), np.nan)
     for place, image in enumerate(images):
@@ -409,7 +355,7 @@ def _tiled(images: NDArray[Any], columns: int) -> NDArray[Any]:
 
 
 def in_few_colours(image: Image.Image) -> bytes:
-    """Return a picture as a PNG file in 256 colours, which to the eye are the same and take half the space."""
+    """Return a picture as a PNG file in 256 colours, which look the same and take half the space."""
     content = io.BytesIO()
     few = image.convert("RGB").quantize(dither=Image.Dither.NONE)
     few.save(content, format="png", optimize=True)

@@ -18,7 +18,7 @@ from pipeline.analysis.timing import kind_of
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Arm, Params
-from pipeline.report.wording import counted
+from pipeline.report.wording import counted, lower
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -27,30 +27,17 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 class Study:
     """All that the report is made from.
 
-    Attributes
-    ----------
-    params : Params
-    card : DatasetCard
-    results : dict of TrainingResult
-        By arm.
-    evaluations : dict of Evaluation
-        By arm.
-    path : TrainingResult
-        The networks of the lambda path.
-    timing : dict
-        ``device`` and ``threads``; ``seconds_per_step`` and ``seconds_per_look`` (at the validation set) by kind of
-        arm and stack size, a value a round.
-    versions : dict
-        Of the packages that computed the results.
+    ``timing`` has ``device`` and ``threads``, and by kind of arm and size of the ensemble a value a round of
+    ``seconds_per_step`` and ``seconds_per_check`` (of the validation set).
     """
 
     params: Params
     card: DatasetCard
-    results: Mapping[str, TrainingResult]
-    evaluations: Mapping[str, Evaluation]
-    path: TrainingResult
+    results: Mapping[str, TrainingResult]  # by arm
+    evaluations: Mapping[str, Evaluation]  # by arm
+    path: TrainingResult  # the networks of the lambda path
     timing: Mapping[str, Any]
-    versions: Mapping[str, str]
+    versions: Mapping[str, str]  # of the packages that computed the results
 
     @property
     def arms(self) -> Mapping[str, Arm]:
@@ -59,8 +46,13 @@ class Study:
 
     @property
     def titles(self) -> dict[str, str]:
-        """What each arm is called."""
-        return {name: arm.title for name, arm in self.arms.items()}
+        """The title of each arm."""
+        return {arm: settings.title for arm, settings in self.arms.items()}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The title of each arm as it stands inside a sentence."""
+        return {arm: lower(title) for arm, title in self.titles.items()}
 
     @property
     def reference(self) -> str:
@@ -75,66 +67,66 @@ class Study:
     @property
     def first_with_l2(self) -> str | None:
         """The arm in whose section the L2 norm is explained."""
-        return next((name for name, arm in self.arms.items() if arm.l2 > 0), None)
+        return next((arm for arm in self.arms if self.arms[arm].l2 > 0), None)
 
     @property
     def first_with_batchnorm(self) -> str | None:
-        """The arm that shows what batch normalisation does, if the reference goes without."""
-        candidates = (name for name in self.others if self.arms[name].use_batchnorm)
+        """The arm that shows the effect of batch normalisation, if the reference goes without."""
+        candidates = (arm for arm in self.others if self.arms[arm].use_batchnorm)
         return None if self.arms[self.reference].use_batchnorm else next(candidates, None)
 
     @functools.cached_property
     def comparisons(self) -> dict[str, dict[str, Comparison]]:
         """Each other arm compared with the reference, by quantity."""
-        return {
-            arm: compare_arms(
-                self.results[arm],
-                self.evaluations[arm],
-                self.results[self.reference],
-                self.evaluations[self.reference],
-            )
-            for arm in self.others
-        }
+        reference = self.results[self.reference], self.evaluations[self.reference]
+        return {arm: compare_arms(self.results[arm], self.evaluations[arm], *reference) for arm in self.others}
 
     @functools.cached_property
     def diagnoses(self) -> dict[str, list[Diagnosis]]:
         """How each network of each arm fared."""
         return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.arms}
 
-    @property
-    def timed_on(self) -> str:
-        """On what the steps were timed."""
-        return "a GPU" if self.timing["device"] == "cuda" else counted(self.timing["threads"], "thread")
-
     @functools.cached_property
     def path_costs(self) -> dict[float, Values]:
-        """The validation cost of each network of the lambda path, by lambda; infinite if no step of it was good."""
+        """The validation cost of each network of the lambda path, by lambda; infinite if no step of it was finite."""
         costs = self.path.at_best(self.path.validation_costs).nan_to_num(nan=math.inf).numpy()
         return {value: costs[np.array(self.path.l2) == value] for value in dict.fromkeys(self.path.l2)}
 
+    @property
+    def timed_on(self) -> str:
+        """The hardware on which the steps were timed."""
+        return "a GPU" if self.timing["device"] == "cuda" else counted(self.timing["threads"], "thread")
+
     def step_times(self, arm: str) -> dict[int, Values]:
-        """Return microseconds a step *of one network*, a value a round, by the size of its stack, ascending."""
+        """Return microseconds a step *of one network*, a value a round, by the size of its ensemble, ascending."""
         return {size: 1e6 * seconds for size, seconds in self._seconds("seconds_per_step", arm).items()}
+
+    def seconds_to_stop(self, arm: str, size: int) -> Values:
+        """Return each network's time to its stop: its steps and validation checks times their mean times."""
+        steps = np.array(self.results[arm].steps)
+        checks = np.searchsorted(self.results[arm].evaluation_steps, steps, side="right")
+        per_step, per_check = (self._seconds(f"seconds_per_{each}", arm)[size].mean() for each in ("step", "check"))
+        return np.asarray(steps * per_step + checks * per_check)
 
     def compare_step_times(self, arm: str, size: int) -> Comparison:
         """Compare an arm's microseconds a step with the reference's, round by round."""
         return compare(self.step_times(arm)[size], self.step_times(self.reference)[size])
 
-    def seconds_to_stop(self, arm: str, size: int) -> Values:
-        """Return each network's time until its stop, by its steps and looks and the mean times of its arm."""
-        steps = np.array(self.results[arm].steps)
-        looks = np.searchsorted(self.results[arm].evaluation_steps, steps, side="right")
-        per_step, per_look = (
-            self._seconds(each, arm)[size].mean() for each in ("seconds_per_step", "seconds_per_look")
-        )
-        return np.asarray(steps * per_step + looks * per_look)
-
     def compare_seconds(self, arm: str, size: int) -> Comparison:
         """Compare an arm's time to stop with the reference's, seed by seed."""
         return compare(self.seconds_to_stop(arm, size), self.seconds_to_stop(self.reference, size))
 
+    def count_units(self, arm: str, condition: str) -> dict[str, int]:
+        """Count the units of an arm's networks that are "dead" or "nearly_dead", by hidden layer."""
+        layers = self.evaluations[arm].activity
+        return {layer: sum(len(getattr(each, condition)[layer]) for each in self.diagnoses[arm]) for layer in layers}
+
+    def by_arm(self, said: Mapping[str, str]) -> str:
+        """Join texts, each after the title of its arm."""
+        return "; ".join(f"{self.titles[arm]} {text}" for arm, text in said.items())
+
     def _seconds(self, what: str, arm: str) -> dict[int, Values]:
-        """Return the seconds *of one network*, a value a round, by the size of its stack, ascending."""
+        """Return the seconds *of one network*, a value a round, by the size of its ensemble, ascending."""
         settings = self.arms[arm]
         rounds = self.timing[what][kind_of(settings.use_batchnorm, settings.l2)]
         return {size: np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}

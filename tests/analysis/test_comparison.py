@@ -70,14 +70,14 @@ def test_arms_are_compared_in_nine_quantities():
     assert expected["half_cost_steps"].pairs == 2  # the others never get there
 
 
-@pytest.mark.parametrize(("collapsed", "decided"), [(5, False), (6, True)])
-def test_collapses_are_compared_by_mcnemars_exact_test(collapsed, decided):
+@pytest.mark.parametrize(("collapsed", "excludes_zero"), [(5, False), (6, True)])
+def test_collapses_are_compared_by_mcnemars_exact_test(collapsed, excludes_zero):
     """Of six seeds all on one side, p is 2 / 2^6; of five 2 / 2^5, which is above 5 %."""
     sound, ill = [90.0] * 16, [10.0] * collapsed + [90.0] * (16 - collapsed)
     steps = recorded([100] * 16)
     compared = compare_arms(steps, measured(ill), steps, measured(sound))["collapsed"]
     assert compared.difference == pytest.approx(100 * collapsed / 16)
-    assert (compared.above, compared.below, compared.decided) == (collapsed, 0, decided)
+    assert (compared.above, compared.below, compared.excludes_zero) == (collapsed, 0, excludes_zero)
 
 
 def test_a_pair_in_which_one_diverged_at_the_common_step_does_not_count():

@@ -38,14 +38,14 @@ def test_collapse_is_below_85_percent_and_seeds_keep_their_names():
     assert [each.accuracy for each in diagnoses] == [84.99, 85.0, 10.0]
 
 
-def test_units_are_dead_or_all_but_dead_and_are_counted_from_one():
+def test_units_are_dead_or_nearly_dead_and_are_counted_from_one():
     evaluation = measured([90.0, 90.0])
     evaluation.activity["A1"][0, 2] = 0
     evaluation.activity["A1"][1, [0, 7]] = torch.tensor([0.0099, 0.0])
     evaluation.activity["A1"][1, 3] = 0.01
     first, second = diagnose(recorded([100, 100]), evaluation)
-    assert (first.dead, first.silent) == ({"A1": [3]}, {"A1": []})
-    assert (second.dead, second.silent) == ({"A1": [8]}, {"A1": [1]})
+    assert (first.dead, first.nearly_dead) == ({"A1": [3]}, {"A1": []})
+    assert (second.dead, second.nearly_dead) == ({"A1": [8]}, {"A1": [1]})
     assert dead_units(evaluation, 2).tolist() == [1, 1]
 
 

@@ -1,4 +1,4 @@
-"""Every figure of an evaluation beside a direct computation, with diverged networks among the stack."""
+"""Every figure of an evaluation beside a direct computation, with diverged networks among them."""
 
 import dataclasses
 import math
@@ -19,7 +19,8 @@ from pipeline.analysis.evaluation import (
     weight_histograms,
     weight_statistics,
 )
-from pipeline.network import training
+from pipeline.network import prediction
+from pipeline.network.training import train
 
 RESULTS = {
     "plain": trained,
@@ -33,7 +34,7 @@ each_result = pytest.mark.parametrize("make", RESULTS.values(), ids=RESULTS.keys
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Let every set take several blocks, the last of them short."""
-    monkeypatch.setattr(training, "EVALUATION_BLOCK", 40)
+    monkeypatch.setattr(prediction, "BLOCK", 40)
 
 
 def probabilities(result, k, name):
@@ -42,7 +43,7 @@ def probabilities(result, k, name):
 
 
 @each_result
-def test_accuracies_and_costs_are_each_replicas_on_each_set(make):
+def test_accuracies_and_costs_are_each_networks_on_each_set(make):
     result = make()
     measured = evaluated(result)
     assert set(measured.accuracies) == set(measured.costs) == set(SETS)
@@ -71,7 +72,7 @@ def test_the_headline_is_chosen_by_validation_cost_and_not_by_test_or_accuracy(m
     assert evaluated(trained()).headline == 1
 
 
-def test_a_replica_whose_cost_is_not_a_number_is_never_the_headline(monkeypatch):
+def test_a_network_whose_cost_is_not_a_number_is_never_the_headline(monkeypatch):
     costs = torch.tensor([math.nan, 2.0, 1.0])
     monkeypatch.setattr(evaluation, "evaluate", lambda X, Y, parameters: (costs, costs))
     assert evaluated(trained()).headline == 2
@@ -122,7 +123,7 @@ def test_activations_are_those_of_the_start_and_of_the_end(use_batchnorm):
 
 def test_a_network_without_hidden_layers_has_neither_activity_nor_activations():
     X, Y = SETS["train"]
-    result = training.train(X, Y, [DIMS[0], DIMS[-1]], learning_rate=0.1, max_steps=20, batch_size=20, seeds=[0])
+    result = train(X, Y, [DIMS[0], DIMS[-1]], learning_rate=0.1, max_steps=20, batch_size=20, seeds=[0])
     measured = evaluate_arm(result, SETS)
     assert (measured.activity, measured.activations) == ({}, {})
 
@@ -148,7 +149,7 @@ def test_mistakes_are_the_most_confidently_wrong(make):
 def test_a_model_without_mistakes_has_none():
     easy = {name: blobs(60, noise=0.01, seed=seed) for seed, name in enumerate(SETS)}
     X, Y = easy["train"]
-    result = training.train(
+    result = train(
         X, Y, DIMS, learning_rate=0.3, max_steps=300, batch_size=20, seeds=[0], validation=easy["validation"]
     )
     measured = evaluate_arm(result, easy)
@@ -210,25 +211,26 @@ def test_every_arms_histogram_sums_to_100_in_each_layer():
     arms = {"wide": random_parameters(DIMS, (4,)), "narrow": random_parameters(DIMS, (4,))}
     arms["narrow"] = {name: each / 10 for name, each in arms["narrow"].items()}
     histograms = weight_histograms(arms)
-    assert set(histograms) == {"W1", "W2", "W3"}
-    for histogram in histograms.values():
-        assert set(histogram) == {"centres", *arms}
-        for arm in arms:
-            assert histogram[arm].shape == histogram["centres"].shape == (HISTOGRAM_BINS,)
-            assert histogram[arm].sum().item() == pytest.approx(100, rel=1e-12)
+    assert list(histograms) == ["arm", "layer", "weight", "percent"]
+    by_arm_and_layer = histograms.groupby(["arm", "layer"])["percent"]
+    assert set(by_arm_and_layer.groups) == {(arm, layer) for arm in arms for layer in ("W1", "W2", "W3")}
+    assert (by_arm_and_layer.size() == HISTOGRAM_BINS).all()
+    assert by_arm_and_layer.sum().tolist() == pytest.approx([100] * 6, rel=1e-12)
 
 
 def test_histogram_bins_are_shared_symmetric_and_hold_what_lies_in_them():
     arms = {"a": random_parameters(DIMS, (50,)), "b": {k: 2 * v for k, v in random_parameters(DIMS, (50,)).items()}}
-    histogram = weight_histograms(arms)["W1"]
-    centres = histogram["centres"]
-    assert centres.tolist() == pytest.approx((-centres.flip(0)).tolist(), abs=1e-12)
-    width = (centres[1] - centres[0]).item()
-    limit = centres[-1].item() + width / 2
+    histograms = weight_histograms(arms).query("layer == 'W1'")
+    centres, others = (histograms.loc[histograms["arm"] == arm, "weight"].to_numpy() for arm in arms)
+    assert (centres == others).all()
+    assert centres.tolist() == pytest.approx((-centres[::-1]).tolist(), abs=1e-12)
+    width = centres[1] - centres[0]
+    limit = centres[-1] + width / 2
     assert limit == pytest.approx(arms["b"]["W1"].abs().quantile(0.995).item(), rel=1e-9)
     for arm, parameters in arms.items():
         weights = parameters["W1"].flatten()
         inner = ((weights > centres[20] - width / 2) & (weights < centres[20] + width / 2)).double().mean()
         outer = (weights > limit - width).double().mean()
-        assert histogram[arm][20].item() == pytest.approx(100 * inner.item(), rel=1e-9)
-        assert histogram[arm][-1].item() == pytest.approx(100 * outer.item(), rel=1e-9)
+        percent = histograms.loc[histograms["arm"] == arm, "percent"].to_numpy()
+        assert percent[20] == pytest.approx(100 * inner.item(), rel=1e-9)
+        assert percent[-1] == pytest.approx(100 * outer.item(), rel=1e-9)

@@ -169,8 +169,8 @@ def test_two_arms_that_do_not_differ_are_told_apart_in_one_case_of_twenty():
     """The whole comparison in the null case: sixteen pairs, collapsed seeds among them."""
     generator, draws = np.random.default_rng(8), 600
     arms = 93 + generator.standard_normal((2, draws, 16)) - 60 * (generator.random((2, draws, 16)) < 0.06)
-    decided = [compare(ours, theirs).decided for ours, theirs in zip(*arms, strict=True)]
-    assert np.mean(decided) == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / draws))
+    apart = [compare(ours, theirs).excludes_zero for ours, theirs in zip(*arms, strict=True)]
+    assert np.mean(apart) == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / draws))
 
 
 def test_the_bootstrap_covers_too_seldom_at_sixteen_values():
@@ -225,7 +225,7 @@ def test_ties_only_raise_the_coverage():
 def test_arms_that_are_equal_everywhere_are_not_told_apart():
     comparison = compare([97.0] * 16, [97.0] * 16)
     assert comparison == Comparison(difference=0.0, low=0.0, high=0.0, above=0, below=0, pairs=16)
-    assert not comparison.decided
+    assert not comparison.excludes_zero
 
 
 def test_comparison_is_paired_and_signed():
@@ -237,16 +237,16 @@ def test_comparison_is_paired_and_signed():
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_clear_difference_is_decided(sign):
+def test_a_clear_difference_excludes_zero(sign):
     differences = sign * np.arange(1.0, 9)
     comparison = compare(differences, np.zeros(8))
-    assert comparison.decided
+    assert comparison.excludes_zero
     assert math.copysign(1, comparison.low) == math.copysign(1, comparison.high) == sign
 
 
-def test_few_seeds_decide_nothing():
+def test_few_seeds_never_exclude_zero():
     comparison = compare([5.0] * 5, [1.0] * 5)
-    assert (comparison.low, comparison.high, comparison.decided) == (-math.inf, math.inf, False)
+    assert (comparison.low, comparison.high, comparison.excludes_zero) == (-math.inf, math.inf, False)
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf], ids=str)
@@ -261,7 +261,7 @@ def test_a_pair_that_is_not_finite_does_not_count(broken):
 def test_if_no_pair_is_finite_nothing_is_claimed():
     comparison = compare([math.nan] * 8, [1.0] * 8)
     assert math.isnan(comparison.difference)
-    assert (comparison.pairs, comparison.above, comparison.decided) == (0, 0, False)
+    assert (comparison.pairs, comparison.above, comparison.excludes_zero) == (0, 0, False)
 
 
 @pytest.mark.parametrize(

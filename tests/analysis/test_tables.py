@@ -4,16 +4,16 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from samples import DIVERGES, evaluated, measured, recorded, trained
 
 from pipeline.analysis import tables
 from pipeline.analysis.comparison import QUANTITIES, compare_arms
-from pipeline.analysis.evaluation import weight_histograms
+from pipeline.analysis.evaluation import HISTOGRAM_BINS, weight_histograms
 from pipeline.analysis.statistics import Comparison
-from pipeline.artifacts import read_rows, write_json, write_rows
-from pipeline.data.preprocessing import DatasetCard
+from pipeline.artifacts import read_table, write_json, write_table
 
 ACCURACIES = [90.126, 97.0, 95.5, 91.25]
 
@@ -65,6 +65,10 @@ def scalars(value):
     return value.values() if isinstance(value, dict) else [value]
 
 
+def records(table):
+    return table.to_dict("records")
+
+
 def test_arms_are_described_over_their_seeds():
     evaluation = measured([*ACCURACIES, 80.0])
     evaluation.activity["A1"][[0, 0, 3], [1, 2, 7]] = 0
@@ -93,6 +97,14 @@ def test_arms_are_described_over_their_seeds():
     )
 
 
+def test_unknown_differences_are_missing_in_their_table():
+    unknown = Comparison(difference=math.nan, low=-math.inf, high=math.inf, above=0, below=0, pairs=0)
+    counted = Comparison(difference=-12.5, low=-31.25, high=0.0, above=0, below=2, pairs=16)
+    table = tables.difference_table({"l2": {"test_accuracy": unknown, "collapsed": counted}})
+    assert table[["difference", "low", "high"]].isna().to_numpy().tolist() == [[True] * 3, [False, True, True]]
+    assert list(tables.difference_table({})) == list(table)
+
+
 def test_a_comparison_is_told_in_its_decimals_and_what_is_not_known_is_left_out():
     known = Comparison(difference=-0.0123456, low=-12345.6, high=1.0, above=3, below=12, pairs=16)
     unknown = Comparison(difference=math.nan, low=-math.inf, high=math.inf, above=0, below=0, pairs=0)
@@ -116,14 +128,13 @@ def test_a_comparison_is_told_in_its_decimals_and_what_is_not_known_is_left_out(
 
 
 def test_the_data_set_is_named_with_what_it_stands_in_for():
-    card = DatasetCard("digits", [], 0.0, 1.0, {})
-    assert tables.data_name(card, "digits") == "digits"
-    assert tables.data_name(card, "mnist") == "digits (fallback for mnist)"
+    assert tables.data_name("digits", "digits") == "digits"
+    assert tables.data_name("digits", "mnist") == "digits (fallback for mnist)"
 
 
 def test_curves_are_median_and_quartiles_in_which_who_has_stopped_keeps_its_last_value():
     result = recorded([300, 100, 200], diverged=[1])
-    rows = tables.curve_rows({"arm": result})
+    rows = records(tables.curve_table({"arm": result}))
     columns = {"training cost": (result.cost_steps, result.costs)}
     columns["validation cost"] = (result.evaluation_steps, result.validation_costs)
     expected = []
@@ -146,7 +157,7 @@ def test_curves_are_median_and_quartiles_in_which_who_has_stopped_keeps_its_last
 def test_accuracy_curves_are_in_percent_and_leave_the_result_as_it_is():
     result = recorded([100, 300])
     before = result.validation_accuracies.clone()
-    rows = tables.accuracy_rows({"a": result, "b": recorded([50])})
+    rows = records(tables.accuracy_table({"a": result, "b": recorded([50])}))
     assert [row["step"] for row in rows if row["arm"] == "a"] == result.evaluation_steps
     first = before[0].numpy()
     assert rows[0] == {
@@ -163,7 +174,7 @@ def test_accuracy_curves_are_in_percent_and_leave_the_result_as_it_is():
 @pytest.mark.parametrize(("records", "kept"), [(119, 119), (120, 120), (121, 61), (600, 121), (601, 101), (1, 1)])
 def test_a_long_curve_is_thinned_out_evenly_but_for_its_last_step_which_stays(records, kept):
     result = recorded([records * 50])
-    steps = [row["step"] for row in tables.accuracy_rows({"arm": result})]
+    steps = tables.accuracy_table({"arm": result})["step"].tolist()
     assert len(steps) == kept
     assert (steps[0], steps[-1]) == (50, records * 50)
     assert len(set(np.diff(steps[:-1]))) <= 1
@@ -171,7 +182,7 @@ def test_a_long_curve_is_thinned_out_evenly_but_for_its_last_step_which_stays(re
 
 def test_a_record_that_the_thinning_passes_over_is_carried_on_too():
     result = recorded([241 * 50, 2 * 50])
-    rows = tables.accuracy_rows({"arm": result})
+    rows = records(tables.accuracy_table({"arm": result}))
     stopped_at = result.validation_accuracies[1, 1].item()
     going = result.validation_accuracies[3, 0].item()
     assert rows[1]["step"] == 200
@@ -180,7 +191,8 @@ def test_a_record_that_the_thinning_passes_over_is_carried_on_too():
 
 def test_curves_are_thinned_alike_in_all_arms():
     results = {"short": recorded([60 * 50]), "long": recorded([250 * 50])}
-    steps = {arm: [row["step"] for row in tables.accuracy_rows(results) if row["arm"] == arm] for arm in results}
+    table = tables.accuracy_table(results)
+    steps = {arm: table.loc[table["arm"] == arm, "step"].tolist() for arm in results}
     assert steps["short"] == [*range(50, 3000, 150), 3000]
     assert steps["long"] == [*range(50, 12_500, 150), 12_500]
 
@@ -196,19 +208,21 @@ def test_a_network_of_which_no_step_was_good_has_no_value_at_its_best():
 
 def test_networks_that_never_had_a_finite_cost_have_no_curve():
     result = trained(l2=(DIVERGES, DIVERGES))
-    assert tables.curve_rows({"arm": result}) == []
-    mixed = tables.curve_rows({"arm": trained(l2=(DIVERGES, 0.0))})
-    assert all(math.isfinite(row["median"]) for row in mixed)
-    assert {row["series"] for row in mixed} == {"training cost", "validation cost"}
+    empty = tables.curve_table({"arm": result})
+    assert (len(empty), list(empty)) == (0, ["arm", "series", "step", "low", "median", "high"])
+    mixed = tables.curve_table({"arm": trained(l2=(DIVERGES, 0.0))})
+    assert np.isfinite(mixed[["low", "median", "high"]]).all(axis=None)
+    assert set(mixed["series"]) == {"training cost", "validation cost"}
 
 
 def test_a_run_shorter_than_a_hundred_steps_has_no_training_curve():
-    rows = tables.curve_rows({"arm": trained(max_steps=40)})
-    assert {row["series"] for row in rows} == {"validation cost"}
+    table = tables.curve_table({"arm": trained(max_steps=40)})
+    assert set(table["series"]) == {"validation cost"}
+    assert pd.api.types.is_integer_dtype(table["step"])
 
 
 def test_confusion_is_told_in_counts_and_percent_of_the_true_class():
-    assert tables.confusion_rows({"arm": measured([1.0])}, ["zero", "one"]) == [
+    assert records(tables.confusion_table({"arm": measured([1.0])}, ["zero", "one"])) == [
         {"arm": "arm", "actual": "zero", "predicted": "zero", "count": 3, "percent": 75.0},
         {"arm": "arm", "actual": "zero", "predicted": "one", "count": 1, "percent": 25.0},
         {"arm": "arm", "actual": "one", "predicted": "zero", "count": 0, "percent": 0.0},
@@ -217,10 +231,9 @@ def test_confusion_is_told_in_counts_and_percent_of_the_true_class():
 
 
 def test_networks_are_told_one_by_one():
-    rows = tables.seed_rows(
-        {"a": recorded([100, 200]), "b": recorded([50])},
-        {"a": measured([91.234, 92], headline=1), "b": measured([93.0])},
-    )
+    results = {"a": recorded([100, 200]), "b": recorded([50])}
+    evaluations = {"a": measured([91.234, 92], headline=1), "b": measured([93.0])}
+    rows = records(tables.network_table(results, evaluations))
     assert [row["arm"] for row in rows] == ["a", "a", "b"]
     assert rows[1] == {
         **{"arm": "a", "seed": 11, "headline": 1},
@@ -231,21 +244,25 @@ def test_networks_are_told_one_by_one():
     assert rows[0]["test_accuracy"] == 91.23
 
 
-def test_weight_rows_are_the_histograms():
+@pytest.mark.parametrize("accuracy", [80.175, 80.325, 80.675, 80.825])
+def test_an_accuracy_is_rounded_as_the_report_writes_it(accuracy):
+    table = tables.network_table({"a": recorded([100])}, {"a": measured([accuracy])})
+    assert f"{table['test_accuracy'][0]:.2f}" == f"{accuracy:.2f}"
+
+
+def test_the_weight_table_is_that_of_the_histograms():
     results = {"a": trained(), "b": trained(use_batchnorm=True)}
-    rows = tables.weight_rows(results)
+    table = tables.weight_table(results)
     histograms = weight_histograms({arm: result.parameters for arm, result in results.items()})
-    assert len(rows) == 3 * 2 * len(histograms["W1"]["centres"])
-    for layer, histogram in histograms.items():
-        for arm in results:
-            ours = [row for row in rows if (row["layer"], row["arm"]) == (layer, arm)]
-            assert [row["percent"] for row in ours] == pytest.approx(histogram[arm].tolist(), abs=5e-4)
-            assert [row["weight"] for row in ours] == pytest.approx(histogram["centres"].tolist(), abs=5e-5)
+    assert len(table) == 3 * 2 * HISTOGRAM_BINS
+    assert table[["arm", "layer"]].equals(histograms[["arm", "layer"]])
+    assert table["percent"].tolist() == pytest.approx(histograms["percent"].tolist(), abs=5e-4)
+    assert table["weight"].tolist() == pytest.approx(histograms["weight"].tolist(), abs=5e-5)
 
 
 def test_the_l2_path_is_averaged_over_the_seeds_of_each_lambda():
     result = trained(l2=(0.0, 0.0, 0.1, 0.1))
-    rows = tables.l2_path_rows(result)
+    rows = records(tables.l2_path_table(result))
     assert [row["l2"] for row in rows] == [0.0, 0.1]
     for row, pair in zip(rows, ([0, 1], [2, 3]), strict=True):
         at = [result.evaluation_steps.index(result.best_step[k]) for k in pair]
@@ -262,25 +279,31 @@ def test_the_l2_path_is_averaged_over_the_seeds_of_each_lambda():
 
 
 def test_diverged_networks_do_not_spoil_the_l2_path():
-    rows = tables.l2_path_rows(trained(l2=(0.0, DIVERGES, 0.1)))
-    assert [row["l2"] for row in rows] == [0.0, 0.1]
-    assert all(math.isfinite(value) for row in rows for value in row.values())
+    table = tables.l2_path_table(trained(l2=(0.0, DIVERGES, 0.1)))
+    assert table["l2"].tolist() == [0.0, 0.1]
+    assert np.isfinite(table).all(axis=None)
+
+
+def test_a_path_on_which_all_diverged_is_an_empty_table():
+    table = tables.l2_path_table(trained(l2=(DIVERGES, DIVERGES)))
+    assert len(table) == 0
+    assert list(table)[:3] == ["l2", "validation_cost", "validation_accuracy"]
 
 
 def test_every_table_can_be_written_as_csv(tmp_path):
     results = {"a": trained(), "b": trained(l2=(DIVERGES, 0.0, 0.0))}
     evaluations = {arm: evaluated(result) for arm, result in results.items()}
-    for number, rows in enumerate(
+    for number, table in enumerate(
         (
-            tables.curve_rows(results),
-            tables.accuracy_rows(results),
-            tables.seed_rows(results, evaluations),
-            tables.confusion_rows(evaluations, list("abcd")),
-            tables.weight_rows(results),
-            tables.l2_path_rows(results["b"]),
+            tables.curve_table(results),
+            tables.accuracy_table(results),
+            tables.network_table(results, evaluations),
+            tables.confusion_table(evaluations, list("abcd")),
+            tables.weight_table(results),
+            tables.l2_path_table(results["b"]),
         )
     ):
-        write_rows(tmp_path / f"{number}.csv", rows)
-        cells = [cell for row in read_rows(tmp_path / f"{number}.csv") for cell in row.values()]
-        assert cells
-        assert not {"nan", "inf", "", None} & set(cells)
+        write_table(tmp_path / f"{number}.csv", table)
+        pd.testing.assert_frame_equal(read_table(tmp_path / f"{number}.csv"), table)
+        assert len(table) and table.notna().all(axis=None)
+        assert np.isfinite(table.select_dtypes("number")).all(axis=None)

@@ -9,7 +9,6 @@ from reference import DIMS, blobs
 from pipeline.analysis import timing
 from pipeline.analysis.timing import KINDS, kind_of, time_steps
 from pipeline.network import devices
-from pipeline.network.training import training_step
 
 X, Y = (each.float() for each in blobs(30))
 VALIDATION = tuple(each.float() for each in blobs(40, seed=1))
@@ -34,9 +33,9 @@ def test_an_arms_kind_is_told_by_what_costs_time(use_batchnorm, l2, kind):
     assert kind_of(use_batchnorm, l2) == kind
 
 
-def test_every_kind_and_stack_size_has_a_positive_time():
+def test_every_kind_and_size_has_a_positive_time():
     measured = timed()
-    assert list(measured) == ["seconds_per_step", "seconds_per_look"]
+    assert list(measured) == ["seconds_per_step", "seconds_per_check"]
     for seconds in measured.values():
         assert list(seconds) == list(KINDS)
         assert all(list(of_kind) == ["1", "4"] for of_kind in seconds.values())
@@ -44,7 +43,7 @@ def test_every_kind_and_stack_size_has_a_positive_time():
         assert all(len(each) == ROUNDS and all(0 < value < 1 for value in each) for each in turns)
 
 
-def test_a_stack_of_one_is_timed_once():
+def test_an_ensemble_of_one_is_timed_once():
     measured = timed(networks=(1, 1))
     assert all(list(of_kind) == ["1"] for seconds in measured.values() for of_kind in seconds.values())
 
@@ -52,48 +51,36 @@ def test_a_stack_of_one_is_timed_once():
 def test_every_turn_is_kept_but_the_first(monkeypatch):
     """Of each kind the steps of the first turn take 1000 s, of the others 1, 9 and 2 s, times the kind's number.
 
-    A look takes 7 s more.
+    A validation check takes 7 s more.
     """
     turns = [turn * kind for turn in (1000, 1, 9, 2) for kind in range(1, len(KINDS) + 1)]
     clock = itertools.accumulate(itertools.chain.from_iterable((0, turn, turn + 7) for turn in turns))
     monkeypatch.setattr(devices.time, "perf_counter", lambda: next(clock))
     measured = timed(networks=(1,))
-    for what, (divisor, more) in {"seconds_per_step": (STEPS, 0), "seconds_per_look": (1, 7)}.items():
+    for what, (divisor, more) in {"seconds_per_step": (STEPS, 0), "seconds_per_check": (1, 7)}.items():
         assert [of_kind["1"] for of_kind in measured[what].values()] == [
             [(turn * kind + more) / divisor for turn in (1, 9, 2)] for kind in range(1, len(KINDS) + 1)
         ]
 
 
-def test_the_kinds_take_turns_in_training_their_own_stack(monkeypatch):
+def test_the_kinds_take_turns_in_training_their_own_ensemble(monkeypatch):
     calls = []
 
     def step(X_batch, Y_batch, parameters, learning_rate, **kind):
         calls.append((id(parameters), len(parameters["W1"]), tuple(kind.values()), X_batch.stride()))
 
-    looks = []
-    monkeypatch.setattr(timing, "Traced", {timing.training_step: step}.__getitem__)
-    monkeypatch.setattr(timing, "evaluate", lambda X, Y, parameters: looks.append((id(parameters), X.shape, Y.shape)))
+    checks = []
+    monkeypatch.setattr(timing, "training_step", step)
+    monkeypatch.setattr(timing, "evaluate", lambda X, Y, parameters: checks.append((id(parameters), X.shape, Y.shape)))
     timed(rounds=1)
     once = calls[::STEPS][: len(KINDS) * 2]
     assert calls == [call for _ in range(2) for call in once for _ in range(STEPS)]
     assert [(size, kind) for _, size, kind, _ in once] == [
         (size, tuple(kind.values())) for kind in KINDS.values() for size in (1, 4)
     ]
-    assert len({stack for stack, *_ in once}) == len(once)
-    assert looks == [(stack, *(each.shape for each in VALIDATION)) for _ in range(2) for stack, *_ in once]
+    assert len({ensemble for ensemble, *_ in once}) == len(once)
+    assert checks == [(ensemble, *(each.shape for each in VALIDATION)) for _ in range(2) for ensemble, *_ in once]
     assert {stride for *_, stride in calls} == {(1, DIMS[0])}
-
-
-def test_no_step_is_traced_again_by_the_turns_of_others(monkeypatch):
-    runs = []
-
-    def step(X_batch, Y_batch, parameters, learning_rate, **kind):
-        runs.append((len(parameters["W1"]), *kind.values()))
-        return training_step(X_batch, Y_batch, parameters, learning_rate, **kind)
-
-    monkeypatch.setattr(timing, "training_step", step)
-    timed(rounds=2)
-    assert runs == [(size, *kind.values()) for kind in KINDS.values() for size in (1, 4)]
 
 
 def test_the_data_are_left_as_they_are():

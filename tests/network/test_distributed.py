@@ -249,7 +249,9 @@ def test_ranks_on_one_machine_meet_even_if_its_name_does_not_resolve(hosts, work
     with forks() as started:
         started.append(Fork(start_without_a_name, workspace / "start.log", {"OMP_NUM_THREADS": "1"}, hosts[0]))
         assert started[0].wait() == 0, started[0].said()
-        assert started[0].said().endswith("train@baseline: mean 100 steps; 3 of 3 reached max_steps\n")
+        said = started[0].said()
+    assert said.endswith("train@baseline: mean 100 steps; 3 of 3 reached max_steps\n")
+    assert ("GLOO_SOCKET_IFNAME" in said) == (start is torchrun_on_one_machine)  # gloo warns where nobody has set it
     assert (workspace / "models" / "baseline").exists()
 
 
