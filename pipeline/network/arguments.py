@@ -28,11 +28,13 @@ def as_tensor(function: str, name: str, array: Any, like: Tensor | None = None) 
 
     A NumPy array shares its memory with the tensor, unless it is read-only or flipped, as no tensor can be.
     """
-    tensor = _numbers(function, name, array)
+    tensor = array if isinstance(array, Tensor) else _numbers(function, name, array)
     if not tensor.is_floating_point():
         hint = f"convert it, as by {name}.astype('float32')"
         raise ValueError(f"{function} wants floats as {name}, got {tensor.dtype}: {hint}")
-    return tensor if like is None else tensor.to(like.device, like.dtype)
+    if like is None or (tensor.dtype == like.dtype and tensor.device == like.device):
+        return tensor
+    return tensor.to(like.device, like.dtype)
 
 
 def columns(function: str, name: str, array: Any) -> Tensor:

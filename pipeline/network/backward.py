@@ -1,9 +1,9 @@
 """Backward propagation: section 2 of the assignment, each function the mirror of its forward twin.
 
 ``dZ`` and ``dA`` are gradients of the *sum* of the examples' losses, so that the output layer's ``dZ`` is
-``p - y``. ``dW`` and ``db`` are divided by ``m``: gradients of the cost, which is the mean. A gradient has the
-shape of what it is the gradient of, and nothing is written into an argument. A ValueError names an argument that is
-not of floats, a cache that is none, and shapes that do not fit each other.
+``P - Y``. ``dW`` and ``db`` are divided by ``m``: gradients of the cost, which is the mean. ``dX`` has the shape of
+``X``, and nothing is written into an argument. A ValueError names whole numbers where floats are wanted, a
+malformed cache, and shapes that do not fit each other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def linear_backward(
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Pass the gradient through ``Z = W @ A_prev + b`` (assignment, 2a).
 
-    ``dA_prev = W.T @ dZ``, ``dW = dZ @ A_prev.T / m`` and ``db = sum(dZ) / m`` over the examples.
+    ``dA_prev = W.mT @ dZ``, ``dW = dZ @ A_prev.mT / m``, ``db = sum of dZ over the examples / m``; ``.mT`` transposes.
 
     Parameters
     ----------
@@ -46,10 +46,10 @@ def linear_backward(
     A_prev, W, b = arguments.linear("linear_backward", *arguments.parts("linear_backward", cache, "A", "W", "b"))
     dZ = arguments.gradient("linear_backward", "dZ", dZ, "W @ A_prev", (W.shape[-2], A_prev.shape[-1]), like=W)
     m = A_prev.shape[-1]
-    dA_prev = _sum_to(W.mT @ dZ, A_prev) if input_gradient else None
-    dW = _sum_to(dZ @ A_prev.mT / m, W)
-    db = _sum_to(dZ.sum(dim=-1, keepdim=True) / m, b)
-    return dA_prev, dW, db
+    dA_prev = W.mT @ dZ if input_gradient else None
+    dW = dZ @ A_prev.mT / m
+    db = dZ.sum(dim=-1, keepdim=True) / m
+    return None if dA_prev is None else _sum_to(dA_prev, A_prev), _sum_to(dW, W), _sum_to(db, b)
 
 
 def linear_activation_backward(
@@ -102,9 +102,9 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
 
 
 def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
-    """Multiply by the Jacobian of softmax, ``dZ = P * (dA - sum(P * dA))`` (assignment, 2d).
+    """Multiply by the Jacobian of softmax, ``dZ = P * (dA - sum(P * dA))`` over the classes (assignment, 2d).
 
-    For the gradient of the cross-entropy, ``dA = -Y / P``, this is ``P - Y``.
+    For the gradient of the cross-entropy, ``dA = -Y / P``, the sum is -1, and ``dZ`` is ``P - Y``.
 
     Parameters
     ----------
@@ -124,52 +124,11 @@ def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
 ACTIVATIONS_BACKWARD = {"relu": relu_backward, "softmax": softmax_backward}
 
 
-def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Tensor = 0.0) -> dict[str, Tensor]:
-    """Pass the cost's gradient through the whole network (assignment, 2e).
-
-    Parameters
-    ----------
-    AL, Y : (..., n_L, m)
-        Probabilities that the forward pass gave, and one-hot labels.
-    caches : list of dict
-        The caches that it gave.
-    l2 : float or (...) tensor
-        Lambda of the L2 penalty, one for all networks or one for each; adds ``l2 * W`` to ``dW``.
-
-    Returns
-    -------
-    dict
-        ``dA{l}`` (the gradient at the output of layer l), ``dW{l}`` and ``db{l}``, for l = 1..L.
-
-    Raises
-    ------
-    ValueError
-        If the caches are those of inference with batch norm.
-    """
-    AL = arguments.columns("L_model_backward", "AL", AL)
-    Y = arguments.labels("L_model_backward", Y, AL)
-    l2, is_penalised = arguments.per_network(l2, AL), isinstance(l2, Tensor) or l2 != 0
-    L = len(caches)
-    grads = {f"dA{L}": -Y / AL}
-    for layer in range(L, 0, -1):
-        cache, dA = caches[layer - 1], grads[f"dA{layer}"]
-        if "batchnorm_cache" in cache:
-            dA = batchnorm_backward(dA, cache["batchnorm_cache"])
-        activation = "softmax" if layer == L else "relu"
-        dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
-        if dA_prev is not None:
-            grads[f"dA{layer - 1}"] = dA_prev
-        if is_penalised:
-            dW = dW + l2 * arguments.weights_in(cache)
-        grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
-    return grads
-
-
 def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     """Pass the gradient through :func:`pipeline.network.forward.batchnorm_forward`, statistics included.
 
-    Mean and variance depend on every example, so the Jacobian is full: for the gradient g and the normalised n,
-    ``dA = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps)``.
+    With ``g = dNA`` and ``n = NA``, ``dA = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps)``: the second term
+    comes through the mean, the third through the variance, as both depend on every example.
 
     Parameters
     ----------
@@ -197,6 +156,48 @@ def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     return dA
 
 
+def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Tensor = 0.0) -> dict[str, Tensor]:
+    """Go back through the whole network from ``dA{L} = -Y / AL``, the gradient of the summed losses (assignment, 2e).
+
+    Parameters
+    ----------
+    AL, Y : (..., n_L, m)
+        Probabilities that the forward pass gave, and one-hot labels.
+    caches : list of dict
+        Its caches.
+    l2 : float or (...) tensor
+        Lambda of the L2 penalty, one for all networks or one for each; adds ``l2 * W`` to ``dW``.
+
+    Returns
+    -------
+    dict
+        ``dA{l}`` (at the output of layer l, after batch norm if there is one), ``dW{l}`` and ``db{l}``, for l = 1..L.
+
+    Raises
+    ------
+    ValueError
+        If the caches are those of inference with batch norm.
+    """
+    AL = arguments.columns("L_model_backward", "AL", AL)
+    Y = arguments.labels("L_model_backward", Y, AL)
+    is_penalised = isinstance(l2, Tensor) or l2 != 0
+    l2 = arguments.per_network(l2, AL)
+    L = len(caches)
+    grads = {f"dA{L}": -Y / AL}
+    for layer in range(L, 0, -1):
+        cache, dA = caches[layer - 1], grads[f"dA{layer}"]
+        if "batchnorm_cache" in cache:
+            dA = batchnorm_backward(dA, cache["batchnorm_cache"])
+        activation = "softmax" if layer == L else "relu"
+        dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
+        if dA_prev is not None:
+            grads[f"dA{layer - 1}"] = dA_prev
+        if is_penalised:
+            dW = dW + l2 * arguments.weights_in(cache)
+        grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
+    return grads
+
+
 def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learning_rate: float) -> Parameters:
     """Take one step of gradient descent, ``W - learning_rate * dW`` and ``b - learning_rate * db`` (assignment, 2f).
 
@@ -222,14 +223,15 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
     arguments.require_learning_rate(learning_rate)
     updated = {}
     for name in arguments.names_to_update(parameters, grads):
-        W, dW = as_tensor("update_parameters", name, parameters[name]), grads[f"d{name}"]
-        updated[name] = W - learning_rate * as_tensor("update_parameters", f"d{name}", dW, like=W)
+        parameter = as_tensor("update_parameters", name, parameters[name])
+        gradient = as_tensor("update_parameters", f"d{name}", grads[f"d{name}"], like=parameter)
+        updated[name] = parameter - learning_rate * gradient
     parameters.update(updated)
     return parameters
 
 
 def _sum_to(gradient: Tensor, of: Tensor) -> Tensor:
-    """Sum a gradient over the networks to which an array was broadcast."""
+    """Sum a gradient over the networks to which an array was broadcast; of one network it stays as it is."""
     return gradient if gradient.shape == of.shape else gradient.sum_to_size(of.shape)
 
 

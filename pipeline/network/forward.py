@@ -3,7 +3,7 @@
 An example is a column: activations are ``(..., units, m)``, weights ``(..., n_l, n_{l-1})``, biases
 ``(..., n_l, 1)``. ``...`` is any number of leading axes, one network each: sixteen networks run as one.
 NumPy arrays and tensors of floats are taken, tensors are returned, and nothing is written into an argument.
-A ValueError names an argument that is not of floats, and shapes that do not fit each other.
+A ValueError names whole numbers where floats are wanted, and shapes that do not fit each other.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def predict(
     """Measure how many examples' true class has the highest probability (assignment, 3b).
 
     It must be higher than every other: a tie counts as a miss. With batch norm, activations are normalised by the
-    running statistics: an image is classified alike alone and in any batch.
+    running statistics, so that the answer for an image does not depend on the other images.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def forward_in_blocks(
 def is_correct(AL: Tensor, Y: Tensor) -> Tensor:
     """Mark the examples whose true class has a higher probability than every other, ``(..., examples)``."""
     of_true_class = (AL * Y).sum(dim=-2)
-    of_others = (AL - Y).amax(dim=-2)  # which takes 1 from the true class, so that it is not the largest
+    of_others = (AL - Y).amax(dim=-2)  # Y takes 1 from the true class, so that it is never the largest
     return of_true_class > of_others
 
 

@@ -51,7 +51,7 @@ def training_step(
     use_batchnorm: bool = False,
     l2: float | Tensor = 0.0,
 ) -> Tensor:
-    """Take one step on one mini-batch: forward, cost, backward, update.
+    """Take one step on one mini-batch: forward, backward, update.
 
     Parameters
     ----------
@@ -65,14 +65,13 @@ def training_step(
 
     Returns
     -------
-    (...) tensor
-        The cost of the batch before the update, in nats, without penalty.
+    (..., n_L, batch_size) tensor
+        The probabilities before the update, of which :func:`compute_cost` makes the cost where it is recorded.
     """
     AL, caches = L_model_forward(X, parameters, use_batchnorm)
-    cost = compute_cost(AL, Y)
     grads = L_model_backward(AL, Y, caches, l2=l2)
     update_parameters(parameters, grads, learning_rate)
-    return cost
+    return AL
 
 
 def L_layer_model(
@@ -94,7 +93,8 @@ def L_layer_model(
 ) -> tuple[Parameters, list[float]]:
     """Train one network (assignment, 3a); print its cost every 100 steps.
 
-    With a validation set, training stops after ``patience`` steps without a new low of the validation cost.
+    With a validation set its cost is checked every ``evaluate_every`` steps; training stops at the first check that is
+    ``patience`` steps or more after the last low.
 
     Parameters
     ----------
@@ -143,26 +143,27 @@ def L_layer_model(
     report = _print_costs if progress is True else progress or None
 
     ensemble = initialize_ensemble(layers_dims, [seed], use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
-    parameters = {name: stacked[0] for name, stacked in ensemble.items()}
-    best, best_cost, best_step, costs, step = dict(parameters), math.inf, 0, [], 0
+    parameters = {name: stacked[0] for name, stacked in ensemble.items()}  # the only network of the ensemble
+    best, best_cost, best_step = dict(parameters), math.inf, 0
+    costs, step = [], 0
     try:
         with full_precision():
             for step, (X_batch, Y_batch) in enumerate(mini_batches(X, Y, batch_size, num_iterations), start=1):
                 is_recorded = step % COST_EVERY == 0
                 penalty = l2_penalty(parameters, l2) if is_recorded else 0.0
-                cost = training_step(X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
+                AL = training_step(X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
                 if is_recorded:
-                    costs.append((cost + penalty).item())
+                    costs.append((compute_cost(AL, Y_batch) + penalty).item())
                     if report:
                         report(Snapshot(step, torch.tensor(costs[-1:]), 1, best_cost if validation else math.nan))
                 if step % evaluate_every == 0 or step == num_iterations:
-                    checked = cost if validation is None else evaluate(*validation, parameters)[0]
+                    checked = compute_cost(AL, Y_batch) if validation is None else evaluate(*validation, parameters)[0]
                     if not all(each.isfinite().all() for each in (checked, *parameters.values())):
                         _warn_of_divergence(step, best_step)
                         break
-                    if validation is None or checked < best_cost - min_delta:
+                    if validation is None or checked < best_cost - min_delta:  # a new low
                         best, best_cost, best_step = dict(parameters), checked.item(), step
-                    elif step - best_step >= patience:
+                    elif step - best_step >= patience:  # no new low for too long
                         break
     except KeyboardInterrupt:
         raise _interrupted(step, best_step, parameters=best, costs=costs) from None
@@ -254,15 +255,15 @@ def train(
             for step, (X_batch, Y_batch) in enumerate(batches, start=1):
                 is_recorded, parameters = step % COST_EVERY == 0, ensemble.parameters
                 penalties = l2_penalty(parameters, ensemble.l2) if is_recorded else None
-                cost = training_step(
+                AL = training_step(
                     X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
                 )
                 ensemble.step = step
                 if penalties is not None:
-                    ensemble.record_costs(cost, penalties)
+                    ensemble.record_costs(compute_cost(AL, Y_batch), penalties)
                 if step % evaluate_every == 0 or step == max_steps:
                     if validation is None:
-                        ensemble.keep_finite(cost)
+                        ensemble.keep_finite(compute_cost(AL, Y_batch))
                     else:
                         ensemble.keep_best(*evaluate(*validation, parameters), min_delta)
                         ensemble.stop(step - ensemble.best_step[ensemble.live] >= patience, "no improvement")
