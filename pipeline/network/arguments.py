@@ -73,7 +73,8 @@ def network_input(function: str, X: Any, W1: Any) -> Tensor:
     W1 = as_tensor(function, "W1", W1)
     A = as_tensor(function, "X", X, like=W1)
     if A.dim() < 2 or A.shape[-2] != W1.shape[-1]:
-        raise ValueError(f"X must have shape (..., {W1.shape[-1]}, m) for W1 {tuple(W1.shape)}, got {tuple(A.shape)}")
+        wanted = f"X of shape (..., {W1.shape[-1]}, m) for W1 {tuple(W1.shape)}"
+        raise ValueError(f"{function} wants {wanted}, got {tuple(A.shape)}")
     return A
 
 
@@ -119,9 +120,14 @@ def weights_in(cache: Any) -> Tensor:
     return as_tensor("L_model_backward", "W", parts("L_model_backward", linear_cache, "A", "W", "b")[1])
 
 
-def per_network(l2: float | Tensor, like: Tensor) -> float | Tensor:
-    """Take one lambda for all networks, or one for each, in front of a matrix."""
-    return l2.to(like)[..., None, None] if isinstance(l2, Tensor) else l2
+def lambda_of(function: str, l2: Any, like: Tensor, *, per_matrix: bool = False) -> float | Tensor:
+    """Take lambda as one number for all networks, or as a tensor of one for each, in front of a matrix if wanted."""
+    if isinstance(l2, Real) and 0 <= float(l2) < math.inf:
+        return float(l2)
+    if hasattr(l2, "shape"):
+        tensor = as_tensor(function, "l2", l2, like=like)
+        return tensor[..., None, None] if per_matrix else tensor
+    raise ValueError(f"{function} wants l2 as a number of at least 0, or an array of one for each network, got {l2!r}")
 
 
 def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> list[str]:
@@ -135,11 +141,18 @@ def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> 
             names.append(name)
             if f"d{name}" not in grads:
                 raise ValueError(f"{function} wants the gradient d{name}, got {', '.join(sorted(grads)) or 'none'}")
-            if (shape := tuple(grads[f"d{name}"].shape)) != tuple(array.shape):
-                raise ValueError(f"{function} wants d{name} of the shape of {name}, {tuple(array.shape)}, got {shape}")
             if getattr(array, "requires_grad", False):
                 raise ValueError(f"{function} wants {name} without autograd, got one that requires grad: detach it")
     return names
+
+
+def gradient_of(name: str, parameter: Tensor, gradient: Any) -> Tensor:
+    """Take the gradient of a parameter, of its shape."""
+    tensor = as_tensor("update_parameters", f"d{name}", gradient, like=parameter)
+    if tensor.shape != parameter.shape:
+        wanted = f"d{name} of the shape of {name}, {tuple(parameter.shape)}"
+        raise ValueError(f"update_parameters wants {wanted}, got {tuple(tensor.shape)}")
+    return tensor
 
 
 def number_of_layers(parameters: Mapping[str, Any]) -> int:
@@ -160,10 +173,10 @@ def generator_of(seed: Any, dtype: torch.dtype) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed))
 
 
-def require_activation(activation: str, known: Mapping[str, Any]) -> None:
+def require_activation(function: str, activation: str, known: Mapping[str, Any]) -> None:
     """Refuse the name of an activation that is unknown."""
     if activation not in known:
-        raise ValueError(f"activation must be one of {sorted(known)}, got {activation!r}")
+        raise ValueError(f"{function} wants as activation one of {sorted(known)}, got {activation!r}")
 
 
 def require_batch(A: Tensor) -> None:
@@ -182,7 +195,7 @@ def require_statistics(parameters: Mapping[str, Any], L: int) -> None:
 
 def require_parameters_for(l2: float | Tensor, parameters: Any) -> None:
     """Refuse a penalty of nothing."""
-    if parameters is None and not (isinstance(l2, float | int) and l2 == 0):
+    if parameters is None and (isinstance(l2, Tensor) or l2 != 0):
         raise ValueError(f"compute_cost wants the parameters that l2 = {l2} is to penalise")
 
 
@@ -268,7 +281,11 @@ def require_seeds(name: str, seeds: Sequence[Any]) -> None:
 
 def require_learning_rate(learning_rate: Any) -> None:
     """Refuse a learning rate that is not a positive and finite number."""
-    if not isinstance(learning_rate, Real) or not 0 < float(learning_rate) < math.inf:
+    if (
+        not isinstance(learning_rate, Real)
+        or isinstance(learning_rate, bool)
+        or not 0 < float(learning_rate) < math.inf
+    ):
         raise ValueError(f"learning_rate must be a positive and finite number, got {learning_rate!r}")
 
 

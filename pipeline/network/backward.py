@@ -1,9 +1,8 @@
 """Backward propagation: section 2 of the assignment, each function the mirror of its forward twin.
 
 ``dZ`` and ``dA`` are gradients of the *sum* of the examples' losses, so that the output layer's ``dZ`` is
-``P - Y``. ``dW`` and ``db`` are divided by ``m``: gradients of the cost, which is the mean. ``dX`` has the shape of
-``X``, and nothing is written into an argument. A ValueError names whole numbers where floats are wanted, a
-malformed cache, and shapes that do not fit each other.
+``P - Y``. ``dW`` and ``db`` are divided by ``m``: gradients of the cost, which is the mean. Nothing is written into an
+argument. A ValueError names whole numbers where floats are wanted, a malformed cache, and shapes that do not fit.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ def linear_activation_backward(
     ValueError
         If the activation is unknown.
     """
-    arguments.require_activation(activation, ACTIVATIONS_BACKWARD)
+    arguments.require_activation("linear_activation_backward", activation, ACTIVATIONS_BACKWARD)
     linear_cache, Z = arguments.parts("linear_activation_backward", cache, "linear_cache", "activation_cache")
     dZ = ACTIVATIONS_BACKWARD[activation](dA, Z)
     return linear_backward(dZ, linear_cache, input_gradient=input_gradient)
@@ -149,7 +148,8 @@ def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     ----------
     S. Ioffe, C. Szegedy, "Batch normalization", 2015, section 3.
     """
-    n, variance = map(torch.as_tensor, arguments.parts("batchnorm_backward", cache, "NA", "variance"))
+    parts = arguments.parts("batchnorm_backward", cache, "NA", "variance")
+    n, variance = (as_tensor("batchnorm_backward", "cache", part) for part in parts)
     g = arguments.gradient("batchnorm_backward", "dNA", dNA, "NA", n.shape[-2:], like=n)
     mean_g, mean_gn = g.mean(dim=-1, keepdim=True), (g * n).mean(dim=-1, keepdim=True)
     dA = (g - mean_g - n * mean_gn) / torch.sqrt(variance + BATCHNORM_EPSILON)
@@ -180,19 +180,18 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     """
     AL = arguments.columns("L_model_backward", "AL", AL)
     Y = arguments.labels("L_model_backward", Y, AL)
-    is_penalised = isinstance(l2, Tensor) or l2 != 0
-    l2 = arguments.per_network(l2, AL)
+    l2 = arguments.lambda_of("L_model_backward", l2, AL, per_matrix=True)
     L = len(caches)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
         cache, dA = caches[layer - 1], grads[f"dA{layer}"]
-        if "batchnorm_cache" in cache:
+        if isinstance(cache, dict) and "batchnorm_cache" in cache:
             dA = batchnorm_backward(dA, cache["batchnorm_cache"])
         activation = "softmax" if layer == L else "relu"
         dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
         if dA_prev is not None:
             grads[f"dA{layer - 1}"] = dA_prev
-        if is_penalised:
+        if isinstance(l2, Tensor) or l2 != 0:
             dW = dW + l2 * arguments.weights_in(cache)
         grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
     return grads
@@ -224,8 +223,7 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
     updated = {}
     for name in arguments.names_to_update(parameters, grads):
         parameter = as_tensor("update_parameters", name, parameters[name])
-        gradient = as_tensor("update_parameters", f"d{name}", grads[f"d{name}"], like=parameter)
-        updated[name] = parameter - learning_rate * gradient
+        updated[name] = parameter - learning_rate * arguments.gradient_of(name, parameter, grads[f"d{name}"])
     parameters.update(updated)
     return parameters
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
+import json
 import math
 import os
 import socket
@@ -142,17 +142,28 @@ class Group:
         return dataclasses.replace(snapshot, step=int(step), training=int(training), best_validation_cost=best)
 
     def _gather(self, result: TrainingResult) -> TrainingResult | None:
-        """Send this rank's result to rank 0, which merges all."""
+        """Send this rank's result to rank 0, which merges all: a JSON header that describes the tensors, then these."""
         if self.rank != 0:
-            content = _pack(result)
-            self._speak(dist.send, torch.tensor([len(content)]), 0)
-            self._speak(dist.send, content, 0)
+            fields = dict(vars(result))
+            tensors = {f"parameters.{name}": each for name, each in fields.pop("parameters").items()}
+            tensors |= {name: fields.pop(name) for name in list(fields) if isinstance(fields[name], Tensor)}
+            kinds = {name: [str(each.dtype).removeprefix("torch."), each.shape] for name, each in tensors.items()}
+            header = torch.frombuffer(bytearray(json.dumps([fields, kinds]).encode()), dtype=torch.uint8)
+            for each in (torch.tensor([len(header)]), header, *tensors.values()):
+                self._speak(dist.send, each.contiguous(), 0)
             return None
-        results = [result]
-        for other in self.others:
-            length = self._speak(dist.recv, torch.tensor([0]), other)
-            results.append(_unpack(self._speak(dist.recv, torch.empty(int(length), dtype=torch.uint8), other)))
-        return _merge(results)
+        return _merge([result, *map(self._receive, self.others)])
+
+    def _receive(self, other: int) -> TrainingResult:
+        length = int(self._speak(dist.recv, torch.tensor([0]), other))
+        header = self._speak(dist.recv, torch.empty(length, dtype=torch.uint8), other)
+        fields, kinds = json.loads(header.numpy().tobytes())
+        fields["parameters"] = {}
+        for name, (dtype, shape) in kinds.items():
+            tensor = self._speak(dist.recv, torch.empty(shape, dtype=getattr(torch, dtype)), other)
+            into, _, key = name.rpartition(".")
+            (fields[into] if into else fields)[key] = tensor
+        return TrainingResult(**fields)
 
     def _speak(self, message: Callable[[Tensor, int], Any], content: Tensor, rank: int) -> Tensor:
         """Send a tensor to a rank, or receive one from it; if that fails, name the rank."""
@@ -169,18 +180,6 @@ def _share(rank: int, size: int, networks: int) -> slice:
     if networks < size:
         raise ValueError(f"{networks} networks cannot be shared by {size} processes: each needs one at least")
     return slice(rank * networks // size, (rank + 1) * networks // size)
-
-
-def _pack(result: TrainingResult) -> Tensor:
-    """Put a result into one tensor of bytes."""
-    content = io.BytesIO()
-    torch.save(vars(result), content)
-    return torch.frombuffer(content.getbuffer(), dtype=torch.uint8)
-
-
-def _unpack(content: Tensor) -> TrainingResult:
-    """Take a result out of such bytes; they cannot run code."""
-    return TrainingResult(**torch.load(io.BytesIO(content.numpy().tobytes()), weights_only=True))
 
 
 def _merge(results: Sequence[TrainingResult]) -> TrainingResult:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pipeline.network.arguments import number_of_layers
 from pipeline.network.forward import initialize_parameters
 
 if TYPE_CHECKING:
@@ -119,10 +120,14 @@ def initialize_ensemble(
     """
     networks = [initialize_parameters(layers_dims, seed=seed, dtype=dtype) for seed in seeds]
     parameters = {name: torch.stack([network[name] for network in networks]).to(device) for name in networks[0]}
-    for layer in range(1, len(layers_dims) - 1) if use_batchnorm else ():
-        parameters[f"mean{layer}"] = torch.zeros_like(parameters[f"b{layer}"])
-        parameters[f"var{layer}"] = torch.ones_like(parameters[f"b{layer}"])
-    return parameters
+    return parameters | initial_statistics(parameters) if use_batchnorm else parameters
+
+
+def initial_statistics(parameters: Parameters) -> Parameters:
+    """Return the running statistics of the hidden layers before the first step: mean 0, variance 1."""
+    hidden = range(1, number_of_layers(parameters))
+    means = {f"mean{layer}": torch.zeros_like(parameters[f"b{layer}"]) for layer in hidden}
+    return means | {f"var{layer}": torch.ones_like(parameters[f"b{layer}"]) for layer in hidden}
 
 
 class Ensemble:

@@ -142,7 +142,7 @@ def linear_activation_forward(A_prev: Array, W: Array, B: Array, activation: str
     ValueError
         If the activation is unknown.
     """
-    arguments.require_activation(activation, ACTIVATIONS)
+    arguments.require_activation("linear_activation_forward", activation, ACTIVATIONS)
     Z, linear_cache = linear_forward(A_prev, W, B)
     A, activation_cache = ACTIVATIONS[activation](Z)
     return A, {"linear_cache": linear_cache, "activation_cache": activation_cache}
@@ -225,7 +225,7 @@ def compute_cost(
     """
     AL = arguments.columns("compute_cost", "AL", AL)
     Y = arguments.labels("compute_cost", Y, AL)
-    arguments.require_parameters_for(l2, parameters)
+    arguments.require_parameters_for(arguments.lambda_of("compute_cost", l2, AL), parameters)
     log_AL = torch.log(AL.clamp(min=torch.finfo(AL.dtype).tiny))
     cost = -(Y * log_AL).sum(dim=-2).mean(dim=-1)
     return cost if parameters is None else cost + l2_penalty(parameters, l2)
@@ -242,6 +242,7 @@ def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
     """
     names = [f"W{layer}" for layer in range(1, number_of_layers(parameters) + 1)]
     weights = [as_tensor("l2_penalty", name, parameters[name]) for name in names]
+    l2 = arguments.lambda_of("l2_penalty", l2, weights[0])
     return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pipeline.network import arguments
 from pipeline.network.backward import L_model_backward, update_parameters
-from pipeline.network.ensemble import Ensemble, Snapshot, TrainingResult, initialize_ensemble
-from pipeline.network.forward import L_model_forward, compute_cost, l2_penalty
+from pipeline.network.ensemble import Ensemble, Snapshot, TrainingResult, initial_statistics, initialize_ensemble
+from pipeline.network.forward import L_model_forward, compute_cost, initialize_parameters, l2_penalty
 from pipeline.network.precision import full_precision
 from pipeline.network.prediction import evaluate
 
@@ -142,8 +142,10 @@ def L_layer_model(
     _warn_of_unscaled_pixels(X)
     report = _print_costs if progress is True else progress or None
 
-    ensemble = initialize_ensemble(layers_dims, [seed], use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
-    parameters = {name: stacked[0] for name, stacked in ensemble.items()}  # the only network of the ensemble
+    start = initialize_parameters(layers_dims, seed=seed, dtype=X.dtype)
+    parameters = {name: each.to(X.device) for name, each in start.items()}
+    if use_batchnorm:
+        parameters |= initial_statistics(parameters)
     best, best_cost, best_step = dict(parameters), math.inf, 0
     costs, step = [], 0
     try:

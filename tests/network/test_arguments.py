@@ -81,7 +81,45 @@ def test_a_layers_cache_in_place_of_z_is_refused_with_the_part_to_pass(function)
         function(Z, cache)
 
 
-@pytest.mark.parametrize("rate", [None, "0.1", 0, -1.0, float("nan"), float("inf"), [0.1]], ids=repr)
+@pytest.mark.parametrize("l2", [None, "0.1", -0.1, float("nan"), float("inf"), [0.1, 0.2]], ids=repr)
+def test_a_lambda_that_is_none_is_refused(l2):
+    AL, caches = L_model_forward(normal(6, 7), random_parameters(DIMS), False)
+    for function, call in (
+        ("L_model_backward", lambda: L_model_backward(AL, Y, caches, l2=l2)),
+        ("compute_cost", lambda: compute_cost(AL, Y, parameters=random_parameters(DIMS), l2=l2)),
+    ):
+        with pytest.raises(ValueError, match=rf"^{function} wants l2 as a number of at least 0, .*got "):
+            call()
+
+
+def test_lambdas_of_each_network_are_taken_as_numpy_too():
+    parameters, l2 = random_parameters(DIMS, (3,)), torch.rand(3, dtype=torch.float64)
+    AL, caches = L_model_forward(normal(6, 7), parameters, False)
+    ours, theirs = (L_model_backward(AL, Y, caches, l2=each) for each in (l2.numpy(), l2))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    costs = [compute_cost(AL, Y, parameters=parameters, l2=each) for each in (l2.numpy(), l2)]
+    assert torch.equal(*costs)
+
+
+def test_gradients_that_are_no_arrays_are_named():
+    with pytest.raises(ValueError, match=r"^update_parameters wants an array of numbers as dW1, got str"):
+        update_parameters({"W1": W, "b1": b}, {"dW1": "text", "db1": b}, 0.1)
+    parameters = update_parameters({"W1": W, "b1": b}, {"dW1": W.tolist(), "db1": b.tolist()}, 1.0)
+    assert_close(parameters["W1"], torch.zeros_like(W), 1e-6)
+
+
+def test_tuple_caches_of_numpy_arrays_are_taken():
+    parameters, X = {name: each.numpy() for name, each in random_parameters(DIMS).items()}, normal(6, 7)
+    AL, caches = L_model_forward(X, parameters, False)
+    as_numpy = [
+        (tuple(each.numpy() for each in cache["linear_cache"].values()), cache["activation_cache"].numpy())
+        for cache in caches
+    ]
+    ours, theirs = L_model_backward(AL.numpy(), Y.numpy(), as_numpy, l2=0.1), L_model_backward(AL, Y, caches, l2=0.1)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("rate", [None, True, "0.1", 0, -1.0, float("nan"), float("inf"), [0.1]], ids=repr)
 def test_a_learning_rate_that_is_none_is_refused(rate):
     said = re.escape(f"learning_rate must be a positive and finite number, got {rate!r}")
     with pytest.raises(ValueError, match=said):

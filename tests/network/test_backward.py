@@ -15,7 +15,7 @@ from reference import (
     assert_numpy_gives_the_same,
     autograd,
     batchnorm,
-    each_replica_shape,
+    each_leading_shape,
     network_gradients,
     normal,
     one_hot,
@@ -42,9 +42,9 @@ from pipeline.network.forward import BATCHNORM_EPSILON, batchnorm_forward
 each_combination = pytest.mark.parametrize(("use_batchnorm", "l2"), COMBINATIONS.values(), ids=COMBINATIONS.keys())
 
 
-def network(replicas=(), m=9, use_batchnorm=False, dims=DIMS):
+def network(axes=(), m=9, use_batchnorm=False, dims=DIMS):
     """Labels, forward pass and parameters of a random network."""
-    X, Y, parameters = normal(dims[0], m), one_hot(dims[-1], m), random_parameters(dims, replicas)
+    X, Y, parameters = normal(dims[0], m), one_hot(dims[-1], m), random_parameters(dims, axes)
     AL, caches = L_model_forward(X, dict(parameters), use_batchnorm)
     return X, Y, parameters, AL, caches
 
@@ -54,10 +54,8 @@ def network_arguments():
     return [AL, Y, caches]
 
 
-def layer_cache(*replicas, activation="relu"):
-    return linear_activation_forward(
-        normal(*replicas, 5, 7), normal(*replicas, 4, 5), normal(*replicas, 4, 1), activation
-    )[1]
+def layer_cache(*axes, activation="relu"):
+    return linear_activation_forward(normal(*axes, 5, 7), normal(*axes, 4, 5), normal(*axes, 4, 1), activation)[1]
 
 
 CALLS = {
@@ -136,9 +134,9 @@ def test_linear_backward_names_a_gradient_that_does_not_fit(shape):
 # activations
 
 
-@each_replica_shape
-def test_relu_backward_equals_autograd(replicas):
-    dA, Z = normal(*replicas, 5, 7), normal(*replicas, 5, 7)
+@each_leading_shape
+def test_relu_backward_equals_autograd(axes):
+    dA, Z = normal(*axes, 5, 7), normal(*axes, 5, 7)
     assert_close(relu_backward(dA, Z), *autograd(torch.relu, [Z], dA))
 
 
@@ -153,9 +151,9 @@ def test_relu_backward_lets_nothing_through_at_zero():
     assert_close(relu_backward(torch.full_like(Z, 3), Z), torch.tensor([[0.0, 0, 0, 3]], dtype=torch.float64), 0)
 
 
-@each_replica_shape
-def test_softmax_backward_equals_autograd_for_any_gradient(replicas):
-    dA, Z = normal(*replicas, 5, 7), 2 * normal(*replicas, 5, 7)
+@each_leading_shape
+def test_softmax_backward_equals_autograd_for_any_gradient(axes):
+    dA, Z = normal(*axes, 5, 7), 2 * normal(*axes, 5, 7)
     assert_close(softmax_backward(dA, Z), *autograd(lambda Z: torch.softmax(Z, dim=-2), [Z], dA))
 
 
@@ -169,10 +167,10 @@ def test_softmax_backward_of_the_cross_entropy_is_p_minus_y_also_where_p_underfl
         assert_close(softmax_backward(-Y / P, Z), torch.softmax(Z, dim=-2) - Y, tolerance)
 
 
-@each_replica_shape
+@each_leading_shape
 @pytest.mark.parametrize("activation", ["relu", "softmax"])
-def test_linear_activation_backward_equals_autograd(activation, replicas):
-    cache, dA = layer_cache(*replicas, activation=activation), normal(*replicas, 4, 7)
+def test_linear_activation_backward_equals_autograd(activation, axes):
+    cache, dA = layer_cache(*axes, activation=activation), normal(*axes, 4, 7)
     act = torch.relu if activation == "relu" else lambda Z: torch.softmax(Z, dim=-2)
     dA_prev, dW, db = autograd(lambda A, W, b: act(W @ A + b), list(cache["linear_cache"].values()), dA)
     ours = linear_activation_backward(dA, cache, activation)
@@ -188,10 +186,10 @@ def test_linear_activation_backward_names_an_unknown_activation():
 # batchnorm
 
 
-@each_replica_shape
+@each_leading_shape
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3], ids=["eps matters little", "eps rules", "eps vanishes"])
-def test_batchnorm_backward_equals_autograd_with_the_statistics_jacobian(replicas, scale):
-    A, dNA = scale * normal(*replicas, 5, 7) + 2, normal(*replicas, 5, 7)
+def test_batchnorm_backward_equals_autograd_with_the_statistics_jacobian(axes, scale):
+    A, dNA = scale * normal(*axes, 5, 7) + 2, normal(*axes, 5, 7)
     assert_close(batchnorm_backward(dNA, batchnorm_forward(A)[1]), *autograd(batchnorm, [A], dNA))
 
 
@@ -240,26 +238,26 @@ def test_scaling_a_units_weights_changes_nothing_but_what_eps_lets_through(scale
 
 
 @each_combination
-@each_replica_shape
+@each_leading_shape
 @pytest.mark.parametrize("m", [9, 2, 1], ids=["a batch", "two examples", "one example"])
-def test_network_gradients_equal_autograd(use_batchnorm, l2, replicas, m):
+def test_network_gradients_equal_autograd(use_batchnorm, l2, axes, m):
     m = max(m, 2) if use_batchnorm else m  # one example alone is refused: see test_arguments
-    X, Y, parameters, AL, caches = network(replicas, m, use_batchnorm)
+    X, Y, parameters, AL, caches = network(axes, m, use_batchnorm)
     cost, grads = network_gradients(X, Y, parameters, use_batchnorm, l2)
     assert_close(compute_cost(AL, Y, parameters=parameters, l2=l2), cost, 1e-9)
     assert set(grads) == {f"d{kind}{layer}" for kind in "AWb" for layer in (1, 2, 3)}
     assert_all_close(L_model_backward(AL, Y, caches, l2=l2), grads, 1e-9)
 
 
-@pytest.mark.parametrize("replicas", [(3,), (2, 3)], ids=str)
-def test_network_gradients_equal_autograd_with_a_lambda_for_each_replica(replicas):
-    X, Y, parameters, AL, caches = network(replicas, use_batchnorm=True)
-    l2 = torch.rand(replicas, dtype=torch.float64)
+@pytest.mark.parametrize("axes", [(3,), (2, 3)], ids=str)
+def test_network_gradients_equal_autograd_with_a_lambda_for_each_network(axes):
+    X, Y, parameters, AL, caches = network(axes, use_batchnorm=True)
+    l2 = torch.rand(axes, dtype=torch.float64)
     _, grads = network_gradients(X, Y, parameters, True, l2)
     assert_all_close(L_model_backward(AL, Y, caches, l2=l2), grads, 1e-9)
 
 
-def test_network_gradients_equal_autograd_with_a_batch_for_each_replica():
+def test_network_gradients_equal_autograd_with_a_batch_for_each_network():
     X, Y, parameters = normal(3, 6, 9), one_hot(4, 3, 9), random_parameters(DIMS, (3,))
     AL, caches = L_model_forward(X, dict(parameters), True)
     assert_all_close(L_model_backward(AL, Y, caches), network_gradients(X, Y, parameters, True, 0.0)[1], 1e-9)

@@ -1,4 +1,4 @@
-"""A GPU by one parameter: what is computed there stays there, equals the CPU's and makes the CPU wait at looks alone.
+"""A GPU by one parameter: what is computed there stays there, equals the CPU's and makes the CPU wait at checks alone.
 
 Everywhere it is shown on a pretended GPU; where there is a real one, on that too.
 """
@@ -10,7 +10,7 @@ import torch
 from clones import small_params
 from pretended_gpu import GPU, NEEDS_A_GPU, pretended_gpu
 from reference import DIMS, assert_close, blobs
-from samples import SETS, assert_same_training, is_same, write_split
+from samples import SETS, assert_same_training, write_split
 
 import pipeline.analysis.timing
 import stages
@@ -19,7 +19,6 @@ from pipeline.analysis.evaluation import Evaluation, evaluate_arm
 from pipeline.analysis.timing import KINDS, time_steps
 from pipeline.network import devices, training
 from pipeline.network.devices import device_of, take_device
-from pipeline.network.distributed import Group, _merge
 from pipeline.network.precision import ON_GPU, full_precision
 from pipeline.network.training import COST_EVERY, training_step
 from pipeline.params import load_params
@@ -263,23 +262,6 @@ def test_products_on_a_gpu_are_never_tf32(gpu, found):
         assert ON_GPU.fp32_precision == found
     finally:
         ON_GPU.fp32_precision = before
-
-
-def test_results_of_ranks_travel_from_gpu_to_gpu(monkeypatch):
-    """NCCL, by which they do, knows no tensor on the CPU."""
-    result, sent, received = run("cpu", max_steps=20), [], []
-
-    def receive(content, rank):
-        received.append(content)
-        content.copy_(sent[len(received) - 1])
-
-    monkeypatch.setattr(torch.distributed, "send", lambda content, rank: sent.append(content))
-    monkeypatch.setattr(torch.distributed, "recv", receive)
-    with pretended_gpu():
-        assert Group(1, ["a", "b"])._gathered(result, GPU) is None
-        whole = Group(0, ["a", "b"])._gathered(result, GPU)
-    assert [each.device for each in (*sent, *received)] == [GPU] * 4
-    assert is_same(whole, _merge([result, result]))
 
 
 # evaluation and timing

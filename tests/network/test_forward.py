@@ -12,7 +12,7 @@ from reference import (
     assert_inputs_unchanged,
     assert_numpy_gives_the_same,
     batchnorm,
-    each_replica_shape,
+    each_leading_shape,
     normal,
     one_hot,
     probabilities,
@@ -197,19 +197,19 @@ def test_linear_forward_names_shapes_that_do_not_fit(shapes):
         assert f"{name} {shape}" in str(error.value)
 
 
-@each_replica_shape
-def test_softmax_and_relu_equal_torch(replicas):
-    Z = 3 * normal(*replicas, 5, 7)
+@each_leading_shape
+def test_softmax_and_relu_equal_torch(axes):
+    Z = 3 * normal(*axes, 5, 7)
     for function, theirs in ((softmax, torch.softmax(Z, dim=-2)), (relu, torch.relu(Z))):
         A, cache = function(Z)
         assert_close(A, theirs)
         assert cache is Z
 
 
-@each_replica_shape
+@each_leading_shape
 @pytest.mark.parametrize("activation", ["relu", "softmax"])
-def test_linear_activation_is_linear_then_activation(activation, replicas):
-    A_prev, W, b = normal(*replicas, 5, 7), normal(*replicas, 4, 5), normal(*replicas, 4, 1)
+def test_linear_activation_is_linear_then_activation(activation, axes):
+    A_prev, W, b = normal(*axes, 5, 7), normal(*axes, 4, 5), normal(*axes, 4, 1)
     A, cache = linear_activation_forward(A_prev, W, b, activation)
     Z = W @ A_prev + b
     assert_close(A, torch.relu(Z) if activation == "relu" else torch.softmax(Z, dim=-2))
@@ -219,7 +219,7 @@ def test_linear_activation_is_linear_then_activation(activation, replicas):
 
 
 def test_linear_activation_names_an_unknown_activation():
-    with pytest.raises(ValueError, match=r"activation .*'tanh'"):
+    with pytest.raises(ValueError, match=r"wants as activation one of .*'tanh'"):
         linear_activation_forward(normal(5, 7), normal(4, 5), normal(4, 1), "tanh")
 
 
@@ -235,9 +235,9 @@ def test_softmax_of_huge_logits_is_finite_and_stays_so_in_log_and_inverse(dtype)
 # batchnorm
 
 
-@each_replica_shape
-def test_batchnorm_equals_torch(replicas):
-    A = 2 * normal(*replicas, 5, 7) + 3
+@each_leading_shape
+def test_batchnorm_equals_torch(axes):
+    A = 2 * normal(*axes, 5, 7) + 3
     assert_close(apply_batchnorm(A), batchnorm(A))
     examples_first = A.reshape(-1, 7).T  # torch wants (examples, units)
     theirs = torch.nn.functional.batch_norm(examples_first, None, None, training=True)
@@ -271,10 +271,10 @@ def test_batchnorm_of_one_example_is_zero():
 # the whole network
 
 
-@each_replica_shape
+@each_leading_shape
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
-def test_network_equals_its_definition(use_batchnorm, replicas):
-    X, parameters = normal(6, 9), random_parameters(DIMS, replicas)
+def test_network_equals_its_definition(use_batchnorm, axes):
+    X, parameters = normal(6, 9), random_parameters(DIMS, axes)
     AL, caches = L_model_forward(X, parameters, use_batchnorm)
     A = X
     for layer in (1, 2):
@@ -285,7 +285,7 @@ def test_network_equals_its_definition(use_batchnorm, replicas):
     assert ["batchnorm_cache" in cache for cache in caches] == [use_batchnorm, use_batchnorm, False]
 
 
-def test_network_takes_a_batch_for_each_replica():
+def test_network_takes_a_batch_for_each_network():
     X, parameters = normal(2, 3, 6, 9), random_parameters(DIMS, (3,))
     AL, _ = L_model_forward(X, parameters, True)
     for i in range(2):
@@ -294,10 +294,10 @@ def test_network_takes_a_batch_for_each_replica():
             assert_close(AL[i, k], L_model_forward(X[i, k], alone, True)[0])
 
 
-@each_replica_shape
-def test_running_statistics_are_those_of_batchnorm1d(replicas):
-    parameters, norm = random_parameters([6, 5, 4], replicas), torch.nn.BatchNorm1d(5, affine=False).double()
-    k = (-1,) * len(replicas)
+@each_leading_shape
+def test_running_statistics_are_those_of_batchnorm1d(axes):
+    parameters, norm = random_parameters([6, 5, 4], axes), torch.nn.BatchNorm1d(5, affine=False).double()
+    k = (-1,) * len(axes)
     for m in (9, 2, 30):
         X = normal(6, m)
         norm(torch.relu(parameters["W1"][k] @ X + parameters["b1"][k]).T)
@@ -341,7 +341,7 @@ def test_inference_without_running_statistics_names_them():
 
 
 def test_network_names_an_input_that_does_not_fit():
-    with pytest.raises(ValueError, match=r"X must have shape \(\.\.\., 6, m\) .*got \(7, 9\)"):
+    with pytest.raises(ValueError, match=r"L_model_forward wants X of shape \(\.\.\., 6, m\) .*got \(7, 9\)"):
         L_model_forward(normal(7, 9), random_parameters(DIMS), False)
 
 
@@ -358,16 +358,16 @@ def test_dead_units_and_two_examples_stay_finite_under_batchnorm():
 # compute_cost, l2_penalty
 
 
-@each_replica_shape
-def test_cost_equals_cross_entropy(replicas):
-    Z, Y = 3 * normal(*replicas, 4, 11), one_hot(4, 11)
+@each_leading_shape
+def test_cost_equals_cross_entropy(axes):
+    Z, Y = 3 * normal(*axes, 4, 11), one_hot(4, 11)
     cost = compute_cost(torch.softmax(Z, dim=-2), Y)
-    assert cost.shape == replicas
+    assert cost.shape == axes
     for Z_k, cost_k in zip(Z.reshape(-1, 4, 11), cost.reshape(-1), strict=True):
         assert_close(cost_k, torch.nn.functional.cross_entropy(Z_k.T, Y.argmax(0)))
 
 
-def test_cost_takes_labels_for_each_replica():
+def test_cost_takes_labels_for_each_network():
     AL, Y = probabilities(3, 4, 11), one_hot(4, 3, 11)
     assert_close(compute_cost(AL, Y), torch.stack([compute_cost(AL[k], Y[k]) for k in range(3)]))
 
@@ -389,14 +389,14 @@ def test_cost_names_shapes_that_differ(shapes):
     assert all(f"{shape}" in str(error.value) for shape in set(shapes))
 
 
-@each_replica_shape
+@each_leading_shape
 @pytest.mark.parametrize("of_each", [False, True], ids=["one lambda", "lambda of each"])
-def test_penalty_is_half_lambda_times_the_squared_weights_of_every_layer(replicas, of_each):
-    parameters = random_parameters(DIMS, replicas)
-    l2 = torch.rand(replicas, dtype=torch.float64) if of_each else 0.3
+def test_penalty_is_half_lambda_times_the_squared_weights_of_every_layer(axes, of_each):
+    parameters = random_parameters(DIMS, axes)
+    l2 = torch.rand(axes, dtype=torch.float64) if of_each else 0.3
     expected = sum(l2 / 2 * torch.linalg.matrix_norm(parameters[f"W{layer}"]) ** 2 for layer in (1, 2, 3))
     assert_close(l2_penalty(parameters, l2), expected)
-    AL, Y = probabilities(*replicas, 4, 7), one_hot(4, 7)
+    AL, Y = probabilities(*axes, 4, 7), one_hot(4, 7)
     assert_close(compute_cost(AL, Y, parameters=parameters, l2=l2), compute_cost(AL, Y) + expected)
 
 

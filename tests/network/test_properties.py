@@ -1,4 +1,4 @@
-"""Every public function over shapes, replica axes, dtypes and extreme values.
+"""Every public function over shapes, leading axes, dtypes and extreme values.
 
 Shapes come out right, dtypes stay, what is finite stays finite, NumPy and tensors give the same, and no input is
 changed in place unless the docstring says so.
@@ -47,7 +47,7 @@ LAMBDAS = [0.0, 0.01, 1e3]
 reproducible = settings(deadline=None, derandomize=True, max_examples=30, database=None)
 slow = settings(reproducible, max_examples=8)
 sizes = st.integers(1, 4)
-replicas = st.lists(st.integers(1, 3), max_size=2).map(tuple)
+leading_axes = st.lists(st.integers(1, 3), max_size=2).map(tuple)
 dtypes = st.sampled_from(DTYPES)
 seeds = st.integers(0, 2**16)
 
@@ -121,7 +121,7 @@ def test_initialize_parameters(dims, seed, dtype):
 
 
 @reproducible
-@given(st.data(), replicas, replicas, sizes, sizes, sizes, dtypes)
+@given(st.data(), leading_axes, leading_axes, sizes, sizes, sizes, dtypes)
 def test_linear(data, of_A, of_W, inputs, units, m, dtype):
     try:
         axes = torch.broadcast_shapes(of_A, of_W)
@@ -141,7 +141,7 @@ def test_linear(data, of_A, of_W, inputs, units, m, dtype):
 
 
 @reproducible
-@given(st.data(), replicas, sizes, sizes, dtypes)
+@given(st.data(), leading_axes, sizes, sizes, dtypes)
 def test_softmax(data, axes, units, m, dtype):
     Z = data.draw(tensors((*axes, units, m), dtype, largest=torch.finfo(dtype).max))
     A, cache = called(softmax, Z)
@@ -159,7 +159,7 @@ def test_softmax(data, axes, units, m, dtype):
 
 
 @reproducible
-@given(st.data(), replicas, sizes, sizes, dtypes)
+@given(st.data(), leading_axes, sizes, sizes, dtypes)
 def test_relu(data, axes, units, m, dtype):
     Z = data.draw(tensors((*axes, units, m), dtype, largest=torch.finfo(dtype).max))
     A, cache = called(relu, Z)
@@ -170,7 +170,7 @@ def test_relu(data, axes, units, m, dtype):
 
 
 @reproducible
-@given(st.data(), replicas, sizes, sizes, sizes, dtypes, st.sampled_from(["relu", "softmax"]))
+@given(st.data(), leading_axes, sizes, sizes, sizes, dtypes, st.sampled_from(["relu", "softmax"]))
 def test_linear_activation(data, axes, inputs, units, m, dtype, activation):
     A = data.draw(tensors((*axes, inputs, m), dtype))
     W, b = data.draw(tensors((*axes, units, inputs), dtype)), data.draw(tensors((*axes, units, 1), dtype))
@@ -182,7 +182,7 @@ def test_linear_activation(data, axes, inputs, units, m, dtype, activation):
 
 
 @reproducible
-@given(st.data(), replicas, sizes, st.integers(1, 6), dtypes)
+@given(st.data(), leading_axes, sizes, st.integers(1, 6), dtypes)
 def test_batchnorm(data, axes, units, m, dtype):
     A = data.draw(tensors((*axes, units, m), dtype))
     NA = called(apply_batchnorm, A)
@@ -199,7 +199,7 @@ def test_batchnorm(data, axes, units, m, dtype):
 
 
 @reproducible
-@given(st.data(), replicas, sizes, sizes, dtypes)
+@given(st.data(), leading_axes, sizes, sizes, dtypes)
 def test_compute_cost(data, axes, classes, m, dtype):
     AL = data.draw(tensors((*axes, classes, m), dtype)).abs()
     AL = AL / AL.sum(dim=-2, keepdim=True).clamp(min=torch.finfo(dtype).tiny)  # exact zeros and ones among them
@@ -211,7 +211,7 @@ def test_compute_cost(data, axes, classes, m, dtype):
 
 def networks(draw, dtype, *, batchnorm=False):
     """Draw a network of one to three layers, alone or as a stack."""
-    dims, axes = draw(st.lists(sizes, min_size=2, max_size=4)), draw(replicas)
+    dims, axes = draw(st.lists(sizes, min_size=2, max_size=4)), draw(leading_axes)
     parameters = {}
     for layer, (inputs, units) in enumerate(itertools.pairwise(dims), start=1):
         parameters[f"W{layer}"] = draw(tensors((*axes, units, inputs), dtype, largest=1e3))

@@ -18,8 +18,8 @@ from reference import (
     assert_close,
     batches_of,
     blobs,
+    one_of,
     random_parameters,
-    replica,
 )
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
@@ -83,7 +83,7 @@ def interrupted(**changes):
 
 
 def assert_best_is_returned(result):
-    """Each replica's parameters are those of its lowest validation cost, and were not trained on."""
+    """Each network's parameters are those of its lowest validation cost, and were not trained on."""
     costs, _ = evaluate(*VALIDATION, result.parameters)
     for k, best_step in enumerate(result.best_step):
         recorded = result.validation_costs[:, k]
@@ -93,12 +93,12 @@ def assert_best_is_returned(result):
 
 
 def assert_same_run(result, k, alone):
-    """Replica ``k`` of a stack is the network that was trained alone."""
+    """Network ``k`` of an ensemble is the network that was trained alone."""
     assert result.steps[k] == alone.steps[0]
     assert result.best_step[k] == alone.best_step[0]
     assert result.epochs[k] == alone.epochs[0]
     assert result.stop_reason[k] == alone.stop_reason[0]
-    assert_all_close(replica(result.parameters, k), replica(alone.parameters, 0), 1e-9)
+    assert_all_close(one_of(result.parameters, k), one_of(alone.parameters, 0), 1e-9)
     for name in ("costs", "penalties", "validation_costs", "validation_accuracies"):
         ours, theirs = getattr(result, name)[:, k], getattr(alone, name)[:, 0]
         assert_close(ours[: len(theirs)], theirs, 1e-9)
@@ -131,8 +131,8 @@ def test_twenty_five_steps_of_train_equal_torch(use_batchnorm, l2):
         twin = TorchTwin(DIMS, seed, use_batchnorm, l2, LEARNING_RATE)
         for X_batch, Y_batch in batches_of(X, Y, 12, 25, shuffle_seed=7):
             twin.step(X_batch, Y_batch)
-        assert_all_close(replica(result.parameters, k), twin.parameters(), 1e-10)
-        accuracy = predict(*VALIDATION, replica(result.parameters, k))
+        assert_all_close(one_of(result.parameters, k), twin.parameters(), 1e-10)
+        accuracy = predict(*VALIDATION, one_of(result.parameters, k))
         assert accuracy == pytest.approx(twin.accuracy(*VALIDATION), rel=1e-12)
 
 
@@ -167,7 +167,7 @@ def test_a_stack_of_lambdas_equals_each_lambda_alone_also_where_they_stop_apart(
         assert_same_run(result, k, run(seeds=[seed], l2=l2))
 
 
-def test_a_replica_does_not_depend_on_its_place_in_the_stack():
+def test_a_network_does_not_depend_on_its_place_in_the_ensemble():
     forwards, backwards = run(max_steps=50), run(max_steps=50, seeds=SEEDS[::-1])
     assert backwards.seeds == SEEDS[::-1]
     for name, stacked in forwards.parameters.items():
@@ -230,7 +230,7 @@ def test_best_parameters_are_copies_that_later_steps_do_not_change(use_batchnorm
     for k, seed in enumerate(SEEDS):
         stopped_there = run(max_steps=result.best_step[k], seeds=[seed], **settings)
         assert stopped_there.best_step[0] == result.best_step[k]
-        assert_all_close(replica(result.parameters, k), replica(stopped_there.parameters, 0), 1e-9)
+        assert_all_close(one_of(result.parameters, k), one_of(stopped_there.parameters, 0), 1e-9)
 
 
 @with_and_without_batchnorm
@@ -296,7 +296,7 @@ def test_an_interruption_at_any_line_of_the_records_leaves_them_whole(monkeypatc
     assert "diverged" not in result.stop_reason if l2 == 0.0 else result.stop_reason[2] == "diverged"
 
 
-def test_an_interruption_spares_the_reasons_of_replicas_that_had_stopped():
+def test_an_interruption_spares_the_reasons_of_networks_that_had_stopped():
     result = interrupted(l2=[0, 0, HUGE, 0], patience=1000, progress=interrupt_at(100))
     assert result.stop_reason == ["interrupted", "interrupted", "diverged", "interrupted"]
     assert result.steps == [100, 100, 10, 100]
@@ -308,13 +308,13 @@ def test_interrupted_before_any_evaluation_the_start_is_returned_and_can_predict
     assert result.best_step == [0] * 4
     for k, seed in enumerate(SEEDS):
         start = TorchTwin(DIMS, seed, use_batchnorm, 0.0, LEARNING_RATE)
-        assert_all_close(replica(result.parameters, k), start.parameters(), 0)
+        assert_all_close(one_of(result.parameters, k), start.parameters(), 0)
     assert predict(*VALIDATION, result.parameters).min() > 0
 
 
 @with_and_without_batchnorm
 @pytest.mark.parametrize("validation", [VALIDATION, None], ids=["validation", "no validation"])
-def test_only_the_replica_that_diverges_stops(use_batchnorm, validation):
+def test_only_the_network_that_diverges_stops(use_batchnorm, validation):
     settings = {"use_batchnorm": use_batchnorm, "validation": validation, "max_steps": 120}
     result = run(l2=[0.1, HUGE, 0.1, 0.0], **settings)
     assert [reason == "diverged" for reason in result.stop_reason] == [False, True, False, False]
@@ -343,7 +343,7 @@ def test_a_network_has_diverged_as_soon_as_its_cost_or_its_parameters_are_not_fi
     assert result.stop_reason == ["cap reached", "diverged", "cap reached", "cap reached"]
     assert result.best_step == [1, 0, 1, 1]
     start = initialize_parameters(DIMS, seed=SEEDS[1], dtype=torch.float64)
-    assert_all_close(replica(result.parameters, 1), start, 0)
+    assert_all_close(one_of(result.parameters, 1), start, 0)
 
 
 def test_all_diverged_ends_the_training():
@@ -473,7 +473,7 @@ def test_model_equals_train_of_its_seed(use_batchnorm, l2):
     options |= {"evaluate_every": 10, "patience": 40, "min_delta": 1e-3}
     parameters, costs = L_layer_model(X, Y, DIMS, LEARNING_RATE, 300, 10, seed=5, **options)
     result = run(max_steps=300, seeds=[5], **options)
-    assert_all_close(parameters, replica(result.parameters, 0), 1e-10)
+    assert_all_close(parameters, one_of(result.parameters, 0), 1e-10)
     assert costs == pytest.approx((result.costs + result.penalties)[:, 0].tolist(), rel=1e-10)
 
 
@@ -506,7 +506,7 @@ def test_predict_counts_a_tie_as_a_miss():
     assert predict(logits, truth, {"W1": torch.zeros(3, 3), "b1": torch.zeros(3, 1)}) == 0.0
 
 
-def test_predict_gives_one_accuracy_for_each_replica():
+def test_predict_gives_one_accuracy_for_each_network():
     parameters = random_parameters(DIMS, (2, 3))
     accuracy = predict(*VALIDATION, parameters)
     assert accuracy.shape == (2, 3)
@@ -572,10 +572,10 @@ BAD_SETTINGS = {
     "shuffle_seed": ({"shuffle_seed": 1.5}, "shuffle_seed must be whole, .*got 1.5"),
     "a seed too large": ({"seeds": [0, 2**64]}, r"seeds must be whole, from -2\*\*63 to .*got 18446744073709551616"),
     "l2 not a number": ({"l2": math.nan}, "l2 must .*got .*nan"),
-    "l2 of one replica": ({"l2": [0, 0, math.inf, 0]}, "l2 must .*got .*inf"),
+    "l2 of one network": ({"l2": [0, 0, math.inf, 0]}, "l2 must .*got .*inf"),
     "l2 in words": ({"l2": "0.1"}, "l2 must be one number or one for each of the 4 seeds, got '0.1'"),
     "l2 nested": ({"l2": [[0.1, 0.2]] * 4}, r"l2 must be one number or one for each of the 4 seeds, got \[\["),
-    "l2 of too few replicas": ({"l2": [0.1, 0.1]}, "l2 must be one number or one for each of the 4 .*got 2"),
+    "l2 of too few networks": ({"l2": [0.1, 0.1]}, "l2 must be one number or one for each of the 4 .*got 2"),
 }
 BAD_SETTINGS |= {
     f"{name} {value}": ({name: value}, rf"{name} must be whole, at least 1 and below 2\*\*63, got {value}")
