@@ -146,21 +146,9 @@ class Params(_Section):
         return self
 
     def require_fit(self, name: str, classes: int, examples: int) -> None:
-        """Check the parameters against a data set.
+        """Check the last layer, the split and the batch against a data set of so many classes and training examples.
 
-        Parameters
-        ----------
-        name : str
-            Of the data set.
-        classes : int
-        examples : int
-            Training examples, before the validation set is taken from them.
-
-        Raises
-        ------
-        ValueError
-            If the last layer does not match the classes, the training or validation set would be empty, or a batch
-            would be larger than the training set.
+        ``examples`` counts them before the validation set is taken from them.
         """
         layers, batch, share = self.network.layers, self.training.batch_size, self.data.validation_fraction
         if layers[-1] != classes:
@@ -180,13 +168,7 @@ class Params(_Section):
 
 
 def load_params(path: Path) -> Params:
-    """Read and validate a parameter file.
-
-    Raises
-    ------
-    ParamsError
-        If it cannot be read, is not YAML, or holds a value that is not allowed.
-    """
+    """Read and validate a parameter file; a :class:`ParamsError` says what is wrong with it."""
     try:
         values = _read(path)
     except OSError as error:
@@ -246,10 +228,6 @@ def _say(error: ErrorDetails) -> str:
             return what
         case "float_type" if isinstance(error["input"], str):
             what += " (YAML reads 1e-3 as a string: write 1.0e-3)"
-    return f"{key} is {_shown(error['input'])}: {what[0].lower()}{what[1:]}"
-
-
-def _shown(value: Any) -> str:
-    """Show a value, a long one by its beginning."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    value = repr(error["input"])
+    shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}..."
+    return f"{key} is {shown}: {what[0].lower()}{what[1:]}"

@@ -30,48 +30,28 @@ Examples = tuple[Tensor, Tensor]
 class Evaluation:
     """What is known of one arm's networks.
 
-    Attributes
-    ----------
-    accuracies, costs : dict of (networks,) tensors
-        In percent and nats, for ``train``, ``validation`` and ``test``.
-    headline : int
-        The network with the lowest validation cost.
-    confusion : (networks, classes, classes) tensor
-        Test examples, true class by predicted class. A tie is a miss, as in
-        :func:`pipeline.network.prediction.predict`: the rival counts as predicted.
-    mistakes : dict of tensors
-        The headline model's most confident mistakes on the test set: ``images`` (standardised), ``true``,
-        ``predicted`` and ``confidence``, the probability of the predicted class.
-    activity : dict of (networks, units) tensors
-        For each hidden layer ``A{l}``, the share of training examples for which a unit is active; 0 is a dead unit.
-    activations : dict of (2, networks, 101) tensors
-        For each hidden layer ``A{l}``, the percentiles of its activations on a sample of the validation set, before
-        the first step and at the best one. Batchnorm normalises by the sample, as in training.
+    A tie is a miss, as in :func:`pipeline.network.prediction.predict`: in ``confusion`` the rival counts as predicted.
+    ``mistakes`` are the headline model's most confident ones on the test set: ``images`` (standardised), ``true``,
+    ``predicted`` and ``confidence``, the probability of the predicted class. ``activations`` are percentiles on a
+    sample of the validation set, before the first step and at the best one; batchnorm normalises by the sample, as in
+    training.
     """
 
-    accuracies: dict[str, Tensor]
-    costs: dict[str, Tensor]
-    headline: int
-    confusion: Tensor
+    accuracies: dict[str, Tensor]  # (networks,) in per cent, for "train", "validation" and "test"
+    costs: dict[str, Tensor]  # (networks,) in nats, likewise
+    headline: int  # the network with the lowest validation cost
+    confusion: Tensor  # (networks, classes, classes), test examples, true class by predicted class
     mistakes: dict[str, Tensor]
-    activity: dict[str, Tensor]
-    activations: dict[str, Tensor]
+    activity: dict[str, Tensor]  # A{l}: (networks, units), share of training examples that activate a unit; 0 is dead
+    activations: dict[str, Tensor]  # A{l}: (2, networks, 101)
 
 
 @full_precision()
 def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evaluation:
     """Evaluate every network on every set, and the headline model in detail.
 
-    Parameters
-    ----------
-    result : TrainingResult
-    sets : dict
-        ``(X, Y)`` of ``train``, ``validation`` and ``test``; their device computes.
-
-    Returns
-    -------
-    Evaluation
-        On the CPU.
+    ``sets`` holds ``(X, Y)`` of ``train``, ``validation`` and ``test``. Their device computes; the result lies on the
+    CPU.
     """
     X_test, Y_test = sets["test"]
     parameters = {name: each.to(X_test.device) for name, each in result.parameters.items()}
@@ -114,13 +94,10 @@ def unit_activity(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def weight_statistics(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Describe the weights of an ensemble layer by layer (assignment, section 6).
+    """Describe the weights of an ensemble layer by layer, ``(networks,)`` each (assignment, section 6).
 
-    Returns
-    -------
-    dict of dict of (networks,) tensors
-        For each ``W{l}``: Frobenius ``norm``, ``mean_magnitude``, ``maximum`` (of the magnitudes) and ``near_zero``,
-        the percentage of magnitudes below 0.01.
+    For each ``W{l}``: Frobenius ``norm``, ``mean_magnitude``, ``maximum`` (of the magnitudes) and ``near_zero``, the
+    percentage of magnitudes below 0.01.
     """
     statistics = {}
     for layer in range(1, number_of_layers(parameters) + 1):
@@ -137,11 +114,8 @@ def weight_statistics(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, T
 def weight_histograms(arms: Mapping[str, Mapping[str, Tensor]]) -> DataFrame:
     """Bin the weights of all networks of each arm, layer by layer, in bins that the arms share.
 
-    Returns
-    -------
-    DataFrame
-        ``arm``, ``layer`` (``W{l}``), ``weight`` (centre of a bin) and ``percent`` of the arm's weights of that layer.
-        The outermost bins hold what lies beyond them.
+    Columns: ``arm``, ``layer`` (``W{l}``), ``weight`` (centre of a bin) and ``percent`` of the arm's weights of that
+    layer. The outermost bins hold what lies beyond them.
     """
     histograms = {}
     for layer in range(1, number_of_layers(next(iter(arms.values()))) + 1):

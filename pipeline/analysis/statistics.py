@@ -50,16 +50,11 @@ def summarise(values: ArrayLike) -> Summary:
     shift the mean and inflate the deviation, do not affect it.
     """
     sample = np.asarray(values, dtype=float)
-    low, high = stats.quantile_test(sample).confidence_interval(CONFIDENCE)
-    return Summary(
-        mean=float(sample.mean()),
-        sd=float(sample.std(ddof=1)) if len(sample) > 1 else 0.0,
-        median=float(np.median(sample)),
-        median_low=-math.inf if math.isnan(low) else float(low),
-        median_high=math.inf if math.isnan(high) else float(high),
-        lowest=float(sample.min()),
-        highest=float(sample.max()),
-    )
+    interval = stats.quantile_test(sample).confidence_interval(CONFIDENCE)
+    median_low, median_high = np.where(np.isnan(interval), (-math.inf, math.inf), interval).tolist()
+    lowest, median, highest = np.quantile(sample, [0, 0.5, 1]).tolist()
+    sd = float(sample.std(ddof=1)) if len(sample) > 1 else 0.0
+    return Summary(float(sample.mean()), sd, median, median_low, median_high, lowest, highest)
 
 
 def share_interval(count: int, of: int) -> tuple[float, float]:
@@ -72,11 +67,6 @@ def compare(values: ArrayLike, reference: ArrayLike) -> Comparison:
     """Compare two arms' values, ``(networks,)`` each, that are paired by seed: ``values - reference``.
 
     A pair does not count if one of its values is not finite, because its network diverged.
-
-    Raises
-    ------
-    ValueError
-        If the two do not pair.
     """
     ours, theirs = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
     if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
@@ -108,18 +98,7 @@ def typical_interval(sample: ArrayLike, confidence: float = CONFIDENCE) -> tuple
     and the differences are skewed, there is no centre: whether zero is excluded is still the test's answer, but the
     ends bound no mean (nor do those of a t interval or the bootstrap).
 
-    Parameters
-    ----------
-    sample : (n,) array_like
-    confidence : float
-
-    Returns
-    -------
-    low, high : float
-        Infinite if ``n`` is too small for that confidence (below six for 95 %).
-
-    References
-    ----------
+    The ends are infinite if the sample, ``(n,)``, is too small for that confidence (below six for 95 %). See
     J. A. Hartigan, "Using subsample values as typical values", JASA 64 (1969), 1303-1317.
     """
     values = np.asarray(sample, dtype=float)

@@ -12,7 +12,7 @@ from pandas import DataFrame
 from torch import Tensor
 
 from pipeline.analysis.comparison import QUANTITIES, Quantity
-from pipeline.analysis.diagnosis import diagnose
+from pipeline.analysis.diagnosis import dead_units, diagnose
 from pipeline.analysis.evaluation import Evaluation, weight_histograms
 from pipeline.analysis.statistics import Comparison, summarise
 from pipeline.network.ensemble import TrainingResult
@@ -39,15 +39,12 @@ def arm_metrics(evaluation: Evaluation, difference: Comparison | None, *, stand_
     reference, with the ends of its interval.
     """
     test, validation = evaluation.accuracies["test"], evaluation.accuracies["validation"]
-    metrics: dict[str, Any] = {"dataset": stand_in} if stand_in else {}
-    metrics |= {
-        "test": round(test[evaluation.headline].item(), 2),
-        "val": round(validation.mean().item(), 2),
-        "mean": round(test.mean().item(), 2),
+    metrics = {"test": test[evaluation.headline], "val": validation.mean(), "mean": test.mean()}
+    return {
+        **({"dataset": stand_in} if stand_in else {}),
+        **{name: round(value.item(), 2) for name, value in metrics.items()},
+        **(_known(("gain", "low", "high"), _ends(difference), 2) if difference else {}),
     }
-    if difference:
-        metrics |= _known(("gain", "low", "high"), _ends(difference), 2)
-    return metrics
 
 
 def study(dataset: str, results: Results, evaluations: Evaluations, comparisons: Comparisons) -> dict[str, Any]:
@@ -111,6 +108,7 @@ def network_table(results: Results, evaluations: Evaluations) -> DataFrame:
     for arm, result in results.items():
         evaluation = evaluations[arm]
         columns = {
+            "arm": arm,
             "seed": result.seeds,
             "headline": [int(k == evaluation.headline) for k in range(len(result.seeds))],
             **{f"{name}_accuracy": evaluation.accuracies[name].numpy() for name in ("test", "validation", "train")},
@@ -118,11 +116,10 @@ def network_table(results: Results, evaluations: Evaluations) -> DataFrame:
             "steps": result.steps,
             "epochs": result.epochs,
         }
-        tables.append(DataFrame({"arm": arm, **columns}))
+        tables.append(DataFrame(columns))
     table = pd.concat(tables, ignore_index=True).round({"validation_cost": 5, "epochs": 2})
-    accuracies = ["test_accuracy", "validation_accuracy", "train_accuracy"]
-    table[accuracies] = table[accuracies].map("{:.2f}".format).astype(float)  # as the report; round() errs at halves
-    return table
+    # Formatted as in the report: round() errs at halves.
+    return table.assign(**table.filter(like="_accuracy").map("{:.2f}".format).astype(float))
 
 
 def weight_table(results: Results) -> DataFrame:
@@ -136,16 +133,14 @@ def l2_path_table(result: TrainingResult) -> DataFrame:
 
     Networks that diverged before their first validation check do not count, nor a lambda with which all did.
     """
-    networks = DataFrame(
-        {
-            "l2": result.l2,
-            "validation_cost": result.at_best(result.validation_costs).numpy(),
-            "validation_accuracy": result.at_best(result.validation_accuracies).numpy(),
-            "weight_norm": l2_penalty(result.parameters, 2.0).double().sqrt().numpy(),
-            "steps": result.steps,
-        }
-    )
-    by_lambda = networks.dropna().groupby("l2", sort=False)
+    columns = {
+        "l2": result.l2,
+        "validation_cost": result.at_best(result.validation_costs).numpy(),
+        "validation_accuracy": result.at_best(result.validation_accuracies).numpy(),
+        "weight_norm": l2_penalty(result.parameters, 2.0).double().sqrt().numpy(),
+        "steps": result.steps,
+    }
+    by_lambda = DataFrame(columns).dropna().groupby("l2", sort=False)
     table = by_lambda.mean()
     table.insert(2, "accuracy_low", by_lambda["validation_accuracy"].min())
     table.insert(3, "accuracy_high", by_lambda["validation_accuracy"].max())
@@ -170,15 +165,15 @@ def _quartiles(curves: Mapping[tuple[str, str], tuple[list[int], Tensor]], resul
 
 def _over_networks(result: TrainingResult, evaluation: Evaluation) -> dict[str, float]:
     """Summarise test accuracy and steps, and count the networks and units that fared ill."""
-    test, diagnoses = summarise(evaluation.accuracies["test"]), diagnose(result, evaluation)
+    test, diagnoses = summarise(evaluation.accuracies["test"]), DataFrame(diagnose(result, evaluation))
     return {
         "networks": len(diagnoses),
         **{name: round(getattr(test, name), 2) for name in ("mean", "sd", "median", "lowest", "highest")},
         "mean_steps": round(summarise(result.steps).mean, 1),
-        "diverged_networks": sum(each.diverged for each in diagnoses),
-        "collapsed_networks": sum(each.collapsed for each in diagnoses),
-        "stuck_networks": sum(each.left_plateau is None for each in diagnoses),
-        "all_dead_units": sum(len(units) for each in diagnoses for units in each.dead.values()),
+        "diverged_networks": int(diagnoses["diverged"].sum()),
+        "collapsed_networks": int(diagnoses["collapsed"].sum()),
+        "stuck_networks": int(diagnoses["left_plateau"].isna().sum()),
+        "all_dead_units": int(dead_units(evaluation, len(diagnoses)).sum()),
     }
 
 

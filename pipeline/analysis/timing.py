@@ -42,32 +42,17 @@ def time_steps(
 ) -> dict[str, Seconds]:
     """Time training steps and validation checks; the kinds and sizes of ensemble take turns.
 
-    Parameters
-    ----------
-    X, Y : (n_0, examples), (n_L, examples) tensors
-        Their device computes.
-    layers_dims : sequence of int
-    validation : (X, Y)
-    batch_size : int
-    networks : sequence of int
-        Sizes of ensemble.
-    rounds : int
-        Turns of each, after one to warm up that does not count.
-    steps : int
-        Training steps in a turn; one validation check follows them.
-
-    Returns
-    -------
-    dict
-        ``seconds_per_step`` and ``seconds_per_check`` of the whole ensemble, by kind and size (as text), a value a
-        round.
+    ``X`` is ``(n_0, examples)``, ``Y`` ``(n_L, examples)``, ``validation`` such a pair; the device of ``X`` computes.
+    ``networks`` are the sizes. Each takes ``rounds`` turns, after one to warm up that does not count; a turn is
+    ``steps`` training steps and one validation check. Returns ``seconds_per_step`` and ``seconds_per_check`` of the
+    whole ensemble, by kind and size (as text), a value a round.
     """
-    ensembles = {}
-    for kind, size in itertools.product(KINDS, networks):
-        use_batchnorm = KINDS[kind]["use_batchnorm"]
-        ensembles[kind, size] = initialize_ensemble(
-            layers_dims, range(size), use_batchnorm=use_batchnorm, device=X.device
+    ensembles = {
+        (kind, size): initialize_ensemble(
+            layers_dims, range(size), use_batchnorm=settings["use_batchnorm"], device=X.device
         )
+        for (kind, settings), size in itertools.product(KINDS.items(), networks)
+    }
     per_step: Seconds = {kind: {str(size): [] for size in networks} for kind in KINDS}
     per_check: Seconds = {kind: {str(size): [] for size in networks} for kind in KINDS}
     batches = mini_batches(X, Y, batch_size, (rounds + 1) * len(ensembles) * steps)

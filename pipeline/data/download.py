@@ -39,21 +39,10 @@ class DataUnavailableError(RuntimeError):
 
 
 def load(name: str, mirror: str | None = None) -> Dataset:
-    """Fetch a data set, or take the bundled digits.
+    """Fetch one of the :data:`pipeline.data.sources.SOURCES`, or take the bundled ``"digits"``.
 
-    Parameters
-    ----------
-    name : str
-        ``"digits"`` or a key of :data:`pipeline.data.sources.SOURCES`.
-    mirror : str, optional
-        A folder or base URL to try first; the files lie in it or in its subfolder ``name``.
-
-    Raises
-    ------
-    DataUnavailableError
-        If no source has a file, or the numbers of labels and images differ.
-    ValueError
-        If there is no data set of this name.
+    ``mirror`` is a folder or base URL to try first; the files lie in it or in its subfolder ``name``. If no source has
+    a file, or the numbers of labels and images differ, that is a :class:`DataUnavailableError`.
     """
     if name == "digits":
         return _digits()
@@ -79,11 +68,8 @@ def _fetch(file: str, sha256: str, bases: list[str]) -> Tensor:
             return _decode(packed, (SIDE, SIDE) if "images" in file else ())
         except (OSError, EOFError, ValueError, zlib.error) as error:
             failures.append(f"{base}: {_reason(error)}")
-    tried = "\n  ".join(failures)
-    raise DataUnavailableError(
-        f"{file} could not be had from any source:\n  {tried}\n"
-        "Set DATA_MIRROR to a folder or URL with the files, or data.dataset to digits."
-    )
+    advice = "Set DATA_MIRROR to a folder or URL with the files, or data.dataset to digits."
+    raise DataUnavailableError("\n  ".join([f"{file} could not be had from any source:", *failures]) + f"\n{advice}")
 
 
 def _read_in_time(path: str) -> bytes:
@@ -121,9 +107,7 @@ def _decode(packed: bytes, shape: tuple[int, ...]) -> Tensor:
         content = stream.read(SIZE_LIMIT + 1)
     if len(content) > SIZE_LIMIT:
         raise ValueError(f"unpacks to more than {SIZE_LIMIT:,} bytes")
-    with (
-        tempfile.TemporaryFile() as file
-    ):  # torchvision's reader takes a path; a file without a name is never left over
+    with tempfile.TemporaryFile() as file:  # torchvision's reader takes a path; an unnamed file is never left over
         file.write(content)
         file.seek(0)
         try:

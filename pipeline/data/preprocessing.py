@@ -10,73 +10,40 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Dataset:
-    """Decoded images and their labels.
-
-    Attributes
-    ----------
-    name : str
-    classes : list of str
-        Name of each label.
-    train_images, test_images : (n, 784) uint8 tensors
-        An example a row.
-    train_labels, test_labels : (n,) uint8 tensors
-    """
+    """Decoded images and their labels."""
 
     name: str
-    classes: list[str]
-    train_images: Tensor
-    train_labels: Tensor
+    classes: list[str]  # name of each label
+    train_images: Tensor  # (n, 784) uint8, an example a row
+    train_labels: Tensor  # (n,) uint8
     test_images: Tensor
     test_labels: Tensor
 
 
 @dataclass(frozen=True)
 class Examples:
-    """One set of examples, as stored on disk.
+    """One set of examples, as stored on disk."""
 
-    Attributes
-    ----------
-    images : (n, pixels) uint8 tensor
-    labels : (n,) uint8 tensor
-    indices : (n,) int64 tensor
-        Position of each example in the data set's own training or test set.
-    """
-
-    images: Tensor
-    labels: Tensor
-    indices: Tensor
+    images: Tensor  # (n, pixels) uint8
+    labels: Tensor  # (n,) uint8
+    indices: Tensor  # (n,) int64, position of each example in the data set's own training or test set
 
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """Facts about the data besides the examples.
-
-    Attributes
-    ----------
-    name : str
-    classes : list of str
-    mean, std : float
-        Of the training set's pixels, in grey levels 0 to 255.
-    sizes : dict
-        Number of examples in ``train``, ``validation`` and ``test``.
-    """
+    """Facts about the data besides the examples."""
 
     name: str
     classes: list[str]
-    mean: float
+    mean: float  # of the training set's pixels, in grey levels 0 to 255
     std: float
-    sizes: dict[str, int]
+    sizes: dict[str, int]  # number of examples in "train", "validation" and "test"
 
 
 def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict[str, Examples], DatasetCard]:
     """Divide a data set into ``train``, ``validation`` and ``test`` (assignment, section 4a).
 
-    Parameters
-    ----------
-    dataset : Dataset
-    validation_fraction : float
-        Share of the training set, drawn at random. The test set stays as it is.
-    seed : int
+    The validation set is a random share of the training set. The test set stays as it is.
     """
     train, validation = split_indices(len(dataset.train_labels), validation_fraction, seed)
     sets = {
@@ -90,17 +57,9 @@ def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict
 
 
 def split_indices(examples: int, validation_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw a random share of the examples, strictly between 0 and 1, for validation.
+    """Draw a random share of the examples, between 0 and 1, for validation; neither set may be empty.
 
-    Returns
-    -------
-    train, validation : (n,) int64 tensors
-        Disjoint, ascending, together all indices.
-
-    Raises
-    ------
-    ValueError
-        If one of the two sets would be empty.
+    Returns the indices to train on and those to validate on, ``(n,)`` int64 each: disjoint, ascending, together all.
     """
     count = round(examples * validation_fraction)
     if not 0 < count < examples:

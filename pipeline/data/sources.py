@@ -14,26 +14,13 @@ FILES = [file for file, _ in MNIST.resources]  # training images and labels, tes
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where the files of a data set come from, and how the report names it.
-
-    Attributes
-    ----------
-    title : str
-    mirrors : list of str
-        Base URLs.
-    sha256 : dict of str
-        Checksum of each of :data:`FILES`.
-    classes : list of str
-        Name of each label.
-    train_examples : int
-        Training examples, before the validation set is taken from them.
-    """
+    """Where the files of a data set come from, and how the report names it."""
 
     title: str
-    mirrors: list[str]
-    sha256: dict[str, str]
-    classes: list[str]
-    train_examples: int = 60_000
+    mirrors: list[str]  # base URLs
+    sha256: dict[str, str]  # checksum of each of FILES
+    classes: list[str]  # name of each label
+    train_examples: int = 60_000  # before the validation set is taken from them
 
 
 def _from_torchvision(dataset: type[MNIST], title: str, *sha256: str) -> DataSource:
@@ -71,13 +58,7 @@ DIGITS = DataSource("the bundled 8x8 digits", [], {}, [str(digit) for digit in r
 
 
 def source_of(name: str) -> DataSource:
-    """Return the source of a data set; ``"digits"`` come with scikit-learn and have no files.
-
-    Raises
-    ------
-    ValueError
-        If there is no such data set; the message lists those that exist.
-    """
+    """Return the source of a data set, or name those that exist; ``"digits"`` come with scikit-learn, without files."""
     if name == "digits":
         return DIGITS
     if name not in SOURCES:

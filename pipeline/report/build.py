@@ -84,9 +84,8 @@ def _findings(document: Document, study: Study) -> None:
         f"network stops{' and chose lambda' if study.first_with_l2 else ''}."
     )
     if data != wanted:
-        document.paragraph(
-            f"**The data set {wanted} could not be fetched: everything below is about {source_of(data).title}.**"
-        )
+        title = source_of(data).title
+        document.paragraph(f"**The data set {wanted} could not be fetched: everything below is about {title}.**")
     document.label("Contents")
     document.contents()
 
@@ -111,20 +110,17 @@ def findings(study: Study) -> list[str]:
         )
         shown = [max(gains, key=lambda arm: gains[arm].difference)]
     for arm in shown:
-        said = [
-            f"in {title} {verdict(study.comparisons[arm][name], QUANTITIES[name])}" for name, title in FINDINGS.items()
-        ]
-        sentences.append(f"{study.titles[arm]} against {reference}: {'; '.join(said)}.")
+        said = {title: verdict(study.comparisons[arm][name], QUANTITIES[name]) for name, title in FINDINGS.items()}
+        parts = "; ".join(f"in {title} {text}" for title, text in said.items())
+        sentences.append(f"{study.titles[arm]} against {reference}: {parts}.")
     return [*sentences, *batchnorm_sentences(study)[:1], collapse_sentences(study)[0]]
 
 
 def _experiment(document: Document, study: Study, layers: list[int]) -> None:
     card, training = study.card, study.params.training
-    source = (
-        "scikit-learn's digits, enlarged to 28x28 pixels; a fifth of them is the test set"
-        if card.name == "digits"
-        else f"{source_of(card.name).title} with its predefined test set"
-    )
+    source = f"{source_of(card.name).title} with its predefined test set"
+    if card.name == "digits":
+        source = "scikit-learn's digits, enlarged to 28x28 pixels; a fifth of them is the test set"
     document.paragraph(
         f"The data are {source}. A random {100 * study.params.data.validation_fraction:g} % of the training set is the "
         f"validation set, not stratified, as the assignment has it: {card.sizes['train']:,} examples to train on, "
@@ -162,11 +158,11 @@ def _experiment(document: Document, study: Study, layers: list[int]) -> None:
 def _reproduction(document: Document, study: Study) -> None:
     source = source_of(study.card.name)
     document.paragraph(
-        "One command, `make`, makes everything again: it installs the locked packages and runs `dvc repro`, which "
-        "reruns everything out of date. `make plots` draws the results on one page, `dvc metrics diff` compares them "
-        "with an earlier commit's, and `make test` runs the tests. The first page names the versions used. Another "
-        "kind of processor rounds sums in another order; after thousands of steps this shows in the results, the "
-        "accuracies included. Times are those of the machine. [[parameters]] lists every parameter of `params.yaml`."
+        "`make` makes everything again: it installs the locked packages and runs `dvc repro`, which reruns everything "
+        "out of date. `make plots` draws the results on one page, `dvc metrics diff` compares them with an earlier "
+        "commit's, and `make test` runs the tests. Another kind of processor rounds sums in another order; after "
+        "thousands of steps this shows in the results. Times are those of the machine. [[parameters]] lists every "
+        "parameter of `params.yaml`."
     )
     if study.card.name == "digits":
         document.paragraph("The data come with scikit-learn, so that its version stands for their checksum.")

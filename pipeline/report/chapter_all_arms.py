@@ -18,10 +18,8 @@ from pipeline.report.wording import counted, listed, named, percent, share, verd
 
 def write(document: Document, study: Study) -> None:
     """Write the section."""
-    document.paragraph(
-        "[[curves]] shows the costs during training and [[accuracy]] the accuracy. [[seeds]] has a mark for every "
-        "network, and [[times]] the time of a step."
-    )
+    said = "[[curves]] shows the costs during training and [[accuracy]] the accuracy."
+    document.paragraph(f"{said} [[seeds]] has a mark for every network, and [[times]] the time of a step.")
     _curves(document, study)
     accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in study.arms}
     ranges = {arm: f"{values.min():.1f} to {values.max():.1f}" for arm, values in accuracies.items()}
@@ -30,13 +28,12 @@ def write(document: Document, study: Study) -> None:
     document.figure(figures.seed_distribution(accuracies, study.titles), caption, shown, name="seeds")
     times = {arm: study.step_times(arm) for arm in study.arms}
     means = {
-        arm: listed([f"{microseconds.mean():,.0f} {where(size)}" for size, microseconds in by_size.items()])
-        for arm, by_size in times.items()
+        arm: listed([f"{each.mean():,.0f} {where(size)}" for size, each in rounds.items()])
+        for arm, rounds in times.items()
     }
     caption = (
-        f"Time of a training step of one network, batch {study.params.training.batch_size}, {study.timed_on}: mean of "
-        f"{counted(study.params.timing.rounds, 'round')} in which the arms take turns, whiskers from the fastest to "
-        "the slowest round."
+        f"Time of a training step of one network, batch {study.params.training.batch_size}, {study.timed_on}: mean and "
+        f"range over {counted(study.params.timing.rounds, 'round')} in which the arms take turns."
     )
     shown = f"Mean microseconds: {study.by_arm(means)}."
     document.figure(figures.step_times(times, study.titles), caption, shown, name="times")
@@ -53,9 +50,8 @@ def _curves(document: Document, study: Study) -> None:
     document.figure(figures.cost_curves(costs, study.titles), caption, shown, name="curves")
     floor = figures.accuracy_floor(accuracies)
     cut = f" Values below {percent(floor, 0)} are not shown." if (accuracies["low"] < floor).any() else ""
-    shown = _last_medians(study, accuracies, "validation accuracy", 1)
-    picture = figures.accuracy_curves(accuracies, study.titles)
-    document.figure(picture, f"Validation accuracy {band}{cut}", shown, name="accuracy")
+    caption, shown = f"Validation accuracy {band}{cut}", _last_medians(study, accuracies, "validation accuracy", 1)
+    document.figure(figures.accuracy_curves(accuracies, study.titles), caption, shown, name="accuracy")
 
 
 def _last_medians(study: Study, curves: pd.DataFrame, series: str, decimals: int) -> str:
@@ -66,22 +62,15 @@ def _last_medians(study: Study, curves: pd.DataFrame, series: str, decimals: int
 
 
 def _mistakes(document: Document, study: Study) -> None:
-    headline_costs = {arm: float(each.costs["validation"][each.headline]) for arm, each in study.evaluations.items()}
-    best = min(headline_costs, key=lambda arm: headline_costs[arm])
-    mistakes, classes = study.evaluations[best].mistakes, study.card.classes
-    pairs = zip(mistakes["true"].tolist(), mistakes["predicted"].tolist(), strict=True)
+    best, evaluation = min(study.evaluations.items(), key=lambda pair: pair[1].costs["validation"][pair[1].headline])
+    classes = study.card.classes
+    pairs = zip(*(evaluation.mistakes[each].tolist() for each in ("true", "predicted")), strict=True)
     shown = listed([f"{classes[true]} as {classes[predicted]}" for true, predicted in pairs]) or "none"
     document.heading("Mistakes of the best model", level=2)
-    document.paragraph(
-        "[[mistakes]] shows the best model's most confident mistakes. The best model is the headline model with the "
-        f"lowest validation cost, here of {study.names[best]}. One network is no comparison of arms.",
-        keep_with_next=True,
-    )
-    caption = (
-        f"The most confident mistakes of the {study.names[best]} headline model on the test set: true class, "
-        "predicted class, and the probability of the predicted class."
-    )
-    picture = figures.confident_mistakes(study.evaluations[best], classes)
+    said = f"[[mistakes]] is about the headline model with the lowest validation cost, here of {study.names[best]}."
+    document.paragraph(f"{said} One network is no comparison of arms.", keep_with_next=True)
+    caption = f"The most confident mistakes of the {study.names[best]} headline model on the test set."
+    picture = figures.confident_mistakes(evaluation, classes)
     document.figure(picture, caption, f"The mistakes: {shown}.", name="mistakes")
 
 
@@ -104,10 +93,7 @@ def _health(document: Document, study: Study) -> None:
     )
     document.table(_health_table(study), caption, name="health_table")
     if not networks.empty:
-        caption = (
-            "The networks that collapsed or have a dead unit: test accuracy, dead and nearly dead units, and the class "
-            "with the lowest recall, with that recall."
-        )
+        caption = "The networks that collapsed or have a dead unit; the weakest class has the lowest recall (given)."
         document.table(networks, caption, name="networks", widths=[2.2, 1.2, 1.6, 4.1, 4.1, 2.8])
 
 
@@ -127,7 +113,7 @@ def _activations(document: Document, study: Study) -> None:
     }
     caption = (
         "Outputs of each hidden layer, before the first step and at the best one, on a sample of the validation set: "
-        "the box spans the quartiles, the whiskers the 1st to the 99th percentile, each averaged over the seeds."
+        "quartiles (boxes), 1st and 99th percentile (whiskers), each averaged over the seeds."
     )
     document.figure(figures.activations(percentiles, study.titles), caption, said, name="activations")
 
@@ -135,15 +121,12 @@ def _activations(document: Document, study: Study) -> None:
 def _health_table(study: Study) -> pd.DataFrame:
     rows = []
     for arm, diagnoses in study.diagnoses.items():
-        row = {
-            "Arm": study.titles[arm],
-            "Collapsed": str(sum(each.collapsed for each in diagnoses)),
-            "Diverged": str(sum(each.diverged for each in diagnoses)),
-            "On the plateau at first": str(len(_on_plateau(study, arm))),
-        }
+        row = {"Arm": study.titles[arm]}
+        row |= {each.capitalize(): str(sum(getattr(d, each) for d in diagnoses)) for each in ("collapsed", "diverged")}
+        row["On the plateau at first"] = str(len(_on_plateau(study, arm)))
+        dead, nearly_dead = (study.count_units(arm, each) for each in ("dead", "nearly_dead"))
         for layer, activity in study.evaluations[arm].activity.items():
-            dead, nearly_dead = (study.count_units(arm, each)[layer] for each in ("dead", "nearly_dead"))
-            row[f"Layer {layer[1:]}, of {activity.numel()}"] = f"{dead} + {nearly_dead}"
+            row[f"Layer {layer[1:]}, of {activity.numel()}"] = f"{dead[layer]} + {nearly_dead[layer]}"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -166,8 +149,7 @@ def _networks_table(study: Study) -> pd.DataFrame:
 
 def plateau_sentence(study: Study) -> str:
     """Name the networks that were still guessing at the first validation check, and when they left the plateau."""
-    evaluation = study.evaluations[study.reference]
-    parts = []
+    evaluation, parts = study.evaluations[study.reference], []
     for arm, diagnoses in study.diagnoses.items():
         on_plateau = _on_plateau(study, arm)
         left = [each.left_plateau for each in on_plateau if each.left_plateau is not None]
@@ -212,18 +194,16 @@ def collapse_sentences(study: Study) -> list[str]:
     classes = study.card.classes
     never = " or ".join(classes[label] for label in worst.never_predicted)
     recall = f"recognises {percent(worst.recall, 1)} of class {classes[worst.weakest_class]}"
-    sentences = [
+    impaired = [each for _, each in networks if any(each.dead.values()) or any(each.nearly_dead.values())]
+    fine, some = sum(not each.collapsed for each in impaired), counted(len(impaired), "network")
+    alone = f"Such units alone do not mean collapse: {fine} of the {some} with some did not collapse."
+    return [
         f"Collapsed networks ({limit}): {listed(counts)}{against}.",
         f"The worst is seed {worst.seed} of {study.names[arm]} with {percent(worst.accuracy)}.",
         f"Dead in it: {_places(worst.dead)}; nearly dead: {_places(worst.nearly_dead)}.",
         f"It {f'never predicts {never}' if never else recall}.",
+        *([alone] if worst in impaired and fine else []),
     ]
-    impaired = [each for _, each in networks if any(each.dead.values()) or any(each.nearly_dead.values())]
-    fine = sum(not each.collapsed for each in impaired)
-    if worst in impaired and fine:
-        some = counted(len(impaired), "network")
-        sentences.append(f"Such units alone do not mean collapse: {fine} of the {some} with some did not collapse.")
-    return sentences
 
 
 def batchnorm_sentences(study: Study) -> list[str]:
@@ -231,10 +211,9 @@ def batchnorm_sentences(study: Study) -> list[str]:
     arm = study.first_with_batchnorm
     if arm is None:
         return []
-    ours, theirs = study.names[arm], study.names[study.reference]
-    half_cost = guessing_cost(study.evaluations[arm]) / 2
+    pair, half_cost = (arm, study.reference), guessing_cost(study.evaluations[arm]) / 2
+    ours, theirs = (study.names[each] for each in pair)
     said = {name: verdict(each, QUANTITIES[name]) for name, each in study.comparisons[arm].items()}
-    pair = (arm, study.reference)
     dead = [sum(study.count_units(each, "dead").values()) for each in pair]
     spreads = [summarise(study.evaluations[each].accuracies["test"]).sd for each in pair]
     return [
@@ -249,20 +228,17 @@ def batchnorm_sentences(study: Study) -> list[str]:
 def _intervals(document: Document) -> None:
     document.heading("Which intervals, and why", level=2, name="interval")
     document.paragraph(
-        "**Differences.** If two arms do not differ, exchanging them changes nothing, and the paired differences are "
-        "symmetric about zero. The means of all subsets of such a sample bound its centre with known probabilities "
-        "(Hartigan, 1969). The interval runs from the 2.5th to the 97.5th percentile of the subset means. It holds the "
-        "centre in 95 % of all samples, whatever the tails, and is the set of shifts that a sign-flip permutation test "
-        "does not reject. A t interval has no such guarantee, and the bootstrap covers too seldom at sixteen seeds. If "
-        "two arms do differ, their differences may be skewed. At sixteen seeds none of the three then bounds the mean "
-        "as often as it says: whether zero lies outside keeps its meaning, and the ends are a guide. Differences of "
-        "collapsed networks have three values, so only the decision of McNemar's exact test is used. Below six pairs "
-        "there is no interval."
+        "**Differences.** If two arms do not differ, the paired differences are symmetric about zero: exchanging the "
+        "arms changes nothing. The interval runs from the 2.5th to the 97.5th percentile of the means of all subsets "
+        "of the pairs (Hartigan, 1969). It holds the centre in 95 % of all samples, whatever the tails, and is the set "
+        "of shifts that a sign-flip permutation test does not reject. A t interval has no such guarantee, and the "
+        "bootstrap covers too seldom at sixteen seeds. If two arms do differ, their differences may be skewed, and at "
+        "sixteen seeds none of the three bounds the mean as often as it says: whether zero lies outside keeps its "
+        "meaning, and the ends are a guide. Differences of collapsed networks have three values, so only the decision "
+        "of McNemar's exact test is used. Below six pairs there is no interval."
     )
-    document.paragraph(
-        "**Medians** have the interval of the exact sign test, which assumes nothing about the distribution. "
-        "**Shares** have the interval of the exact binomial test (Clopper and Pearson, 1934)."
-    )
+    medians = "**Medians** have the interval of the exact sign test, which assumes nothing about the distribution. "
+    document.paragraph(f"{medians}**Shares** have that of the exact binomial test (Clopper and Pearson, 1934).")
 
 
 def _on_plateau(study: Study, arm: str) -> list[Diagnosis]:

@@ -29,8 +29,7 @@ def write(document: Document, study: Study, arm: str) -> None:
         document.paragraph(
             "Batch normalisation follows the activation of each hidden layer. It has no scale and no shift to learn. "
             "In training, a batch is normalised by its own mean and variance, and the gradient passes through both. At "
-            "prediction running statistics take their place, so that an image is classified alike alone and in any "
-            "batch."
+            "prediction running statistics take their place: an image is classified alike alone and in any batch."
         )
     if arm == study.first_with_l2:
         chapter_l2.write_changes(document, study, arm)
@@ -78,10 +77,8 @@ def _results_table(document: Document, study: Study, arm: str) -> None:
         summary = summarise(values)
         numbers = [float(values[evaluation.headline]), *(getattr(summary, field) for field in SUMMARIES.values())]
         table[column] = [f"{number:,.{decimals}f}" for number in numbers]
-    caption = (
-        f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training, for the headline model and "
-        f"over the arm's {counted(len(result.seeds), 'seed')}."
-    )
+    seeds = counted(len(result.seeds), "seed")
+    caption = f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training, over the arm's {seeds}."
     document.table(table, caption, name=f"results_{arm}", widths=[3.6, 1.8, 2.8, 1.8, 2.7, 1.6, 1.7])
 
 
@@ -109,11 +106,11 @@ def _dead_sentence(study: Study, arm: str) -> str:
 def _comparison(document: Document, study: Study, arm: str) -> None:
     said = {name: verdict(each, QUANTITIES[name]) for name, each in study.comparisons[arm].items()}
     document.heading(f"{study.titles[arm]} compared with {study.names[study.reference]}", level=2)
-    health = " Section [[health]] looks at plateaus, dead units and collapse."
+    is_first = arm == study.first_with_batchnorm
     document.paragraph(
         f"**Performance.** Test accuracy: {said['test_accuracy']}. Validation cost at the best step: "
         f"{said['validation_cost']}. [[comparison_{arm}]] has every difference."
-        f"{health if arm == study.first_with_batchnorm else ''}"
+        f"{' Section [[health]] looks at plateaus, dead units and collapse.' if is_first else ''}"
     )
     document.paragraph(
         f"**Number of training steps.** Until the stop: {said['steps']}. A comparison at the stop mixes the speed of "
@@ -138,9 +135,8 @@ def running_time(study: Study, arm: str) -> str:
         f"**Running time.** A training step of one network: {'; '.join(steps)}. Levels and differences are means of "
         f"{counted(len(study.step_times(arm)[alone]), 'round')} in which the arms take turns, on {study.timed_on}; "
         f"the interval is over the rounds. Time to stop, {where(alone)}: {ours} s on average, {theirs} s of "
-        f"{reference}, {verdict(study.compare_seconds(arm, alone), SECONDS)}. That is the number of steps times the "
-        "mean time of a step, plus the number of validation checks times the mean time of a check. Its interval is "
-        "over the seeds and ignores the error of the measured times."
+        f"{reference}, {verdict(study.compare_seconds(arm, alone), SECONDS)}. That is steps and validation checks "
+        "times their mean times; its interval is over the seeds and ignores the error of the measured times."
     )
 
 
@@ -157,8 +153,8 @@ def _comparison_table(document: Document, study: Study, arm: str) -> None:
     difference = f"{study.titles[arm]} minus {study.names[study.reference]}"
     table = pd.DataFrame(rows, columns=[difference, "Difference", "95 % from", "to", "Above", "Below", "Pairs"])
     caption = (
-        f"{difference}: the mean of the paired differences, its 95 % interval, and the numbers of pairs above zero, "
-        "below zero and in all. A pair is a seed, for step times a round. A time in an ensemble is a network's share."
+        f"{difference}: mean of the paired differences, its interval, and the pairs above zero, below zero and in all. "
+        "A pair is a seed, for step times a round. A time in an ensemble is a network's share."
     )
     widths = [6.4, 2.1, 2.1, 2.1, 1.15, 1.15, 1.0]
     document.table(table, caption, name=f"comparison_{arm}", size=8.5, widths=widths)

@@ -29,19 +29,13 @@ FUNCTIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "He's variance keeps the size of the activations from layer to layer under ReLU.",
             f"{W} ∼ N(0, {over('2', sub('n', 'l-1'))}){COMMA}{B} = 0",
         ),
-        "linear_forward": (
-            "An example is a column. The inputs are kept for the backward pass.",
-            f"{Z} = {W}{A_PREV} + {B}",
-        ),
+        "linear_forward": ("An example is a column. The inputs are cached.", f"{Z} = {W}{A_PREV} + {B}"),
         "softmax": (
             "Subtracting the maximum changes no result and keeps the exponentials from overflowing.",
             f"{P_I} = {over(EXP_I, total('j', EXP_J))}",
         ),
         "relu": ("Negative values become zero.", f"{A} = {MAX}(0, {Z})"),
-        "linear_activation_forward": (
-            "One layer: the linear part, then ReLU or softmax.",
-            f"{A} = g({W}{A_PREV} + {B})",
-        ),
+        "linear_activation_forward": ("The linear part, then ReLU or softmax.", f"{A} = g({W}{A_PREV} + {B})"),
         "L_model_forward": (
             "All layers in turn. N is `apply_batchnorm`; without batch norm it returns its input.",
             f"{A_LAST} = {SOFTMAX}({sub('W', 'L')} N({INNER_LAYERS}) + {sub('b', 'L')})",
@@ -66,8 +60,7 @@ FUNCTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "relu_backward": ("The gradient passes where the unit was active.", f"d{Z} = d{A} · [{Z} > 0]"),
         "softmax_backward": (
-            "The full Jacobian. For the gradient of the cross-entropy, -y / p, the result is p - y, also where a "
-            "probability underflows.",
+            "The full Jacobian. For the gradient -y / p of the cross-entropy it gives p - y, also at underflow.",
             f"d{Z_I} = {P_I}(d{A_I} - {total('j', f'{P_J} d{A_J}')})",
         ),
         "batchnorm_backward": (
@@ -76,8 +69,7 @@ FUNCTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "L_model_backward": (
             "-Y / A goes back through softmax, then layer by layer through batch norm and ReLU. N' is "
-            "`batchnorm_backward`; without batch norm it returns its input. The input of layer l is the output of "
-            "layer l-1. Without L2, λ is zero.",
+            "`batchnorm_backward`; without batch norm it returns its input. Without L2, λ is zero.",
             f"d{A_LAST} = -Y / {A_LAST}{COMMA}d{Z_LAST} = {A_LAST} - Y",
             f"d{A} = {sup(sub('W', 'l+1'), 'T')} d{sub('Z', 'l+1')}{COMMA}d{Z} = [{Z} > 0] · N'(d{A}){COMMA}"
             "l = L-1, …, 1",
@@ -94,7 +86,7 @@ FUNCTIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "its L2 penalty. Every 100 steps the cost is printed and kept. Each epoch visits every example once, in a "
             "new order; the batch in which an epoch ends goes on with the next. With a validation set, training stops "
             "when the validation cost has had no new low for long enough, and returns the parameters of the lowest. "
-            "The function calls `train`, which trains an ensemble: one network a seed, each as if it were alone.",
+            "`train` takes the same `training_step`, but trains an ensemble at once: one network a seed.",
             f"{AFTER} = {BEFORE} - α ∇J({BEFORE}; {BATCH}){COMMA}t = 1, …, T",
             f"{sub(COST, 'k')} = J({sup('P', '(100k-1)')}; {sub('B', '100k')})",
         ),

@@ -26,10 +26,9 @@ def write_changes(document: Document, study: Study, arm: str) -> None:
     steps = study.results[arm].steps[study.evaluations[arm].headline]
     document.heading("Changes in the code, and why", level=2)
     document.paragraph(
-        "The L2 norm enters the cost and the gradient. `l2_penalty` computes the penalty from the weights, and "
-        "`compute_cost` adds it when it is given the parameters. `L_model_backward` adds its gradient to the gradient "
-        "of each weight. Training records cost and penalty apart, so that arms are compared by the cost alone. With "
-        "\N{GREEK SMALL LETTER LAMDA} for lambda:",
+        "`l2_penalty` computes the penalty from the weights, and `compute_cost` adds it when it is given the "
+        "parameters. `L_model_backward` adds its gradient to that of each weight. Training records cost and penalty "
+        "apart, so that arms are compared by the cost alone. With \N{GREEK SMALL LETTER LAMDA} for lambda:",
         keep_with_next=True,
     )
     document.equation(chapter_functions.L2_COST, keep_with_next=True)
@@ -46,25 +45,19 @@ def write_changes(document: Document, study: Study, arm: str) -> None:
 def write_weights(document: Document, study: Study, arm: str) -> None:
     """Compare the weights of an arm with L2 with those of the reference."""
     weights = {name: weight_statistics(result.parameters) for name, result in study.results.items()}
-    norms = "; ".join(
-        f"{layer} {verdict(compare(ours['norm'], weights[study.reference][layer]['norm']), NORM)}"
-        for layer, ours in weights[arm].items()
-    )
+    pairs = {layer: (ours["norm"], weights[study.reference][layer]["norm"]) for layer, ours in weights[arm].items()}
+    norms = "; ".join(f"{layer} {verdict(compare(*pair), NORM)}" for layer, pair in pairs.items())
     document.heading("The weights with and without L2", level=2)
     document.paragraph(
         "All weights are those of a network's best step. Euclidean norm of each layer's weights, "
-        f"{study.names[arm]} against {study.names[study.reference]}: {norms}. [[histograms_{arm}]] shows the "
-        f"distribution and the norm of the weights by layer, and [[weights_{arm}]] their numbers. [[images_{arm}]] "
-        "shows the weights of the first layer as images."
+        f"{study.names[arm]} against {study.names[study.reference]}: {norms}. [[histograms_{arm}]] and "
+        f"[[weights_{arm}]] show the weights by layer, [[images_{arm}]] those of the first layer as images."
     )
     means = {
         name: {layer: each["norm"].mean().item() for layer, each in layers.items()} for name, layers in weights.items()
     }
     first = {name: f"{layers['W1']:.1f}" for name, layers in means.items()}
-    caption = (
-        "The weights of all seeds by layer: their distribution, whose outermost bins hold everything beyond, and their "
-        "Euclidean norms, averaged over the seeds."
-    )
+    caption = "The weights of all seeds by layer. The outermost bins hold all beyond; norms are means over the seeds."
     picture = figures.weight_histograms(tables.weight_table(study.results), means, study.titles)
     document.figure(picture, caption, f"The first layer's norms: {study.by_arm(first)}.", name=f"histograms_{arm}")
     _weight_table(document, study, arm, weights)
@@ -73,10 +66,8 @@ def write_weights(document: Document, study: Study, arm: str) -> None:
 
 def _weight_table(document: Document, study: Study, arm: str, weights: Weights) -> None:
     columns = {  # title, and decimals
-        "norm": ("Norm", 3),
-        "mean_magnitude": ("Mean magnitude", 4),
-        "maximum": ("Largest magnitude", 3),
-        "near_zero": (f"Below {NEAR_ZERO:g} (%)", 1),
+        **{"norm": ("Norm", 3), "mean_magnitude": ("Mean magnitude", 4)},
+        **{"maximum": ("Largest magnitude", 3), "near_zero": (f"Below {NEAR_ZERO:g} (%)", 1)},
     }
     rows = [
         {"Layer": layer, "Arm": study.titles[name]}
@@ -84,10 +75,7 @@ def _weight_table(document: Document, study: Study, arm: str, weights: Weights) 
         for layer in weights[arm]
         for name in (study.reference, arm)
     ]
-    caption = (
-        "The weights by layer at the best step, averaged over the seeds: Euclidean norm, mean and largest magnitude, "
-        f"and the share of magnitudes below {NEAR_ZERO:g}."
-    )
+    caption = "The weights by layer at the best step, averaged over the seeds; the last column is of magnitudes."
     document.table(pd.DataFrame(rows), caption, name=f"weights_{arm}", widths=[1.5, 3.5, 2.2, 3, 3.2, 2.6])
 
 
@@ -119,14 +107,13 @@ def write_path(document: Document, study: Study, chosen: float) -> None:
     best = float(path.nsmallest(1, "validation_cost")["l2"].iloc[0])
     choice = "the value" if math.isclose(best, chosen) else f"while {chosen:g} is the value"
     shared = sorted({*study.params.l2_path.seeds} & {*study.params.training.seeds})
-    others = "The networks compared have other seeds, but the same validation set."
-    if shared:
-        others = f"The networks compared share {named('seed', shared)} and the validation set."
+    seeds = f"share {named('seed', shared)} and" if shared else "have other seeds, but"
     document.paragraph(
         f"Lambda is chosen on the validation set, from {counted(len(path), 'value')} with "
         f"{counted(len(study.params.l2_path.seeds), 'seed')} each. The {len(study.path.seeds)} networks train as one "
-        f"ensemble without batch norm. {others} The lowest mean validation cost belongs to lambda = {best:g}, {choice} "
-        f"in `params.yaml` ([[path]], [[path_figure]]).{_path_verdict(study, best)}"
+        f"ensemble without batch norm. The networks compared {seeds} the same validation set. The lowest mean "
+        f"validation cost belongs to lambda = {best:g}, {choice} in `params.yaml` ([[path]], [[path_figure]])."
+        f"{_path_verdict(study, best)}"
     )
     formats = {
         "l2": ("Lambda", "{:g}".format),
@@ -139,10 +126,7 @@ def write_path(document: Document, study: Study, chosen: float) -> None:
     caption = "Validation cost and accuracy, norm of the weights and training steps by lambda, averaged over the seeds."
     document.table(table, caption, name="path")
     said = [f"{row.l2:g}: {row.validation_accuracy:.1f} and {row.weight_norm:.1f}" for row in path.itertuples()]
-    caption = (
-        "Validation accuracy, mean and range over the seeds, and norm of all weights against lambda; the dotted line "
-        "marks the arm's lambda."
-    )
+    caption = "Validation accuracy, mean and range, and norm of all weights against lambda; dotted: the arm's lambda."
     shown = f"Accuracy in per cent and norm by lambda: {'; '.join(said)}. Lowest validation cost at lambda = {best:g}."
     document.figure(figures.l2_path(path, chosen), caption, shown, name="path_figure")
 

@@ -37,11 +37,15 @@ NUMBER = re.compile(r"[-+−]?[\d,]+(\.\d+)?|")
 SUM = re.compile(r"[-+−\d,. ]*")  # of numbers, such as "4 + 7"
 CONTENTS_STYLES = ("toc 1", "toc 2")  # a level each
 REFERENCE = re.compile(r"(\[\[\w+\]\])")
-APPLICATION = (
-    '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
-    '<Properties xmlns="http://schemas.openxmlformats.org/officeDocument/2006/extended-properties">'
-    "<Application>python-docx</Application></Properties>"
-)
+# Size in points, and space before and after.
+STYLES = {
+    **{"Normal": (10, 0, 6), "List Bullet": (10, 0, 4), **dict.fromkeys(CONTENTS_STYLES, (9.5, 0, 0))},
+    **{"Title": (22, 0, 2), "Subtitle": (12, 0, 10), "Caption": (9, 4, 10)},
+    **{"Heading 1": (15, 18, 6), "Heading 2": (12, 12, 4)},
+}
+APPLICATION = """<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<Properties xmlns="http://schemas.openxmlformats.org/officeDocument/2006/extended-properties">\
+<Application>python-docx</Application></Properties>"""
 
 
 class Document:
@@ -71,7 +75,7 @@ class Document:
         """Add a heading; it numbers itself and enters the table of contents."""
         paragraph = self._docx.add_heading(text, level)
         self._sections = [*self._sections[: level - 1], self._sections[level - 1] + 1, 0][:2]
-        number = ".".join(str(count) for count in self._sections[:level])
+        number = ".".join(map(str, self._sections[:level]))
         bookmark = f"_Toc{len(self._headings):06d}"
         self._headings.append((level, f"{number}  {text}", bookmark))
         self._bookmark(bookmark, paragraph.runs)
@@ -111,10 +115,8 @@ class Document:
     def figure(self, png: bytes, caption: str, shown: str, *, name: str) -> None:
         """Add a picture with a numbered caption below; who cannot see it reads the caption and what is ``shown``."""
         picture = self._docx.add_picture(io.BytesIO(png), width=Cm(TEXT_WIDTH))
-        paragraph = self._docx.paragraphs[-1]
-        paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
-        paragraph.paragraph_format.keep_with_next = True
-        paragraph.paragraph_format.space_after = Pt(0)
+        layout = self._docx.paragraphs[-1].paragraph_format
+        layout.alignment, layout.keep_with_next, layout.space_after = WD_ALIGN_PARAGRAPH.CENTER, True, Pt(0)
         for side in ("distT", "distB", "distL", "distR"):  # without them LibreOffice adds 3 mm and moves the picture
             picture._inline.set(side, "0")
         picture._inline.docPr.set("descr", f"{caption} {shown}".strip())
@@ -132,14 +134,11 @@ class Document:
         header, rows = list(texts.columns), texts.to_numpy().tolist()
         widths = widths or [TEXT_WIDTH / len(header)] * len(header)
         table = self._docx.add_table(rows=0, cols=len(header))
-        table.style = "Report Table"
-        table.alignment = WD_TABLE_ALIGNMENT.CENTER
-        table.autofit = False
+        table.style, table.alignment, table.autofit = "Report Table", WD_TABLE_ALIGNMENT.CENTER, False
         layouts = []  # of each column: width, decimal tab stop, whether it is aligned at the right
-        for index, width in enumerate(widths):
-            table.columns[index].width = Cm(width)
-            column = [row[index] for row in rows]
-            layouts.append((Cm(width), _decimal_tab(column, width, size), all(map(SUM.fullmatch, column))))
+        for column, width, (_, texts_of) in zip(table.columns, widths, texts.items(), strict=True):
+            column.width = Cm(width)
+            layouts.append((Cm(width), _decimal_tab(list(texts_of), width, size), all(map(SUM.fullmatch, texts_of))))
         for index, row in enumerate([header, *rows]):
             for cell, text, (width, tab, is_right) in zip(table.add_row().cells, row, layouts, strict=True):
                 cell.width = width
@@ -163,9 +162,8 @@ class Document:
         """Return the file; the same document gives the same bytes."""
         self._fill_contents()
         self._fill_references()
-        written = io.BytesIO()
+        written, packed = io.BytesIO(), io.BytesIO()
         self._docx.save(written)
-        packed = io.BytesIO()
         with zipfile.ZipFile(written) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
             for name in source.namelist():  # a ZipInfo has a fixed date
                 target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
@@ -184,12 +182,10 @@ class Document:
         """Let texts refer to some runs of a paragraph by a name."""
         if name in self._targets:
             raise ValueError(f"two things are named {name}")
-        bookmark = f"_Ref{len(self._targets):06d}"
-        self._bookmark(bookmark, runs)
-        self._targets[name] = bookmark, text
+        self._targets[name] = f"_Ref{len(self._targets):06d}", text
+        self._bookmark(self._targets[name][0], runs)
 
     def _bookmark(self, name: str, runs: Sequence[Any]) -> None:
-        """Put a bookmark around some runs of a paragraph."""
         number = {qn("w:id"): str(self._bookmarks)}
         runs[0]._r.addprevious(OxmlElement("w:bookmarkStart", {**number, qn("w:name"): name}))
         runs[-1]._r.addnext(OxmlElement("w:bookmarkEnd", number))
@@ -199,16 +195,14 @@ class Document:
         for index, bold in enumerate(text.split("**")):
             for place, code in enumerate(bold.split("`")):
                 for part in filter(None, REFERENCE.split(code)):
-                    run = self._add_reference(paragraph, part) if REFERENCE.match(part) else paragraph.add_run(part)
+                    if REFERENCE.match(part):  # to be filled in when everything has its number
+                        instruction, run = _add_field(paragraph, "", "")
+                        self._references.append((part.strip("[]"), instruction, run))
+                    else:
+                        run = paragraph.add_run(part)
                     run.bold = True if index % 2 else None
                     if place % 2:
                         run.font.name, run.font.size = "Consolas", Pt(9)
-
-    def _add_reference(self, paragraph: Any, mark: str) -> Any:
-        """Add a field, to be filled in when everything has its number."""
-        instruction, result = _add_field(paragraph, "", "")
-        self._references.append((mark.strip("[]"), instruction, result))
-        return result
 
     def _fill_references(self) -> None:
         for name, instruction, result in self._references:
@@ -216,8 +210,7 @@ class Document:
                 raise ValueError(f"the text refers to [[{name}]], and nothing has that name")
             bookmark, text = self._targets[name]
             switch = "\\r " if text[0].isdigit() else ""  # shows the number of a heading, not its text
-            instruction.text = f" REF {bookmark} {switch}\\h "
-            result.text = text
+            instruction.text, result.text = f" REF {bookmark} {switch}\\h ", text
 
     def _drop_template_parts(self) -> None:
         """Remove parts of python-docx's template: its picture, Word 2010's copy of the styles, its author."""
@@ -225,8 +218,7 @@ class Document:
         for relations, kind in ((package.rels, "/thumbnail"), (self._docx.part.rels, "/stylesWithEffects")):
             for name in [name for name, relation in relations.items() if relation.reltype.endswith(kind)]:
                 del relations[name]
-        application = next(part for part in package.iter_parts() if part.partname == "/docProps/app.xml")
-        application._blob = APPLICATION.encode()
+        next(part for part in package.iter_parts() if part.partname == "/docProps/app.xml")._blob = APPLICATION.encode()
 
     def _lay_out(self, footer: str) -> None:
         section = self._docx.sections[0]
@@ -240,16 +232,7 @@ class Document:
             entry.base_style = styles["Normal"]
             entry.paragraph_format.left_indent = Cm(0.7 * level)
             entry.paragraph_format.tab_stops.add_tab_stop(Cm(TEXT_WIDTH), WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.DOTS)
-        for name, size, before, after in (
-            ("Normal", 10, 0, 6),
-            ("Title", 22, 0, 2),
-            ("Subtitle", 12, 0, 10),
-            ("Heading 1", 15, 18, 6),
-            ("Heading 2", 12, 12, 4),
-            ("Caption", 9, 4, 10),
-            *((name, 9.5, 0, 0) for name in CONTENTS_STYLES),
-            ("List Bullet", 10, 0, 4),
-        ):
+        for name, (size, before, after) in STYLES.items():
             style = styles[name]
             style.font.name, style.font.size = FONT, Pt(size)
             style.element.rPr.rFonts.set(qn("w:eastAsia"), FONT)
@@ -257,8 +240,7 @@ class Document:
                 style.element.rPr.rFonts.attrib.pop(qn(f"w:{theme}"), None)
             style.paragraph_format.space_before, style.paragraph_format.space_after = Pt(before), Pt(after)
             if name not in ("Normal", "List Bullet", *CONTENTS_STYLES):
-                style.font.color.rgb = INK
-                style.font.italic = False
+                style.font.color.rgb, style.font.italic = INK, False
         styles["Normal"].paragraph_format.line_spacing = 1.1
         styles["Caption"].font.bold = False
         styles.element.append(parse_xml(TABLE_STYLE))
@@ -273,37 +255,27 @@ class Document:
         """Let Word number the headings: 1, 1.1, 1.2, 2."""
         numbering = self._docx.part.numbering_part.element
         levels = "".join(
-            f'<w:lvl w:ilvl="{level}"><w:start w:val="1"/><w:numFmt w:val="decimal"/>'
-            f'<w:pStyle w:val="Heading{level + 1}"/><w:suff w:val="space"/><w:lvlText w:val="{text}"/>'
-            '<w:lvlJc w:val="left"/><w:pPr><w:ind w:left="0" w:firstLine="0"/></w:pPr></w:lvl>'
-            for level, text in enumerate(("%1", "%1.%2"))
+            NUMBERED_LEVEL.format(level=k, style=k + 1, text=text) for k, text in enumerate(("%1", "%1.%2"))
         )
-        abstract = parse_xml(
-            f'<w:abstractNum {nsdecls("w")} w:abstractNumId="90">'
-            f'<w:multiLevelType w:val="multilevel"/>{levels}</w:abstractNum>'
-        )
-        numbering.insert(0, abstract)  # the schema wants all abstractNum before the first num
+        start = f'<w:abstractNum {nsdecls("w")} w:abstractNumId="90"><w:multiLevelType w:val="multilevel"/>'
+        numbering.insert(0, parse_xml(f"{start}{levels}</w:abstractNum>"))  # all abstractNum come before the first num
         numbering.append(parse_xml(f'<w:num {nsdecls("w")} w:numId="90"><w:abstractNumId w:val="90"/></w:num>'))
         for level in (1, 2):
-            properties = self._docx.styles[f"Heading {level}"].element.get_or_add_pPr()
-            properties.get_or_add_numPr().get_or_add_numId().val = 90
-            properties.numPr.get_or_add_ilvl().val = level - 1
+            number = self._docx.styles[f"Heading {level}"].element.get_or_add_pPr().get_or_add_numPr()
+            number.get_or_add_numId().val, number.get_or_add_ilvl().val = 90, level - 1
 
     def _fill_contents(self) -> None:
         """Write the table of contents: a field around entries, each a link with a field for its heading's page.
 
-        Only a word processor knows the pages. LibreOffice fills the fields of the entries when it opens the file, but
-        not inside a TOC field, so the TOC field is for Word alone. Word fills all when it prints or updates the table,
-        and until then shows no pages rather than wrong ones.
+        LibreOffice fills in the pages when it opens the file, but not inside a TOC field: that field is for Word alone,
+        which fills in all when it prints or updates the table, and until then shows no pages rather than wrong ones.
         """
         if self._contents is None:
             return
         for index, (level, text, bookmark) in enumerate(self._headings):
             paragraph = self._contents.insert_paragraph_before(style=CONTENTS_STYLES[level - 1])
             if index == 0:
-                _add_field_part(paragraph, "begin")
-                _add_instruction(paragraph, 'TOC \\o "1-2" \\h \\z')
-                _add_field_part(paragraph, "separate")
+                _begin_field(paragraph, 'TOC \\o "1-2" \\h \\z')
                 _leave_to_word(paragraph)
             runs_before = len(paragraph.runs)
             paragraph.add_run(f"{text}\t")
@@ -311,20 +283,22 @@ class Document:
             link = OxmlElement("w:hyperlink", {qn("w:anchor"): bookmark})
             link.extend(paragraph._p.r_lst[runs_before:])
             paragraph._p.append(link)
-        _add_field_part(self._contents, "end")
+        _add_to_run(self._contents, "w:fldChar", {"w:fldCharType": "end"})
         _leave_to_word(self._contents)
         self._contents = None
 
 
+FOR_WORD = """<mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"
+ xmlns:w15="http://schemas.microsoft.com/office/word/2012/wordml"><mc:Choice Requires="w15"/></mc:AlternateContent>"""
+NUMBERED_LEVEL = """<w:lvl w:ilvl="{level}"><w:start w:val="1"/><w:numFmt w:val="decimal"/>\
+<w:pStyle w:val="Heading{style}"/><w:suff w:val="space"/><w:lvlText w:val="{text}"/>\
+<w:lvlJc w:val="left"/><w:pPr><w:ind w:left="0" w:firstLine="0"/></w:pPr></w:lvl>"""
 TABLE_STYLE = f"""
 <w:style {nsdecls("w")} w:type="table" w:customStyle="1" w:styleId="ReportTable">
   <w:name w:val="Report Table"/><w:basedOn w:val="TableNormal"/><w:uiPriority w:val="99"/>
   <w:tblPr>
-    <w:tblBorders>
-      <w:top w:val="single" w:sz="8" w:color="1F2A44"/>
-      <w:bottom w:val="single" w:sz="8" w:color="1F2A44"/>
-      <w:insideH w:val="single" w:sz="4" w:color="DDDDDD"/>
-    </w:tblBorders>
+    <w:tblBorders><w:top w:val="single" w:sz="8" w:color="1F2A44"/><w:bottom w:val="single" w:sz="8" w:color="1F2A44"/>
+      <w:insideH w:val="single" w:sz="4" w:color="DDDDDD"/></w:tblBorders>
     <w:tblCellMar><w:top w:w="30" w:type="dxa"/><w:left w:w="{20 * CELL_MARGIN:.0f}" w:type="dxa"/>
       <w:bottom w:w="30" w:type="dxa"/><w:right w:w="{20 * CELL_MARGIN:.0f}" w:type="dxa"/></w:tblCellMar>
   </w:tblPr>
@@ -349,9 +323,8 @@ def _is_kept(index: int, rows: int) -> bool:
 
 
 def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:
-    paragraph.paragraph_format.space_after = Pt(0)
-    paragraph.paragraph_format.line_spacing = 1.0
-    paragraph.paragraph_format.keep_with_next = keep_with_next
+    layout = paragraph.paragraph_format
+    layout.space_after, layout.line_spacing, layout.keep_with_next = Pt(0), 1.0, keep_with_next
     for run in paragraph.runs:
         run.font.size = Pt(size)
     mark = parse_xml(f'<w:rPr {nsdecls("w")}><w:sz w:val="{round(2 * size)}"/></w:rPr>')
@@ -361,31 +334,29 @@ def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:
 def _leave_to_word(paragraph: Any) -> None:
     """Hide the content of the runs so far from every program that does not know Word 2013's extensions."""
     for run in paragraph._p.r_lst:
-        alternative = parse_xml(
-            '<mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
-            ' xmlns:w15="http://schemas.microsoft.com/office/word/2012/wordml"><mc:Choice Requires="w15"/>'
-            "</mc:AlternateContent>"
-        )
+        alternative = parse_xml(FOR_WORD)
         alternative[0].extend(run)
         run.append(alternative)
 
 
 def _add_field(paragraph: Any, instruction: str, result: str) -> tuple[Any, Any]:
     """Add a field; return the element of its instruction and the run of its result."""
-    _add_field_part(paragraph, "begin")
-    element = _add_instruction(paragraph, instruction)
-    _add_field_part(paragraph, "separate")
+    element = _begin_field(paragraph, instruction)
     run = paragraph.add_run(result)
-    _add_field_part(paragraph, "end")
+    _add_to_run(paragraph, "w:fldChar", {"w:fldCharType": "end"})
     return element, run
 
 
-def _add_field_part(paragraph: Any, part: str) -> None:
-    paragraph.add_run()._r.append(OxmlElement("w:fldChar", {qn("w:fldCharType"): part}))
-
-
-def _add_instruction(paragraph: Any, instruction: str) -> Any:
-    element = OxmlElement("w:instrText", {qn("xml:space"): "preserve"})
+def _begin_field(paragraph: Any, instruction: str) -> Any:
+    _add_to_run(paragraph, "w:fldChar", {"w:fldCharType": "begin"})
+    element = _add_to_run(paragraph, "w:instrText", {"xml:space": "preserve"})
     element.text = f" {instruction} "
+    _add_to_run(paragraph, "w:fldChar", {"w:fldCharType": "separate"})
+    return element
+
+
+def _add_to_run(paragraph: Any, tag: str, attributes: Mapping[str, str]) -> Any:
+    """Add an element in a run of its own."""
+    element = OxmlElement(tag, {qn(name): value for name, value in attributes.items()})
     paragraph.add_run()._r.append(element)
     return element

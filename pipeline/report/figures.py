@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_hex, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
@@ -37,38 +37,20 @@ WIDTH = 6.3  # inches between the report's margins
 STEP_TICKS = 5  # at most, on an axis of half the width
 THOUSANDS = "{x:,.0f}"  # as the text writes them
 STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.4,
-    "figure.titlesize": 9,
-    "figure.titleweight": "bold",
-    "hatch.linewidth": 0.5,
-    "figure.dpi": 200,
-    "figure.constrained_layout.use": True,
+    **{"font.family": "DejaVu Sans", "font.size": 8, "axes.labelsize": 8, "figure.dpi": 200},
+    **{"axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left"},
+    **{"xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "legend.frameon": False},
+    **{"axes.grid": True, "axes.axisbelow": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.6},
+    **{"axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1.4, "hatch.linewidth": 0.5},
+    **{"figure.titlesize": 9, "figure.titleweight": "bold", "figure.constrained_layout.use": True},
 }
-GRIDLESS: Any = {**STYLE, "axes.grid": False}
 Titles = Mapping[str, str]  # the title of each arm, in their order
 
 
 @mpl.rc_context(STYLE)
 def cost_curves(curves: DataFrame, titles: Titles) -> bytes:
     """Draw training and validation cost against steps, median and quartiles over the networks."""
-    figure = _figure(2.5)
-    axes = figure.subplots(1, 2, sharey=True)
+    figure, axes = _figure(2.5, "", 1, 2, sharey=True)
     for axis, series in zip(axes, ("training cost", "validation cost"), strict=True):
         _draw_bands(axis, curves[curves["series"] == series], titles)
         axis.set_title(f"{series.capitalize()}, median and quartiles")
@@ -83,8 +65,7 @@ def cost_curves(curves: DataFrame, titles: Titles) -> bytes:
 @mpl.rc_context(STYLE)
 def accuracy_curves(accuracies: DataFrame, titles: Titles) -> bytes:
     """Draw validation accuracy against steps, median and quartiles over the networks."""
-    figure = _figure(2.3)
-    axis = figure.subplots()
+    figure, axis = _figure(2.3)
     _draw_bands(axis, accuracies, titles)
     axis.set(title="Validation accuracy, median and quartiles", ylabel="accuracy (%)")
     _count_steps(axis)
@@ -101,8 +82,7 @@ def accuracy_floor(accuracies: DataFrame) -> float:
 @mpl.rc_context(STYLE)
 def seed_distribution(accuracies: Mapping[str, ArrayLike], titles: Titles) -> bytes:
     """Draw every network's test accuracy, an arm a column, the networks of a seed joined across the arms."""
-    figure = _figure(2.5)
-    axis = figure.subplots()
+    figure, axis = _figure(2.5)
     values = np.stack([np.asarray(accuracies[arm]) for arm in titles])
     axis.plot(values, color="#BBBBBB", linewidth=0.7, zorder=1)
     for column, of_arm in enumerate(values):
@@ -123,8 +103,8 @@ def headline_model(
     """Draw an arm's headline model: its cost at every 100th step, and its confusion matrix on the test set."""
     k, column = evaluation.headline, list(titles).index(arm)
     colour, dashes = _of(PALETTE, column), _of(DASHES, column)
-    figure = _figure(2.45, f"{titles[arm]}: cost and mistakes of the headline model")
-    left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
+    title = f"{titles[arm]}: cost and mistakes of the headline model"
+    figure, (left, right) = _figure(2.45, title, 1, 2, width_ratios=[1, 1.2])
     costs, checks = (result.costs + result.penalties)[:, k], result.validation_costs[:, k]
     batch = "training batch with penalty" if result.l2[k] else "training batch"
     left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label=batch)
@@ -140,10 +120,9 @@ def headline_model(
 def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str], colour: str) -> None:
     percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     axis.imshow(percent, cmap=shades(colour), norm=PowerNorm(0.4, 0, 100), aspect="auto")  # four digits need the width
-    for (i, j), count in np.ndenumerate(counts):
-        if count:
-            colour = "white" if percent[i, j] > 25 else "black"
-            axis.text(j, i, str(count), ha="center", va="center", fontsize=7, color=colour)
+    for i, j in np.argwhere(counts):
+        look: Any = {"ha": "center", "va": "center", "color": "white" if percent[i, j] > 25 else "black"}
+        axis.text(j, i, str(counts[i, j]), fontsize=7, **look)
     axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
     axis.set_yticks(range(len(classes)), classes)
     axis.set(title="Confusion matrix, test examples", xlabel="predicted class", ylabel="true class")
@@ -154,40 +133,39 @@ def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str], co
 
 def shades(colour: str) -> LinearSegmentedColormap:
     """Run from white over a colour to a darker one."""
-    red, green, blue = to_rgb(colour)
-    return LinearSegmentedColormap.from_list("shades", ["white", colour, to_hex((red / 2, green / 2, blue / 2))])
+    darker = np.array(to_rgb(colour)) / 2
+    return LinearSegmentedColormap.from_list("shades", ["white", to_rgb(colour), tuple(darker)])
 
 
-@mpl.rc_context(GRIDLESS)
+@mpl.rc_context(STYLE)
 def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
     """Draw the most confident mistakes of a model on the test set, the most confident first."""
     mistakes, columns = evaluation.mistakes, 8
     lines = max(1, math.ceil(len(mistakes["true"]) / columns))
-    title = "Surest mistakes on the test set: true class as predicted class, probability"
-    figure = _figure(0.3 + 1.05 * lines, title)
-    axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    title = "Most confident mistakes on the test set: true class as predicted class, probability"
+    figure, axes = _figure(0.3 + 1.05 * lines, title, lines, columns)
     separator = " " if max(map(len, classes)) <= 3 else "\n"
     fields = [mistakes[field].tolist() for field in ("images", "true", "predicted", "confidence")]
-    for axis, image, true, predicted, confidence in zip(axes, *fields, strict=False):
+    for axis, image, true, predicted, confidence in zip(axes.flat, *fields, strict=False):
         axis.imshow(_as_image(np.array(image)), cmap=INK_MAP)
         label = f"{classes[true]}{separator}as {classes[predicted]}\n{100 * confidence:.1f} %"
         axis.set_title(label, fontsize=7, fontweight="normal", loc="center")
-    for axis in axes:
+    for axis in axes.flat:
         axis.set_axis_off()
     return _png(figure)
 
 
-@mpl.rc_context(GRIDLESS)
+@mpl.rc_context(STYLE)
 def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: Titles) -> bytes:
     """Draw the weights of each arm's first hidden layer as images, the units with the largest norm first."""
     weights = {title: parameters[arm]["W1"] for arm, title in titles.items()}
     shown = units_shown(len(next(iter(weights.values()))), len(titles))
     lines = math.ceil(shown / UNITS_A_LINE)
     height = 0.3 + (0.15 + 0.45 * lines) * len(titles)
-    figure = _figure(height, "Weights of the first layer, a unit an image, all in one scale")
-    panels = figure.subplots(len(titles), squeeze=False).flatten()
+    title = "Weights of the first layer, a unit an image, all in one scale"
+    figure, panels = _figure(height, title, len(titles), squeeze=False)
     limit = max(float(W.abs().quantile(0.995)) for W in weights.values())
-    for axis, (title, W) in zip(panels, weights.items(), strict=True):
+    for axis, (title, W) in zip(panels.flat, weights.items(), strict=True):
         strongest = W.square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
         tiles = _tiled(W[strongest].numpy(), UNITS_A_LINE)
         image = axis.imshow(tiles, cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest")
@@ -206,16 +184,15 @@ def units_shown(units: int, arms: int) -> int:
 @mpl.rc_context(STYLE)
 def weight_histograms(weights: DataFrame, norms: Mapping[str, Mapping[str, float]], titles: Titles) -> bytes:
     """Draw the distribution of all networks' weights, a layer a panel, and below it the layers' norms."""
-    figure = _figure(3.1, "Weights of all seeds by layer: above their distribution, below their norm")
     layers = weights["layer"].unique()
-    panels = figure.subplots(2, len(layers), squeeze=False, height_ratios=[1.5, 1], sharey="row")
+    title = "Weights of all seeds by layer: above their distribution, below their norm"
+    figure, panels = _figure(3.1, title, 2, len(layers), squeeze=False, height_ratios=[1.5, 1], sharey="row")
     for (above, below), layer in zip(panels.T, layers, strict=True):
         for column, (arm, title) in enumerate(titles.items()):
             bins = weights[(weights["layer"] == layer) & (weights["arm"] == arm)]
-            colour, dashes = _of(PALETTE, column), _of(DASHES, column)
-            look: Any = {"color": colour, "linestyle": dashes, "linewidth": 1}
+            look: Any = {"color": _of(PALETTE, column), "linestyle": _of(DASHES, column), "linewidth": 1}
             above.step(bins["weight"], bins["percent"], where="mid", label=title, **look)
-            bar = below.barh(column, norms[arm][layer], color=colour, hatch=_of(HATCHES, column), edgecolor="white")
+            bar = below.barh(column, norms[arm][layer], **_bar(column))
             below.bar_label(bar, fmt="%#.3g", fontsize=7, padding=2)
         above.set(title=layer, xlabel="weight")
         above.set_yscale("function", functions=(np.sqrt, np.square))
@@ -234,17 +211,15 @@ def weight_histograms(weights: DataFrame, norms: Mapping[str, Mapping[str, float
 def activations(percentiles: Mapping[str, Mapping[str, Tensor]], titles: Titles) -> bytes:
     """Draw box plots of the activations from their percentiles by arm and layer, ``(2, 101)``: at start and end."""
     layers = list(next(iter(percentiles.values())))
-    figure = _figure(2.6, "What each hidden layer passes on: quartiles, 1st and 99th percentile")
+    figure, panels = _figure(2.6, "What each hidden layer passes on: quartiles, 1st and 99th percentile", 1, 2)
     width = 0.8 / len(titles)
-    panels = figure.subplots(1, 2)
     for time, (axis, when) in enumerate(zip(panels, ("Before the first step", "At the best step"), strict=True)):
         for column, (arm, title) in enumerate(titles.items()):
             of_layers = np.stack([percentiles[arm][layer][time] for layer in layers])
             low, q1, median, q3, high = of_layers[:, [1, 25, 50, 75, 99]].T
             places = np.arange(len(layers)) + (column - (len(titles) - 1) / 2) * width
-            look: Any = {"color": _of(PALETTE, column), "hatch": _of(HATCHES, column), "edgecolor": "white"}
-            axis.vlines(places, low, high, color=look["color"], linewidth=1.2)
-            axis.bar(places, q3 - q1, bottom=q1, width=0.85 * width, label=title, **look)
+            axis.vlines(places, low, high, color=_of(PALETTE, column), linewidth=1.2)
+            axis.bar(places, q3 - q1, bottom=q1, width=0.85 * width, label=title, **_bar(column))
             axis.hlines(median, places - 0.42 * width, places + 0.42 * width, color="black", linewidth=1.4)
         axis.set(title=when, xlabel="hidden layer")
         axis.set_xticks(range(len(layers)), [layer[1:] for layer in layers])
@@ -257,8 +232,7 @@ def activations(percentiles: Mapping[str, Mapping[str, Tensor]], titles: Titles)
 @mpl.rc_context(STYLE)
 def l2_path(path: DataFrame, chosen: float) -> bytes:
     """Draw validation accuracy and the weights' norm against lambda."""
-    figure = _figure(2.3)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = _figure(2.3, "", 1, 2)
     mean, low, high = path["validation_accuracy"], path["accuracy_low"], path["accuracy_high"]
     left.errorbar(path.index, mean, [mean - low, high - mean], color=NO_ARM, marker="o", ms=4, capsize=3)
     left.set(title="Validation accuracy, mean and range", ylabel="validation accuracy (%)")
@@ -275,23 +249,17 @@ def l2_path(path: DataFrame, chosen: float) -> bytes:
 @mpl.rc_context(STYLE)
 def step_times(rounds: Mapping[str, Mapping[int, NDArray[Any]]], titles: Titles) -> bytes:
     """Draw the microseconds of one network's training step, alone and in an ensemble: mean and range."""
-    figure = _figure(0.9 + 0.45 * len(titles))
-    axis = figure.subplots()
+    figure, axis = _figure(0.9 + 0.45 * len(titles))
     sizes = list(next(iter(rounds.values())))
     height = 0.8 / len(sizes)
     for place, size in enumerate(sizes):
         times = np.stack([rounds[arm][size] for arm in titles])
         low, mean, high = times.min(axis=1), times.mean(axis=1), times.max(axis=1)
-        bars = axis.barh(
-            np.arange(len(titles)) + (place - (len(sizes) - 1) / 2) * height,
-            mean,
-            xerr=[mean - low, high - mean],
-            error_kw={"elinewidth": 1, "capsize": 2},
-            height=0.9 * height,
-            color=[_of(PALETTE, column) for column in range(len(titles))],
-            hatch=HATCHES[place],
-            edgecolor="white",
-        )
+        places = np.arange(len(titles)) + (place - (len(sizes) - 1) / 2) * height
+        colours = [_of(PALETTE, column) for column in range(len(titles))]
+        look: Any = {"color": colours, "hatch": HATCHES[place], "edgecolor": "white"}
+        whiskers: Any = {"xerr": [mean - low, high - mean], "error_kw": {"elinewidth": 1, "capsize": 2}}
+        bars = axis.barh(places, mean, height=0.9 * height, **whiskers, **look)
         axis.bar_label(bars, fmt="mean {:,.0f}", fontsize=7.5, padding=2)
     axis.set_yticks(range(len(titles)), list(titles.values()))
     axis.set(title="Time of a training step of one network, mean and range", xlabel="microseconds")
@@ -300,17 +268,18 @@ def step_times(rounds: Mapping[str, Mapping[int, NDArray[Any]]], titles: Titles)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     names = ["one network alone" if size == 1 else f"one of an ensemble of {size}" for size in sizes]
-    legend = zip(names, HATCHES, strict=False)
-    patches = [Patch(facecolor=NO_ARM, edgecolor="white", hatch=hatch, label=name) for name, hatch in legend]
+    look = {"facecolor": NO_ARM, "edgecolor": "white"}
+    patches = [Patch(hatch=hatch, label=name, **look) for name, hatch in zip(names, HATCHES, strict=False)]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(sizes))
     return _png(figure)
 
 
-def _figure(height: float, title: str = "") -> Figure:
+def _figure(height: float, title: str = "", rows: int = 1, columns: int = 1, **layout: Any) -> tuple[Figure, Any]:
+    """Make a figure of a height in inches, and its axes."""
     figure = Figure(figsize=(WIDTH, height))
     if title:
         figure.suptitle(title, x=0.01, ha="left")
-    return figure
+    return figure, figure.subplots(rows, columns, **layout)
 
 
 def _draw_bands(axis: Axes, bands: DataFrame, titles: Titles) -> None:
@@ -338,6 +307,11 @@ def _of(looks: Sequence[Any], column: int) -> Any:
     return looks[column % len(looks)]
 
 
+def _bar(column: int) -> dict[str, Any]:
+    """Return the look of an arm's bars."""
+    return {"color": _of(PALETTE, column), "hatch": _of(HATCHES, column), "edgecolor": "white"}
+
+
 def _as_image(pixels: NDArray[Any]) -> NDArray[Any]:
     side = round(len(pixels) ** 0.5)
     return pixels.reshape(side, side)
@@ -357,8 +331,7 @@ def _tiled(images: NDArray[Any], columns: int) -> NDArray[Any]:
 def in_few_colours(image: Image.Image) -> bytes:
     """Return a picture as a PNG file in 256 colours, which look the same and take half the space."""
     content = io.BytesIO()
-    few = image.convert("RGB").quantize(dither=Image.Dither.NONE)
-    few.save(content, format="png", optimize=True)
+    image.convert("RGB").quantize(dither=Image.Dither.NONE).save(content, format="png", optimize=True)
     return content.getvalue()
 
 

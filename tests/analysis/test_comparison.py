@@ -29,9 +29,9 @@ def at_equal_steps(curve):
     return ours, theirs
 
 
-def with_dead(accuracies, replicas):
+def with_dead(accuracies, networks):
     evaluation = measured(accuracies)
-    for unit, k in enumerate(replicas):
+    for unit, k in enumerate(networks):
         evaluation.activity["A1"][k, unit] = 0
     return evaluation
 

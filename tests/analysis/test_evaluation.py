@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from reference import DIMS, blobs, random_parameters, replica
+from reference import DIMS, blobs, one_of, random_parameters
 from samples import DIVERGES, SETS, evaluated, trained
 
 from pipeline import L_model_forward, initialize_parameters, predict
@@ -38,7 +38,7 @@ def small_blocks(monkeypatch):
 
 
 def probabilities(result, k, name):
-    parameters = replica(result.parameters, k)
+    parameters = one_of(result.parameters, k)
     return L_model_forward(SETS[name][0], parameters, "mean1" in parameters, inference=True)[0]
 
 
@@ -51,7 +51,7 @@ def test_accuracies_and_costs_are_each_networks_on_each_set(make):
         for k in range(len(result.seeds)):
             AL = probabilities(result, k, name)
             assert measured.costs[name][k].item() == pytest.approx(-(Y * AL.log()).sum(0).mean().item(), rel=1e-10)
-            assert measured.accuracies[name][k].item() == pytest.approx(predict(X, Y, replica(result.parameters, k)))
+            assert measured.accuracies[name][k].item() == pytest.approx(predict(X, Y, one_of(result.parameters, k)))
 
 
 @each_result
@@ -110,7 +110,7 @@ def test_activations_are_those_of_the_start_and_of_the_end(use_batchnorm):
     result = trained(use_batchnorm=use_batchnorm)
     X = SETS["validation"][0]
     starts = [initialize_parameters(DIMS, seed=seed, dtype=torch.float64) for seed in result.seeds]
-    ends = [replica(result.parameters, k) for k in range(len(result.seeds))]
+    ends = [one_of(result.parameters, k) for k in range(len(result.seeds))]
     measured = evaluated(result).activations
     assert set(measured) == {"A1", "A2"}
     for time, networks in enumerate((starts, ends)):
@@ -165,7 +165,7 @@ def test_activity_is_the_share_of_examples_with_a_positive_z(make):
     activity = unit_activity(X, result.parameters)
     assert set(activity) == {"A1", "A2"}
     for k in range(len(result.seeds)):
-        parameters = replica(result.parameters, k)
+        parameters = one_of(result.parameters, k)
         _, caches = L_model_forward(X, parameters, "mean1" in parameters, inference=True)
         for layer in (1, 2):
             Z = caches[layer - 1]["linear_cache"]["W"] @ caches[layer - 1]["linear_cache"]["A"]
@@ -175,7 +175,7 @@ def test_activity_is_the_share_of_examples_with_a_positive_z(make):
 
 
 def test_a_dead_unit_has_no_activity_and_an_ever_active_one_all():
-    parameters = random_parameters(DIMS, replicas=(2,))
+    parameters = random_parameters(DIMS, axes=(2,))
     parameters["b1"][0, 3], parameters["b1"][1, 0] = -1e3, 1e3
     activity = unit_activity(SETS["train"][0], parameters)["A1"]
     assert (activity[0, 3], activity[1, 0]) == (0, 1)
@@ -190,7 +190,7 @@ def test_an_evaluation_holds_the_activity_on_the_training_set():
 
 
 def test_weight_statistics_agree_with_numpy():
-    parameters = random_parameters(DIMS, replicas=(5,))
+    parameters = random_parameters(DIMS, axes=(5,))
     parameters["W2"][:, 0] = 0.009
     statistics = weight_statistics(parameters)
     assert set(statistics) == {"W1", "W2", "W3"}

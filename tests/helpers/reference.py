@@ -33,12 +33,12 @@ def probabilities(*shape):
     return torch.softmax(normal(*shape), dim=-2)
 
 
-def random_parameters(dims, replicas=()):
+def random_parameters(dims, axes=()):
     """Draw weights and biases, the biases not zero as they are at the start."""
     parameters = {}
     for layer, (inputs, units) in enumerate(itertools.pairwise(dims), start=1):
-        parameters[f"W{layer}"] = normal(*replicas, units, inputs) / inputs**0.5
-        parameters[f"b{layer}"] = 0.3 * normal(*replicas, units, 1)
+        parameters[f"W{layer}"] = normal(*axes, units, inputs) / inputs**0.5
+        parameters[f"b{layer}"] = 0.3 * normal(*axes, units, 1)
     return parameters
 
 
@@ -51,7 +51,7 @@ def blobs(examples, dims=DIMS, noise=1.0, seed=0, dtype=torch.float64):
     return X, nn.functional.one_hot(labels, dims[-1]).to(dtype).T.contiguous()
 
 
-def replica(parameters, k):
+def one_of(parameters, k):
     return {name: stacked[k] for name, stacked in parameters.items()}
 
 
@@ -189,14 +189,14 @@ def batches_of(X, Y, batch_size, steps, shuffle_seed=0):
         yield X[:, batch], Y[:, batch]
 
 
-REPLICAS = {"no replicas": (), "one axis": (3,), "two axes": (2, 3)}
+LEADING_AXES = {"no leading axis": (), "one axis": (3,), "two axes": (2, 3)}
 
 
-each_replica_shape = pytest.mark.parametrize("replicas", REPLICAS.values(), ids=REPLICAS.keys())
+each_leading_shape = pytest.mark.parametrize("axes", LEADING_AXES.values(), ids=LEADING_AXES.keys())
 
 
 LINEAR_SHAPES = {
-    "no replicas": ((5, 7), (4, 5), (4, 1)),
+    "no leading axis": ((5, 7), (4, 5), (4, 1)),
     "one axis": ((3, 5, 7), (3, 4, 5), (3, 4, 1)),
     "two axes": ((2, 3, 5, 7), (2, 3, 4, 5), (2, 3, 4, 1)),
     "one batch, many networks": ((784, 6), (3, 20, 784), (3, 20, 1)),

@@ -47,7 +47,7 @@ def evaluated(result):
 
 
 def recorded(steps, *, diverged=(), every=50, seed=0):
-    """Make up a result whose replica k stopped at ``steps[k]``; the diverged ones have no finite cost there."""
+    """Make up a result whose network k stopped at ``steps[k]``; the diverged ones have no finite cost there."""
     generator = torch.Generator().manual_seed(seed)
 
     def curve(at, low, high):
@@ -62,7 +62,7 @@ def recorded(steps, *, diverged=(), every=50, seed=0):
         validation_costs[evaluation_steps.index(steps[k]), k] = torch.nan
         best_step[k] -= every
     return TrainingResult(
-        parameters=random_parameters(DIMS, replicas=(len(steps),)),
+        parameters=random_parameters(DIMS, axes=(len(steps),)),
         seeds=list(range(10, 10 + len(steps))),
         l2=[0.0] * len(steps),
         cost_steps=cost_steps,

@@ -272,8 +272,8 @@ def test_the_texts_of_figures_say_what_they_show():
         "L2 167 alone and 35 in an ensemble of 16."
     )
     best = min(of_the_arms.values(), key=lambda each: each.costs["validation"][each.headline])
-    surest = f"{best.mistakes['true'][0]} as {best.mistakes['predicted'][0]}"
-    assert f" The mistakes: {surest}" in alternative("The most confident mistakes")
+    most_confident = f"{best.mistakes['true'][0]} as {best.mistakes['predicted'][0]}"
+    assert f" The mistakes: {most_confident}" in alternative("The most confident mistakes")
     assert re.search(
         r"lambda: 0: \d+\.\d and \d+\.\d; 0\.01: \d+\.\d and \d+\.\d\.", alternative("Validation accuracy, mean")
     )
