@@ -29,10 +29,8 @@ COST_COLUMNS = 6  # of steps and costs side by side
 def build_report(study: Study) -> bytes:
     """Write the report and return the bytes of a .docx file; the same study gives the same bytes."""
     data, seeds = source_of(study.card.name).title, len(study.params.training.seeds)
-    methods = " and ".join(
-        ["batch normalisation"] * any(arm.use_batchnorm for arm in study.arms.values())
-        + ["the L2 norm"] * any(arm.l2 > 0 for arm in study.arms.values())
-    )
+    arms = study.arms.values()
+    methods = _methods(any(arm.use_batchnorm for arm in arms), any(arm.l2 > 0 for arm in arms))
     document = Document(
         "A neural network from scratch",
         f"{methods[:1].upper()}{methods[1:] or 'Training'} on {data}, {counted(seeds, 'network')} an arm",
@@ -43,20 +41,19 @@ def build_report(study: Study) -> bytes:
     digest = hashlib.sha256(study.params.model_dump_json().encode()).hexdigest()[:DIGEST]
     layers = [study.results[study.reference].parameters["W1"].shape[-1], *study.params.network.layers]
     sizes, names = "-".join(map(str, layers)), listed(list(study.names.values()))
-    document.title_block(
-        {
-            "Data": f"{data}: {listed([f'{size:,} {name}' for name, size in study.card.sizes.items()])}",
-            "Network": f"{sizes}, {counted(seeds, 'seed')} an arm: {names}",
-            "Parameters": f"SHA-256 `{digest}`, [[parameters]]",
-            "Made with": ", ".join(f"{package} {version}" for package, version in study.versions.items()),
-        }
-    )
+    lines = {
+        "Data": f"{data}: {listed([f'{size:,} {name}' for name, size in study.card.sizes.items()])}",
+        "Network": f"{sizes}, {counted(seeds, 'seed')} an arm: {names}",
+        "Parameters": f"SHA-256 `{digest}`, [[parameters]]",
+        "Made with": ", ".join(f"{package} {version}" for package, version in study.versions.items()),
+    }
+    document.title_block(lines)
     document.signature(["Name", "Date", "Signature"])
     _findings(document, study)
     document.heading("The experiment")
     _experiment(document, study, layers)
     for arm, settings in study.arms.items():
-        parts = listed(["batch normalisation"] * settings.use_batchnorm + ["the L2 norm"] * (settings.l2 > 0))
+        parts = _methods(settings.use_batchnorm, settings.l2 > 0)
         document.heading(f"{settings.title}: the {f'network with {parts}' if parts else 'plain network'}")
         chapter_arm.write(document, study, arm)
     document.heading("All arms over all seeds", name="all_seeds")
@@ -70,6 +67,10 @@ def build_report(study: Study) -> bytes:
     return document.to_bytes()
 
 
+def _methods(has_batchnorm: bool, has_l2: bool) -> str:
+    return listed(["batch normalisation"] * has_batchnorm + ["the L2 norm"] * has_l2)
+
+
 def _findings(document: Document, study: Study) -> None:
     data, wanted = study.card.name, study.params.data.dataset
     document.label("Findings")
@@ -78,10 +79,9 @@ def _findings(document: Document, study: Study) -> None:
     differences = f"Differences are means over pairs of one seed, against {study.names[study.reference]}. "
     document.paragraph(
         f"{differences if study.others else ''}Brackets hold 95 % intervals (section [[interval]]); they are not "
-        "corrected for their number. An arm is judged by its test accuracy; all other quantities explain it. "
-        "Accuracies are percentages of the examples, costs are in nats. At equal steps means at the last validation "
-        "check that both networks of a pair reached. It is measured on the validation set, which also decides when a "
-        f"network stops{' and chose lambda' if study.first_with_l2 else ''}."
+        "corrected for their number. An arm is judged by its test accuracy; all other quantities explain it. Costs are "
+        "in nats. At equal steps means at the last validation check that both networks of a pair reached, on the "
+        f"validation set, which also decides when a network stops{' and chose lambda' * bool(study.first_with_l2)}."
     )
     if data != wanted:
         title = source_of(data).title
@@ -121,19 +121,18 @@ def _experiment(document: Document, study: Study, layers: list[int]) -> None:
     source = f"{source_of(card.name).title} with its predefined test set"
     if card.name == "digits":
         source = "scikit-learn's digits, enlarged to 28x28 pixels; a fifth of them is the test set"
+    sizes = listed([f"{size:,} {name}" for name, size in card.sizes.items()])
     document.paragraph(
         f"The data are {source}. A random {100 * study.params.data.validation_fraction:g} % of the training set is the "
-        f"validation set, not stratified, as the assignment has it: {card.sizes['train']:,} examples to train on, "
-        f"{card.sizes['validation']:,} to validate, {card.sizes['test']:,} to test. An image is flattened to "
-        f"{layers[0]} pixels and standardised by the mean ({card.mean:.2f}) and the standard deviation "
-        f"({card.std:.2f}) of the training pixels."
+        f"validation set, not stratified, as the assignment has it: {sizes} examples. An image is flattened to "
+        f"{layers[0]} pixels and standardised by the training pixels' mean ({card.mean:.2f}) and standard deviation "
+        f"({card.std:.2f})."
     )
     document.paragraph(
-        f"The network has {counted(len(layers) - 1, 'layer')} after the input, of sizes "
-        f"{', '.join(map(str, layers[1:]))}: ReLU after each but the last, softmax after the last. Weights start from "
-        "He's normal distribution, biases from zero. Training is plain mini-batch gradient descent at a learning rate "
-        f"of {training.learning_rate:g} on batches of {training.batch_size} examples. One training step is one batch; "
-        f"an epoch is {round(card.sizes['train'] / training.batch_size, 2):g} steps."
+        f"Layers after the input have {', '.join(map(str, layers[1:]))} units: ReLU after each but the last, softmax "
+        "after the last. Weights start from He's normal distribution, biases from zero. Training is plain mini-batch "
+        f"gradient descent at a learning rate of {training.learning_rate:g}. One training step is one batch of "
+        f"{training.batch_size} examples; an epoch is {round(card.sizes['train'] / training.batch_size, 2):g} steps."
     )
     by = f" by more than {training.min_delta:g} nats" if training.min_delta else ""
     document.paragraph(
@@ -142,27 +141,24 @@ def _experiment(document: Document, study: Study, layers: list[int]) -> None:
         "The test set is read once, when all training is over."
     )
     document.paragraph(
-        f"Each arm trains {counted(len(training.seeds), 'network')}, one a seed, and the seed decides only the start. "
-        "Network k of every arm has the same start and the same batches, so that arms are compared pair by pair. The "
-        "networks of an arm share the split and the order of the batches: the spread over seeds comes from the start, "
-        "not from the data. The **headline model** of an arm is the network with the lowest validation cost."
+        f"Each arm trains {counted(len(training.seeds), 'network')}, one a seed. All share the split and the order of "
+        "the batches; the seed decides only the start. So the spread over seeds comes from the start alone, and arms "
+        "are compared pair by pair. An arm's **headline model** is its network with the lowest validation cost."
     )
     document.paragraph("[[arms]] lists the arms and what differs between them.", keep_with_next=True)
-    arms = pd.DataFrame({"Arm": study.titles.values()})
-    arms["Batch norm"] = ["on" if arm.use_batchnorm else "off" for arm in study.arms.values()]
-    arms["L2 lambda"] = [f"{arm.l2:g}" for arm in study.arms.values()]
-    arms["Batch size"] = f"{training.batch_size}"
-    document.table(arms, "The arms of the experiment.", name="arms")
+    rows = [(each.title, "on" if each.use_batchnorm else "off", f"{each.l2:g}") for each in study.arms.values()]
+    arms = pd.DataFrame(rows, columns=["Arm", "Batch norm", "L2 lambda"])
+    document.table(arms.assign(**{"Batch size": f"{training.batch_size}"}), "The arms of the experiment.", name="arms")
 
 
 def _reproduction(document: Document, study: Study) -> None:
     source = source_of(study.card.name)
     document.paragraph(
-        "`make` makes everything again: it installs the locked packages and runs `dvc repro`, which reruns everything "
-        "out of date. `make plots` draws the results on one page, `dvc metrics diff` compares them with an earlier "
-        "commit's, and `make test` runs the tests. Another kind of processor rounds sums in another order; after "
-        "thousands of steps this shows in the results. Times are those of the machine. [[parameters]] lists every "
-        "parameter of `params.yaml`."
+        "One command, `make`, makes everything again: it installs the locked packages and runs `dvc repro`, which "
+        "reruns all that is out of date. `make plots` draws the results on one page, `dvc metrics diff` compares them "
+        "with an earlier commit's, and `make test` runs the tests. Another kind of processor rounds sums in another "
+        "order; after thousands of steps this shows in the results, the accuracies included. Times are those of the "
+        "machine. [[parameters]] lists every parameter of `params.yaml`."
     )
     if study.card.name == "digits":
         document.paragraph("The data come with scikit-learn, so that its version stands for their checksum.")

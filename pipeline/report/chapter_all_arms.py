@@ -18,8 +18,8 @@ from pipeline.report.wording import counted, listed, named, percent, share, verd
 
 def write(document: Document, study: Study) -> None:
     """Write the section."""
-    said = "[[curves]] shows the costs during training and [[accuracy]] the accuracy."
-    document.paragraph(f"{said} [[seeds]] has a mark for every network, and [[times]] the time of a step.")
+    said = "[[curves]] and [[accuracy]] show the training, [[seeds]] every network, and [[times]] the time of a step."
+    document.paragraph(said)
     _curves(document, study)
     accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in study.arms}
     ranges = {arm: f"{values.min():.1f} to {values.max():.1f}" for arm, values in accuracies.items()}
@@ -27,10 +27,7 @@ def write(document: Document, study: Study) -> None:
     shown = f"Lowest to highest in per cent: {study.by_arm(ranges)}."
     document.figure(figures.seed_distribution(accuracies, study.titles), caption, shown, name="seeds")
     times = {arm: study.step_times(arm) for arm in study.arms}
-    means = {
-        arm: listed([f"{each.mean():,.0f} {where(size)}" for size, each in rounds.items()])
-        for arm, rounds in times.items()
-    }
+    means = {a: listed([f"{each.mean():,.0f} {where(size)}" for size, each in of.items()]) for a, of in times.items()}
     caption = (
         f"Time of a training step of one network, batch {study.params.training.batch_size}, {study.timed_on}: mean and "
         f"range over {counted(study.params.timing.rounds, 'round')} in which the arms take turns."
@@ -55,7 +52,6 @@ def _curves(document: Document, study: Study) -> None:
 
 
 def _last_medians(study: Study, curves: pd.DataFrame, series: str, decimals: int) -> str:
-    """Say where the curves of a series end; nothing if there are none."""
     last = curves[curves["series"] == series].groupby("arm", sort=False)["median"].last()
     ends = {str(arm): f"{median:.{decimals}f}" for arm, median in last.items()}
     return f"The median {series} ends at: {study.by_arm(ends)}." if ends else ""
@@ -108,9 +104,8 @@ def _activations(document: Document, study: Study) -> None:
             f"{verdict(compare(ours, theirs), ACTIVATION)}."
         )
     document.paragraph(f"[[activations]] shows the outputs of the hidden layers. {said}".strip(), keep_with_next=True)
-    percentiles = {
-        name: {layer: each.mean(dim=1) for layer, each in evaluations[name].activations.items()} for name in study.arms
-    }
+    outputs = {name: evaluations[name].activations for name in study.arms}
+    percentiles = {name: {layer: each.mean(dim=1) for layer, each in of.items()} for name, of in outputs.items()}
     caption = (
         "Outputs of each hidden layer, before the first step and at the best one, on a sample of the validation set: "
         "quartiles (boxes), 1st and 99th percentile (whiskers), each averaged over the seeds."
@@ -134,11 +129,8 @@ def _health_table(study: Study) -> pd.DataFrame:
 def _networks_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "Arm": study.titles[arm],
-            "Seed": str(each.seed),
-            "Test (%)": f"{each.accuracy:.2f}",
-            "Dead units": _places(each.dead),
-            "Nearly dead": _places(each.nearly_dead),
+            **{"Arm": study.titles[arm], "Seed": str(each.seed), "Test (%)": f"{each.accuracy:.2f}"},
+            **{"Dead units": _places(each.dead), "Nearly dead": _places(each.nearly_dead)},
             "Weakest class": f"{study.card.classes[each.weakest_class]} ({percent(each.recall, 1)})",
         }
         for arm, diagnoses in study.diagnoses.items()
@@ -180,16 +172,12 @@ def collapse_sentences(study: Study) -> list[str]:
     limit, pairs = f"below {percent(COLLAPSED, 0)} test accuracy", len(study.diagnoses[study.reference])
     if not collapsed:
         return [f"No network collapsed ({limit}): {share(0, pairs)} in each arm."]
-    counts = [
-        f"{share(sum(each.collapsed for each in diagnoses), len(diagnoses))} of {study.names[arm]}"
-        for arm, diagnoses in study.diagnoses.items()
-    ]
-    differences = [
-        f"{study.names[arm]} {verdict(compared['collapsed'], QUANTITIES['collapsed'])}"
-        for arm, compared in study.comparisons.items()
-        if compared["collapsed"].excludes_zero
-    ] or [f"no clear difference (n = {pairs})"]
-    against = f"; against {study.names[study.reference]} {listed(differences)}" if study.others else ""
+    counts = {arm: sum(each.collapsed for each in diagnoses) for arm, diagnoses in study.diagnoses.items()}
+    shares = [f"{share(count, pairs)} of {study.names[arm]}" for arm, count in counts.items()]
+    compared = {arm: each["collapsed"] for arm, each in study.comparisons.items() if each["collapsed"].excludes_zero}
+    said = [f"{study.names[arm]} {verdict(each, QUANTITIES['collapsed'])}" for arm, each in compared.items()]
+    differences = listed(said) or f"no clear difference (n = {pairs})"
+    against = f"; against {study.names[study.reference]} {differences}" if study.others else ""
     arm, worst = min(collapsed, key=lambda pair: pair[1].accuracy)
     classes = study.card.classes
     never = " or ".join(classes[label] for label in worst.never_predicted)
@@ -198,7 +186,7 @@ def collapse_sentences(study: Study) -> list[str]:
     fine, some = sum(not each.collapsed for each in impaired), counted(len(impaired), "network")
     alone = f"Such units alone do not mean collapse: {fine} of the {some} with some did not collapse."
     return [
-        f"Collapsed networks ({limit}): {listed(counts)}{against}.",
+        f"Collapsed networks ({limit}): {listed(shares)}{against}.",
         f"The worst is seed {worst.seed} of {study.names[arm]} with {percent(worst.accuracy)}.",
         f"Dead in it: {_places(worst.dead)}; nearly dead: {_places(worst.nearly_dead)}.",
         f"It {f'never predicts {never}' if never else recall}.",

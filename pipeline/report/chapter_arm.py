@@ -50,9 +50,8 @@ def _results(document: Document, study: Study, arm: str) -> None:
     document.paragraph(
         f"The headline model (seed {result.seeds[k]}) trained for {result.steps[k]:,} steps, or "
         f"{result.epochs[k]:.1f} epochs, on batches of {training.batch_size} examples. It stopped because {why}. Its "
-        f"best step was {result.best_step[k]:,}. [[results_{arm}]] gives its final accuracies and those of the arm's "
-        f"{counted(len(result.seeds), 'network')}. [[headline_{arm}]] draws its cost and its confusion matrix; section "
-        "[[costs]] lists the cost at every 100th step."
+        f"best step was {result.best_step[k]:,}. [[results_{arm}]] gives its final accuracies, [[headline_{arm}]] "
+        "draws its cost and its confusion matrix, and section [[costs]] lists the cost at every 100th step."
     )
     _results_table(document, study, arm)
     confusion = _commonest_confusion(study, arm)
@@ -106,11 +105,10 @@ def _dead_sentence(study: Study, arm: str) -> str:
 def _comparison(document: Document, study: Study, arm: str) -> None:
     said = {name: verdict(each, QUANTITIES[name]) for name, each in study.comparisons[arm].items()}
     document.heading(f"{study.titles[arm]} compared with {study.names[study.reference]}", level=2)
-    is_first = arm == study.first_with_batchnorm
+    health = " Section [[health]] looks at plateaus, dead units and collapse." * (arm == study.first_with_batchnorm)
     document.paragraph(
         f"**Performance.** Test accuracy: {said['test_accuracy']}. Validation cost at the best step: "
-        f"{said['validation_cost']}. [[comparison_{arm}]] has every difference."
-        f"{' Section [[health]] looks at plateaus, dead units and collapse.' if is_first else ''}"
+        f"{said['validation_cost']}. [[comparison_{arm}]] has every difference.{health}"
     )
     document.paragraph(
         f"**Number of training steps.** Until the stop: {said['steps']}. A comparison at the stop mixes the speed of "

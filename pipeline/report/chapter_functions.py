@@ -13,6 +13,7 @@ RELU, SOFTMAX, MAX, MEAN, COST = word("relu"), word("softmax"), word("max"), wor
 COMMA = word(",\N{EM SPACE}")  # between formulas of one line; word processors drop some ordinary spaces
 PER_EXAMPLE, EXAMPLES, DEVIATION = over("1", "m"), word("examples"), root(f"{sup('σ', '2')} + ε")
 DW, DB = f"d{W} = {PER_EXAMPLE}d{Z}{sup(A_PREV, 'T')}", f"d{B} = {PER_EXAMPLE}{total(EXAMPLES, f'd{Z}')}"
+DA = f"d{A} = {sup(sub('W', 'l+1'), 'T')} d{sub('Z', 'l+1')}"
 NORM = f"‖{W}{sup('‖', '2')}"
 L2_COST = f"J = {COST} + {over('λ', '2')}{total('l', NORM)}"
 L2_GRADIENT = f"{DW} + λ {W}"
@@ -22,63 +23,30 @@ BEFORE, AFTER, BATCH = sup("P", "(t-1)"), sup("P", "(t)"), sub("B", "t")
 INNER_LAYERS = f"{RELU}(… N({RELU}({sub('W', '1')}X + {sub('b', '1')})) …)"
 RIVAL = f"[{sub('p', 'c')} > {P_I}{word(' for all ')}i ≠ c]"
 
-# By section and name: the explanation, and the formulas, a line each.
-FUNCTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+# By section and name.
+EXPLANATIONS: dict[str, dict[str, str]] = {
     "Forward propagation": {
-        "initialize_parameters": (
-            "He's variance keeps the size of the activations from layer to layer under ReLU.",
-            f"{W} ∼ N(0, {over('2', sub('n', 'l-1'))}){COMMA}{B} = 0",
-        ),
-        "linear_forward": ("An example is a column. The inputs are cached.", f"{Z} = {W}{A_PREV} + {B}"),
-        "softmax": (
-            "Subtracting the maximum changes no result and keeps the exponentials from overflowing.",
-            f"{P_I} = {over(EXP_I, total('j', EXP_J))}",
-        ),
-        "relu": ("Negative values become zero.", f"{A} = {MAX}(0, {Z})"),
-        "linear_activation_forward": ("The linear part, then ReLU or softmax.", f"{A} = g({W}{A_PREV} + {B})"),
-        "L_model_forward": (
-            "All layers in turn. N is `apply_batchnorm`; without batch norm it returns its input.",
-            f"{A_LAST} = {SOFTMAX}({sub('W', 'L')} N({INNER_LAYERS}) + {sub('b', 'L')})",
-        ),
-        "compute_cost": (
-            "Categorical cross-entropy in nats. It is finite: no probability is below the smallest normal number.",
-            f"{COST} = -{PER_EXAMPLE}{total(EXAMPLES, total('i', LOG_LIKELIHOOD))}",
-        ),
-        "apply_batchnorm": (
-            "Each unit is normalised over the examples of the batch; ε is 0.00001.",
-            f"n = {over('a - μ', DEVIATION)}",
-        ),
+        "initialize_parameters": "He's variance keeps the size of the activations from layer to layer under ReLU.",
+        "linear_forward": "An example is a column. The inputs are cached.",
+        "softmax": "Subtracting the maximum changes no result and keeps the exponentials from overflowing.",
+        "relu": "Negative values become zero.",
+        "linear_activation_forward": "The linear part, then ReLU or softmax.",
+        "L_model_forward": "All layers in turn. N is `apply_batchnorm`; without batch norm it returns its input.",
+        "compute_cost": "Categorical cross-entropy in nats, finite: no p is below the smallest normal number.",
+        "apply_batchnorm": "Each unit is normalised over the examples of the batch; ε is 0.00001.",
     },
     "Backward propagation": {
-        "linear_backward": (
-            "dA and dZ are gradients of the sum over the examples, dW and db of the mean.",
-            f"{DW}{COMMA}{DB}{COMMA}d{A_PREV} = {sup(W, 'T')}d{Z}",
-        ),
-        "linear_activation_backward": (
-            "Back through the activation, then the linear part. For softmax its Jacobian takes the place of g'.",
-            f"d{Z} = g'({Z}) · d{A}",
-        ),
-        "relu_backward": ("The gradient passes where the unit was active.", f"d{Z} = d{A} · [{Z} > 0]"),
-        "softmax_backward": (
-            "The full Jacobian. For the gradient -y / p of the cross-entropy it gives p - y, also at underflow.",
-            f"d{Z_I} = {P_I}(d{A_I} - {total('j', f'{P_J} d{A_J}')})",
-        ),
-        "batchnorm_backward": (
-            "Mean and variance depend on every example of the batch, and the gradient g passes through both.",
-            f"da = {over(f'g - {MEAN}(g) - n · {MEAN}(g · n)', DEVIATION)}",
-        ),
+        "linear_backward": "dA and dZ are gradients of the sum over the examples, dW and db of the mean.",
+        "linear_activation_backward": "Back through g, for softmax by its Jacobian, then the linear part.",
+        "relu_backward": "The gradient passes where the unit was active.",
+        "softmax_backward": "The full Jacobian. For the gradient -y / p the result is p - y, also at underflow.",
+        "batchnorm_backward": "Mean and variance depend on the whole batch; the gradient g passes through both.",
         "L_model_backward": (
             "-Y / A goes back through softmax, then layer by layer through batch norm and ReLU. N' is "
-            "`batchnorm_backward`; without batch norm it returns its input. Without L2, λ is zero.",
-            f"d{A_LAST} = -Y / {A_LAST}{COMMA}d{Z_LAST} = {A_LAST} - Y",
-            f"d{A} = {sup(sub('W', 'l+1'), 'T')} d{sub('Z', 'l+1')}{COMMA}d{Z} = [{Z} > 0] · N'(d{A}){COMMA}"
-            "l = L-1, …, 1",
-            f"{L2_GRADIENT}{COMMA}{DB}{COMMA}l = L, …, 1",
+            "`batchnorm_backward`; without batch norm it returns its input. The input of layer l is the output of "
+            "layer l-1. Without L2, λ is zero."
         ),
-        "update_parameters": (
-            "One step of gradient descent at the learning rate α; new arrays take the place of the old ones.",
-            f"{W} ← {W} - α d{W}{COMMA}{B} ← {B} - α d{B}",
-        ),
+        "update_parameters": "One step of gradient descent at the learning rate α; new arrays replace the old ones.",
     },
     "Training and prediction": {
         "L_layer_model": (
@@ -86,16 +54,36 @@ FUNCTIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "its L2 penalty. Every 100 steps the cost is printed and kept. Each epoch visits every example once, in a "
             "new order; the batch in which an epoch ends goes on with the next. With a validation set, training stops "
             "when the validation cost has had no new low for long enough, and returns the parameters of the lowest. "
-            "`train` takes the same `training_step`, but trains an ensemble at once: one network a seed.",
-            f"{AFTER} = {BEFORE} - α ∇J({BEFORE}; {BATCH}){COMMA}t = 1, …, T",
-            f"{sub(COST, 'k')} = J({sup('P', '(100k-1)')}; {sub('B', '100k')})",
+            "`train` takes the same `training_step`, but trains an ensemble at once: one network a seed."
         ),
-        "predict": (
-            "An example counts if the probability of its class c is above every other. Batch norm uses its running "
-            "statistics, so that an image is classified alike alone and in any batch.",
-            f"{word('accuracy')} = {over('100', 'm')}{total(EXAMPLES, RIVAL)}",
-        ),
+        "predict": "An example counts if p of its class c is above every other. Batch norm uses running statistics.",
     },
+}
+FORMULAS: dict[str, list[str]] = {  # by name, a line each
+    "initialize_parameters": [f"{W} ∼ N(0, {over('2', sub('n', 'l-1'))}){COMMA}{B} = 0"],
+    "linear_forward": [f"{Z} = {W}{A_PREV} + {B}"],
+    "softmax": [f"{P_I} = {over(EXP_I, total('j', EXP_J))}"],
+    "relu": [f"{A} = {MAX}(0, {Z})"],
+    "linear_activation_forward": [f"{A} = g({W}{A_PREV} + {B})"],
+    "L_model_forward": [f"{A_LAST} = {SOFTMAX}({sub('W', 'L')} N({INNER_LAYERS}) + {sub('b', 'L')})"],
+    "compute_cost": [f"{COST} = -{PER_EXAMPLE}{total(EXAMPLES, total('i', LOG_LIKELIHOOD))}"],
+    "apply_batchnorm": [f"n = {over('a - μ', DEVIATION)}"],
+    "linear_backward": [f"{DW}{COMMA}{DB}{COMMA}d{A_PREV} = {sup(W, 'T')}d{Z}"],
+    "linear_activation_backward": [f"d{Z} = g'({Z}) · d{A}"],
+    "relu_backward": [f"d{Z} = d{A} · [{Z} > 0]"],
+    "softmax_backward": [f"d{Z_I} = {P_I}(d{A_I} - {total('j', f'{P_J} d{A_J}')})"],
+    "batchnorm_backward": [f"da = {over(f'g - {MEAN}(g) - n · {MEAN}(g · n)', DEVIATION)}"],
+    "L_model_backward": [
+        f"d{A_LAST} = -Y / {A_LAST}{COMMA}d{Z_LAST} = {A_LAST} - Y",
+        f"{DA}{COMMA}d{Z} = [{Z} > 0] · N'(d{A}){COMMA}l = L-1, …, 1",
+        f"{L2_GRADIENT}{COMMA}{DB}{COMMA}l = L, …, 1",
+    ],
+    "update_parameters": [f"{W} ← {W} - α d{W}{COMMA}{B} ← {B} - α d{B}"],
+    "L_layer_model": [
+        f"{AFTER} = {BEFORE} - α ∇J({BEFORE}; {BATCH}){COMMA}t = 1, …, T",
+        f"{sub(COST, 'k')} = J({sup('P', '(100k-1)')}; {sub('B', '100k')})",
+    ],
+    "predict": [f"{word('accuracy')} = {over('100', 'm')}{total(EXAMPLES, RIVAL)}"],
 }
 
 
@@ -105,9 +93,9 @@ def write(document: Document) -> None:
         "In the formulas l counts layers and m the examples of a batch; dX is the gradient at X. [A condition] is 1 "
         "where it holds, else 0. μ and σ² are the mean and variance of a unit over the examples of a batch."
     )
-    for title, functions in FUNCTIONS.items():
+    for title, functions in EXPLANATIONS.items():
         document.heading(title, level=2)
-        for name, (explanation, *formulas) in functions.items():
+        for name, explanation in functions.items():
             document.paragraph(f"**`{name}`** {explanation}", keep_with_next=True)
-            for formula in formulas:
-                document.equation(formula, keep_with_next=formula is not formulas[-1])
+            for formula in FORMULAS[name]:
+                document.equation(formula, keep_with_next=formula is not FORMULAS[name][-1])

@@ -26,7 +26,7 @@ def write_changes(document: Document, study: Study, arm: str) -> None:
     steps = study.results[arm].steps[study.evaluations[arm].headline]
     document.heading("Changes in the code, and why", level=2)
     document.paragraph(
-        "`l2_penalty` computes the penalty from the weights, and `compute_cost` adds it when it is given the "
+        "In the code `l2_penalty` computes the penalty from the weights, and `compute_cost` adds it if given the "
         "parameters. `L_model_backward` adds its gradient to that of each weight. Training records cost and penalty "
         "apart, so that arms are compared by the cost alone. With \N{GREEK SMALL LETTER LAMDA} for lambda:",
         keep_with_next=True,
@@ -53,9 +53,7 @@ def write_weights(document: Document, study: Study, arm: str) -> None:
         f"{study.names[arm]} against {study.names[study.reference]}: {norms}. [[histograms_{arm}]] and "
         f"[[weights_{arm}]] show the weights by layer, [[images_{arm}]] those of the first layer as images."
     )
-    means = {
-        name: {layer: each["norm"].mean().item() for layer, each in layers.items()} for name, layers in weights.items()
-    }
+    means = {name: {key: each["norm"].mean().item() for key, each in of.items()} for name, of in weights.items()}
     first = {name: f"{layers['W1']:.1f}" for name, layers in means.items()}
     caption = "The weights of all seeds by layer. The outermost bins hold all beyond; norms are means over the seeds."
     picture = figures.weight_histograms(tables.weight_table(study.results), means, study.titles)
@@ -75,25 +73,22 @@ def _weight_table(document: Document, study: Study, arm: str, weights: Weights) 
         for layer in weights[arm]
         for name in (study.reference, arm)
     ]
-    caption = "The weights by layer at the best step, averaged over the seeds; the last column is of magnitudes."
+    caption = "The weights by layer at the best step, means over the seeds: Euclidean norm and magnitudes."
     document.table(pd.DataFrame(rows), caption, name=f"weights_{arm}", widths=[1.5, 3.5, 2.2, 3, 3.2, 2.6])
 
 
 def _weight_images(document: Document, study: Study, arm: str) -> None:
-    headlines = {
-        name: {key: each[study.evaluations[name].headline] for key, each in result.parameters.items()}
-        for name, result in study.results.items()
-    }
+    first = {name: each.parameters["W1"][study.evaluations[name].headline] for name, each in study.results.items()}
     units = study.params.network.layers[0]
     shown = figures.units_shown(units, len(study.arms))
     which = f"all {units} units" if shown == units else f"the {shown} units of {units} with the largest norm"
-    norms = {name: parameters["W1"].norm(dim=1).topk(shown).values for name, parameters in headlines.items()}
+    norms = {name: W.norm(dim=1).topk(shown).values for name, W in first.items()}
     spans = {name: f"from {strongest[0]:.1f} down to {strongest[-1]:.1f}" for name, strongest in norms.items()}
     caption = (
         f"The first layer's weights of the headline models as images: {which}, in descending order of norm. "
         "Dark is negative, bright is positive; at most 0.5 % of a model's weights lie beyond the scale."
     )
-    picture = figures.first_layer_weights(headlines, study.titles)
+    picture = figures.first_layer_weights({name: {"W1": W} for name, W in first.items()}, study.titles)
     document.figure(picture, caption, f"The norms of these units: {study.by_arm(spans)}.", name=f"images_{arm}")
 
 
@@ -104,7 +99,10 @@ def write_path(document: Document, study: Study, chosen: float) -> None:
     if path.empty:
         document.paragraph("No network stayed finite, whatever lambda.")
         return
-    best = float(path.nsmallest(1, "validation_cost")["l2"].iloc[0])
+    best, costs, against = float(path.nsmallest(1, "validation_cost")["l2"].iloc[0]), study.path_costs, ""
+    if best and 0.0 in costs:
+        compared = verdict(compare(costs[best], costs[0.0]), QUANTITIES["validation_cost"])
+        against = f" Its validation cost against lambda = 0: {compared}."
     choice = "the value" if math.isclose(best, chosen) else f"while {chosen:g} is the value"
     shared = sorted({*study.params.l2_path.seeds} & {*study.params.training.seeds})
     seeds = f"share {named('seed', shared)} and" if shared else "have other seeds, but"
@@ -112,29 +110,17 @@ def write_path(document: Document, study: Study, chosen: float) -> None:
         f"Lambda is chosen on the validation set, from {counted(len(path), 'value')} with "
         f"{counted(len(study.params.l2_path.seeds), 'seed')} each. The {len(study.path.seeds)} networks train as one "
         f"ensemble without batch norm. The networks compared {seeds} the same validation set. The lowest mean "
-        f"validation cost belongs to lambda = {best:g}, {choice} in `params.yaml` ([[path]], [[path_figure]])."
-        f"{_path_verdict(study, best)}"
+        f"validation cost belongs to lambda = {best:g}, {choice} in `params.yaml` ([[path]], [[path_figure]]).{against}"
     )
     formats = {
-        "l2": ("Lambda", "{:g}".format),
-        "validation_cost": ("Validation cost", "{:.4f}".format),
-        "validation_accuracy": ("Validation accuracy (%)", "{:.2f}".format),
-        "weight_norm": ("Norm of all weights", "{:.2f}".format),
-        "steps": ("Training steps", "{:,.0f}".format),
+        **{"l2": ("Lambda", "{:g}"), "validation_cost": ("Validation cost", "{:.4f}")},
+        "validation_accuracy": ("Validation accuracy (%)", "{:.2f}"),
+        **{"weight_norm": ("Norm of all weights", "{:.2f}"), "steps": ("Training steps", "{:,.0f}")},
     }
-    table = pd.DataFrame({title: path[column].map(text) for column, (title, text) in formats.items()})
+    table = pd.DataFrame({title: path[column].map(text.format) for column, (title, text) in formats.items()})
     caption = "Validation cost and accuracy, norm of the weights and training steps by lambda, averaged over the seeds."
     document.table(table, caption, name="path")
     said = [f"{row.l2:g}: {row.validation_accuracy:.1f} and {row.weight_norm:.1f}" for row in path.itertuples()]
     caption = "Validation accuracy, mean and range, and norm of all weights against lambda; dotted: the arm's lambda."
     shown = f"Accuracy in per cent and norm by lambda: {'; '.join(said)}. Lowest validation cost at lambda = {best:g}."
     document.figure(figures.l2_path(path, chosen), caption, shown, name="path_figure")
-
-
-def _path_verdict(study: Study, best: float) -> str:
-    """Compare the best lambda with zero, if both are on the path."""
-    costs = study.path_costs
-    if not best or 0.0 not in costs:
-        return ""
-    said = verdict(compare(costs[best], costs[0.0]), QUANTITIES["validation_cost"])
-    return f" Its validation cost against lambda = 0: {said}."

@@ -1,6 +1,4 @@
-"""A Word document: numbered headings, captions, tables, figures, equations and references.
-
-python-docx writes the file; this module adds the parts that it lacks, and knows nothing about networks.
+"""A Word document: numbered headings, captions, tables, figures, equations and references, by python-docx.
 
 In texts ``**bold**`` and ```code``` are marked so, and ``[[name]]`` refers to the figure, table or heading of that
 name: a live field that reads "Figure 3", "Table 2" or, for a heading, "4.1".
@@ -53,15 +51,14 @@ class Document:
 
     def __init__(self, title: str, subtitle: str, *, footer: str = "", author: str = "", keywords: str = "") -> None:
         self._docx: Any = docx.Document()
-        self._counts = {"Figure": 0, "Table": 0}
-        self._headings: list[tuple[int, str, str]] = []
-        self._sections = [0, 0]
         self._contents: Any = None
-        self._bookmarks = 0
+        self._counts, self._sections, self._bookmarks = {"Figure": 0, "Table": 0}, [0, 0], 0
+        self._headings: list[tuple[int, str, str]] = []  # level, text, bookmark
         self._targets: dict[str, tuple[str, str]] = {}  # bookmark and text by name
         self._references: list[tuple[str, Any, Any]] = []
         self._drop_template_parts()
         self._lay_out(footer)
+        self._number_headings()
         properties = self._docx.core_properties
         properties.title, properties.subject = title, subtitle
         properties.author = properties.last_modified_by = author
@@ -76,9 +73,8 @@ class Document:
         paragraph = self._docx.add_heading(text, level)
         self._sections = [*self._sections[: level - 1], self._sections[level - 1] + 1, 0][:2]
         number = ".".join(map(str, self._sections[:level]))
-        bookmark = f"_Toc{len(self._headings):06d}"
-        self._headings.append((level, f"{number}  {text}", bookmark))
-        self._bookmark(bookmark, paragraph.runs)
+        self._headings.append((level, f"{number}  {text}", f"_Toc{len(self._headings):06d}"))
+        self._bookmark(self._headings[-1][-1], paragraph.runs)
         if name:
             self._name(name, number, paragraph.runs)
 
@@ -139,12 +135,14 @@ class Document:
         for column, width, (_, texts_of) in zip(table.columns, widths, texts.items(), strict=True):
             column.width = Cm(width)
             layouts.append((Cm(width), _decimal_tab(list(texts_of), width, size), all(map(SUM.fullmatch, texts_of))))
+        last, is_short = len(rows), len(rows) < LONG_TABLE
         for index, row in enumerate([header, *rows]):
+            is_kept = index < last and (is_short or index < ROWS_TOGETHER or index > last - ROWS_TOGETHER)
             for cell, text, (width, tab, is_right) in zip(table.add_row().cells, row, layouts, strict=True):
                 cell.width = width
                 paragraph = cell.paragraphs[0]
                 self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text)
-                _set_tightly(paragraph, size, keep_with_next=_is_kept(index, len(rows)))
+                _set_tightly(paragraph, size, keep_with_next=is_kept)
                 if tab and index and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
                     paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
                 elif is_right:
@@ -179,7 +177,6 @@ class Document:
         self._add_marked(paragraph, f". {text}")
 
     def _name(self, name: str, text: str, runs: Sequence[Any]) -> None:
-        """Let texts refer to some runs of a paragraph by a name."""
         if name in self._targets:
             raise ValueError(f"two things are named {name}")
         self._targets[name] = f"_Ref{len(self._targets):06d}", text
@@ -196,7 +193,7 @@ class Document:
             for place, code in enumerate(bold.split("`")):
                 for part in filter(None, REFERENCE.split(code)):
                     if REFERENCE.match(part):  # to be filled in when everything has its number
-                        instruction, run = _add_field(paragraph, "", "")
+                        instruction, run = _add_field(paragraph, "")
                         self._references.append((part.strip("[]"), instruction, run))
                     else:
                         run = paragraph.add_run(part)
@@ -245,7 +242,6 @@ class Document:
         styles["Caption"].font.bold = False
         styles.element.append(parse_xml(TABLE_STYLE))
         next(styles.element.iter(qn("w:lang"))).set(qn("w:val"), LANGUAGE)
-        self._number_headings()
         foot = section.footer.paragraphs[0]
         foot.alignment = WD_ALIGN_PARAGRAPH.CENTER
         foot.add_run(f"{footer} \N{MIDDLE DOT} ")
@@ -254,9 +250,7 @@ class Document:
     def _number_headings(self) -> None:
         """Let Word number the headings: 1, 1.1, 1.2, 2."""
         numbering = self._docx.part.numbering_part.element
-        levels = "".join(
-            NUMBERED_LEVEL.format(level=k, style=k + 1, text=text) for k, text in enumerate(("%1", "%1.%2"))
-        )
+        levels = "".join(NUMBERED_LEVEL.format(level, level + 1, text) for level, text in enumerate(("%1", "%1.%2")))
         start = f'<w:abstractNum {nsdecls("w")} w:abstractNumId="90"><w:multiLevelType w:val="multilevel"/>'
         numbering.insert(0, parse_xml(f"{start}{levels}</w:abstractNum>"))  # all abstractNum come before the first num
         numbering.append(parse_xml(f'<w:num {nsdecls("w")} w:numId="90"><w:abstractNumId w:val="90"/></w:num>'))
@@ -279,19 +273,19 @@ class Document:
                 _leave_to_word(paragraph)
             runs_before = len(paragraph.runs)
             paragraph.add_run(f"{text}\t")
-            _add_field(paragraph, f"PAGEREF {bookmark} \\h", "")
+            _add_field(paragraph, f"PAGEREF {bookmark} \\h")
             link = OxmlElement("w:hyperlink", {qn("w:anchor"): bookmark})
             link.extend(paragraph._p.r_lst[runs_before:])
             paragraph._p.append(link)
-        _add_to_run(self._contents, "w:fldChar", {"w:fldCharType": "end"})
+        _add_to_run(self._contents, "w:fldChar", "w:fldCharType", "end")
         _leave_to_word(self._contents)
         self._contents = None
 
 
 FOR_WORD = """<mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"
  xmlns:w15="http://schemas.microsoft.com/office/word/2012/wordml"><mc:Choice Requires="w15"/></mc:AlternateContent>"""
-NUMBERED_LEVEL = """<w:lvl w:ilvl="{level}"><w:start w:val="1"/><w:numFmt w:val="decimal"/>\
-<w:pStyle w:val="Heading{style}"/><w:suff w:val="space"/><w:lvlText w:val="{text}"/>\
+NUMBERED_LEVEL = """<w:lvl w:ilvl="{}"><w:start w:val="1"/><w:numFmt w:val="decimal"/>\
+<w:pStyle w:val="Heading{}"/><w:suff w:val="space"/><w:lvlText w:val="{}"/>\
 <w:lvlJc w:val="left"/><w:pPr><w:ind w:left="0" w:firstLine="0"/></w:pPr></w:lvl>"""
 TABLE_STYLE = f"""
 <w:style {nsdecls("w")} w:type="table" w:customStyle="1" w:styleId="ReportTable">
@@ -317,11 +311,6 @@ def _decimal_tab(texts: Sequence[str], width: float, size: float) -> Any:
     return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(DIGIT_WIDTH * size * decimals)
 
 
-def _is_kept(index: int, rows: int) -> bool:
-    """Say whether a row stays on the page of the next; row 0 is the header."""
-    return index < rows and (rows < LONG_TABLE or index < ROWS_TOGETHER or index > rows - ROWS_TOGETHER)
-
-
 def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:
     layout = paragraph.paragraph_format
     layout.space_after, layout.line_spacing, layout.keep_with_next = Pt(0), 1.0, keep_with_next
@@ -339,24 +328,22 @@ def _leave_to_word(paragraph: Any) -> None:
         run.append(alternative)
 
 
-def _add_field(paragraph: Any, instruction: str, result: str) -> tuple[Any, Any]:
+def _add_field(paragraph: Any, instruction: str, result: str = "") -> tuple[Any, Any]:
     """Add a field; return the element of its instruction and the run of its result."""
     element = _begin_field(paragraph, instruction)
     run = paragraph.add_run(result)
-    _add_to_run(paragraph, "w:fldChar", {"w:fldCharType": "end"})
+    _add_to_run(paragraph, "w:fldChar", "w:fldCharType", "end")
     return element, run
 
 
 def _begin_field(paragraph: Any, instruction: str) -> Any:
-    _add_to_run(paragraph, "w:fldChar", {"w:fldCharType": "begin"})
-    element = _add_to_run(paragraph, "w:instrText", {"xml:space": "preserve"})
+    _add_to_run(paragraph, "w:fldChar", "w:fldCharType", "begin")
+    element = _add_to_run(paragraph, "w:instrText", "xml:space", "preserve")
     element.text = f" {instruction} "
-    _add_to_run(paragraph, "w:fldChar", {"w:fldCharType": "separate"})
+    _add_to_run(paragraph, "w:fldChar", "w:fldCharType", "separate")
     return element
 
 
-def _add_to_run(paragraph: Any, tag: str, attributes: Mapping[str, str]) -> Any:
-    """Add an element in a run of its own."""
-    element = OxmlElement(tag, {qn(name): value for name, value in attributes.items()})
-    paragraph.add_run()._r.append(element)
+def _add_to_run(paragraph: Any, tag: str, attribute: str, value: str) -> Any:
+    paragraph.add_run()._r.append(element := OxmlElement(tag, {qn(attribute): value}))
     return element

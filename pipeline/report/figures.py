@@ -52,11 +52,9 @@ def cost_curves(curves: DataFrame, titles: Titles) -> bytes:
     """Draw training and validation cost against steps, median and quartiles over the networks."""
     figure, axes = _figure(2.5, "", 1, 2, sharey=True)
     for axis, series in zip(axes, ("training cost", "validation cost"), strict=True):
-        _draw_bands(axis, curves[curves["series"] == series], titles)
-        axis.set_title(f"{series.capitalize()}, median and quartiles")
+        _draw_bands(axis, curves[curves["series"] == series], titles, series, STEP_TICKS)
         if len(curves):
             _count_decades(axis)
-        _count_steps(axis, STEP_TICKS)
     axes[0].set_ylabel("cross-entropy (nats)")
     axes[1].legend()
     return _png(figure)
@@ -66,10 +64,9 @@ def cost_curves(curves: DataFrame, titles: Titles) -> bytes:
 def accuracy_curves(accuracies: DataFrame, titles: Titles) -> bytes:
     """Draw validation accuracy against steps, median and quartiles over the networks."""
     figure, axis = _figure(2.3)
-    _draw_bands(axis, accuracies, titles)
-    axis.set(title="Validation accuracy, median and quartiles", ylabel="accuracy (%)")
-    _count_steps(axis)
-    axis.set_ylim(accuracy_floor(accuracies), min(100.0, max(accuracies["high"], default=100.0) + 2))
+    _draw_bands(axis, accuracies, titles, "validation accuracy", 9)
+    highest = min(100.0, max(accuracies["high"], default=100.0) + 2)
+    axis.set(ylabel="accuracy (%)", ylim=(accuracy_floor(accuracies), highest))
     axis.legend(loc="lower right")
     return _png(figure)
 
@@ -101,19 +98,18 @@ def headline_model(
     result: TrainingResult, evaluation: Evaluation, classes: Sequence[str], titles: Titles, arm: str
 ) -> bytes:
     """Draw an arm's headline model: its cost at every 100th step, and its confusion matrix on the test set."""
-    k, column = evaluation.headline, list(titles).index(arm)
-    colour, dashes = _of(PALETTE, column), _of(DASHES, column)
+    k, look = evaluation.headline, _line(list(titles).index(arm))
     title = f"{titles[arm]}: cost and mistakes of the headline model"
     figure, (left, right) = _figure(2.45, title, 1, 2, width_ratios=[1, 1.2])
     costs, checks = (result.costs + result.penalties)[:, k], result.validation_costs[:, k]
     batch = "training batch with penalty" if result.l2[k] else "training batch"
     left.plot(result.cost_steps, costs, color="#777777", linewidth=0.9, label=batch)
-    left.plot(result.evaluation_steps, checks, color=colour, linestyle=dashes, label="validation set")
+    left.plot(result.evaluation_steps, checks, label="validation set", **look)
     left.axvline(result.best_step[k], color="#888888", linestyle=":", linewidth=1, label="best step")
     left.set(title="Cost", ylabel="cost (nats)", ylim=(0, None))
     _count_steps(left, STEP_TICKS)
     left.legend()
-    _draw_confusion(right, evaluation.confusion[k].numpy(), classes, colour)
+    _draw_confusion(right, evaluation.confusion[k].numpy(), classes, look["color"])
     return _png(figure)
 
 
@@ -133,8 +129,8 @@ def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str], co
 
 def shades(colour: str) -> LinearSegmentedColormap:
     """Run from white over a colour to a darker one."""
-    darker = np.array(to_rgb(colour)) / 2
-    return LinearSegmentedColormap.from_list("shades", ["white", to_rgb(colour), tuple(darker)])
+    darker = tuple(np.array(to_rgb(colour)) / 2)
+    return LinearSegmentedColormap.from_list("shades", ["white", to_rgb(colour), darker])
 
 
 @mpl.rc_context(STYLE)
@@ -160,8 +156,7 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
     """Draw the weights of each arm's first hidden layer as images, the units with the largest norm first."""
     weights = {title: parameters[arm]["W1"] for arm, title in titles.items()}
     shown = units_shown(len(next(iter(weights.values()))), len(titles))
-    lines = math.ceil(shown / UNITS_A_LINE)
-    height = 0.3 + (0.15 + 0.45 * lines) * len(titles)
+    height = 0.3 + (0.15 + 0.45 * math.ceil(shown / UNITS_A_LINE)) * len(titles)
     title = "Weights of the first layer, a unit an image, all in one scale"
     figure, panels = _figure(height, title, len(titles), squeeze=False)
     limit = max(float(W.abs().quantile(0.995)) for W in weights.values())
@@ -190,16 +185,14 @@ def weight_histograms(weights: DataFrame, norms: Mapping[str, Mapping[str, float
     for (above, below), layer in zip(panels.T, layers, strict=True):
         for column, (arm, title) in enumerate(titles.items()):
             bins = weights[(weights["layer"] == layer) & (weights["arm"] == arm)]
-            look: Any = {"color": _of(PALETTE, column), "linestyle": _of(DASHES, column), "linewidth": 1}
-            above.step(bins["weight"], bins["percent"], where="mid", label=title, **look)
+            above.step(bins["weight"], bins["percent"], where="mid", label=title, linewidth=1, **_line(column))
             bar = below.barh(column, norms[arm][layer], **_bar(column))
             below.bar_label(bar, fmt="%#.3g", fontsize=7, padding=2)
         above.set(title=layer, xlabel="weight")
         above.set_yscale("function", functions=(np.sqrt, np.square))
         above.set_ylim(0, None)
-        below.set(xlabel="Euclidean norm")
+        below.set(xlabel="Euclidean norm", yticks=[])
         below.margins(x=0.35)
-        below.set_yticks([])
         below.grid(visible=False)
     panels[1, 0].invert_yaxis()  # and with it the others, which share it
     panels[0, 0].set_ylabel("% of the weights\n(square-root scale)")
@@ -239,8 +232,7 @@ def l2_path(path: DataFrame, chosen: float) -> bytes:
     right.plot(path.index, path["weight_norm"], color=NO_ARM, marker="o", ms=4)
     right.set(title="Norm of all weights", ylabel="Euclidean norm", ylim=(0, None))
     for axis in (left, right):
-        axis.set_xticks(path.index, path["l2"].map("{:g}".format))
-        axis.set_xlabel("lambda")
+        axis.set(xlabel="lambda", xticks=path.index, xticklabels=path["l2"].map("{:g}".format))
         for place in path.index[path["l2"] == chosen]:
             axis.axvline(place, color="#888888", linestyle=":", linewidth=1)
     return _png(figure)
@@ -282,14 +274,16 @@ def _figure(height: float, title: str = "", rows: int = 1, columns: int = 1, **l
     return figure, figure.subplots(rows, columns, **layout)
 
 
-def _draw_bands(axis: Axes, bands: DataFrame, titles: Titles) -> None:
+def _draw_bands(axis: Axes, bands: DataFrame, titles: Titles, series: str, ticks: int) -> None:
     for column, (arm, title) in enumerate(titles.items()):
-        band, colour = bands[bands["arm"] == arm], _of(PALETTE, column)
-        axis.fill_between(band["step"], band["low"], band["high"], color=colour, alpha=0.18, linewidth=0)
-        axis.plot(band["step"], band["median"], color=colour, linestyle=_of(DASHES, column), label=title)
+        band, look = bands[bands["arm"] == arm], _line(column)
+        axis.fill_between(band["step"], band["low"], band["high"], color=look["color"], alpha=0.18, linewidth=0)
+        axis.plot(band["step"], band["median"], label=title, **look)
+    axis.set_title(f"{series.capitalize()}, median and quartiles")
+    _count_steps(axis, ticks)
 
 
-def _count_steps(axis: Axes, ticks: int = 9) -> None:
+def _count_steps(axis: Axes, ticks: int) -> None:
     axis.set_xlabel("training step")
     axis.xaxis.set_major_locator(MaxNLocator(ticks))
     axis.xaxis.set_major_formatter(StrMethodFormatter(THOUSANDS))
@@ -305,6 +299,11 @@ def _count_decades(axis: Axes) -> None:
 def _of(looks: Sequence[Any], column: int) -> Any:
     """Return the look of an arm; with more arms than looks, they repeat."""
     return looks[column % len(looks)]
+
+
+def _line(column: int) -> dict[str, Any]:
+    """Return the look of an arm's lines."""
+    return {"color": _of(PALETTE, column), "linestyle": _of(DASHES, column)}
 
 
 def _bar(column: int) -> dict[str, Any]:

@@ -21,9 +21,8 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
     if not pairs:
         return f"not comparable (no pair in which both networks {quantity.both})"
     if not comparison.excludes_zero:
-        interval = f" [{signed(low, decimals)}, {signed(high, decimals)}]"
-        if math.isinf(low):
-            interval = f", with too few {quantity.pair}s for an interval"
+        ends = f" [{signed(low, decimals)}, {signed(high, decimals)}]"
+        interval = f", with too few {quantity.pair}s for an interval" if math.isinf(low) else ends
         said = f"{signed(difference, decimals)}{unit}{interval if quantity.interval else ''}"
         return f"no clear difference (n = {pairs}), {said}"
     direction, count = (quantity.more, comparison.above) if low > 0 else (quantity.less, comparison.below)
