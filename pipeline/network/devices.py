@@ -9,23 +9,9 @@ import torch
 
 
 def device_of(name: str, rank: int = 0) -> torch.device:
-    """Find the device that is asked for.
+    """Find the device that is asked for: "auto" is a GPU where there is one, and else the CPU.
 
-    Parameters
-    ----------
-    name : {"auto", "cpu", "cuda"}
-        ``"auto"`` is a GPU where there is one, and else the CPU.
-    rank : int
-        Of a process among those of its host: each takes a GPU of its own.
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    ValueError
-        If a GPU is asked for and there is none, or none for this rank.
+    ``rank`` counts the processes of a host: each takes a GPU of its own. A ValueError says that there is none for it.
     """
     gpus = torch.cuda.device_count() if name != "cpu" and torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and gpus == 0):

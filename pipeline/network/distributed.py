@@ -33,12 +33,7 @@ GRACE = 5.0  # seconds for torchrun to end this rank after another died: torchru
 
 @contextmanager
 def group() -> Iterator[Group]:
-    """Join the ranks that torchrun has started; without torchrun this process is the only one.
-
-    Yields
-    ------
-    Group
-    """
+    """Join the ranks that torchrun has started; without torchrun this process is the only one."""
     if not dist.is_torchelastic_launched():
         yield Group(0, [socket.gethostname()])
         return
@@ -59,15 +54,7 @@ def group() -> Iterator[Group]:
 
 
 class Group:
-    """The ranks that train together.
-
-    Parameters
-    ----------
-    rank : int
-        The rank of this process. Rank 0 gathers the results.
-    hosts : list of str
-        The host of each rank.
-    """
+    """The ranks that train together, each on its host; rank 0 gathers the results."""
 
     def __init__(self, rank: int, hosts: list[str]) -> None:
         self.rank = rank
@@ -91,24 +78,9 @@ class Group:
     ) -> TrainingResult | None:
         """Train as :func:`pipeline.network.training.train` does, each rank its part of the networks.
 
-        Parameters
-        ----------
-        X, Y, layers_dims, seeds, l2, settings
-            As there, and the same on every rank.
-        progress : callable
-            Receives snapshots of all networks, whose ``costs`` are those of this rank's networks.
-
-        Returns
-        -------
-        TrainingResult or None
-            On rank 0 the result of all networks, in the order of ``seeds``; None on the other ranks.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer networks than ranks.
-        RuntimeError
-            If a rank died; the message names it and its host.
+        Arguments are the same on every rank. ``progress`` receives snapshots of all networks, whose ``costs`` are those
+        of this rank's. Rank 0 returns the result of all, in the order of ``seeds``; the others None. A ValueError says
+        that there are fewer networks than ranks, a RuntimeError which rank died, and on which host.
         """
         own = _share(self.rank, len(self.hosts), len(seeds))
 

@@ -22,24 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How an ensemble stands while it trains; what a progress callback receives.
+    """How an ensemble stands while it trains; what a progress callback receives."""
 
-    Attributes
-    ----------
-    step : int
-        Training steps done.
-    costs : (networks that took this step,) tensor
-        Data cost of this step's batch plus the penalty.
-    training : int
-        Networks still training.
-    best_validation_cost : float
-        The lowest so far over all networks, NaN without validation.
-    """
-
-    step: int
-    costs: Tensor
-    training: int
-    best_validation_cost: float
+    step: int  # training steps done
+    costs: Tensor  # (networks that took this step,), data cost of its batch plus the penalty
+    training: int  # networks still training
+    best_validation_cost: float  # the lowest so far over all networks, NaN without validation
 
 
 @dataclass(frozen=True)
@@ -101,22 +89,9 @@ def initialize_ensemble(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> Parameters:
-    """Initialise one network for each seed, ``(networks, ...)``.
+    """Initialise one network for each seed: as ``initialize_parameters`` does, with a leading axis ``(networks, ...)``.
 
-    Parameters
-    ----------
-    layers_dims : sequence of int
-    seeds : sequence of int
-    use_batchnorm : bool
-        Add the running statistics of the hidden layers: a network has them even if no step of it succeeds.
-    dtype : torch.dtype
-    device : torch.device, optional
-        The CPU if none.
-
-    Returns
-    -------
-    dict
-        As :func:`pipeline.network.forward.initialize_parameters`, with a leading axis of ``len(seeds)``.
+    With batch norm the running statistics are among them: a network has them even if no step of it succeeds.
     """
     networks = [initialize_parameters(layers_dims, seed=seed, dtype=dtype) for seed in seeds]
     parameters = {name: torch.stack([network[name] for network in networks]).to(device) for name in networks[0]}
@@ -135,30 +110,14 @@ class Ensemble:
 
     Nothing is changed in place, and fields that belong together are replaced in one statement: an interruption at
     any moment leaves a whole record.
-
-    Parameters
-    ----------
-    parameters : dict
-        The networks' start, ``(networks, ...)``; a training step puts new arrays into it.
-    lambdas : list of float
-        Lambda of each network's penalty.
-
-    Attributes
-    ----------
-    parameters, l2 : dict, float or tensor
-        Of the networks that are still training.
-    live : (training,) tensor
-        Their places among all networks.
-    step : int
-        Training steps done.
     """
 
     def __init__(self, parameters: Parameters, lambdas: list[float]) -> None:
         count, device = len(lambdas), parameters["W1"].device
-        self.parameters = parameters
+        self.parameters = parameters  # (networks that are still training, ...); a step puts new arrays into it
         self.l2 = lambdas[0] if len(set(lambdas)) == 1 else parameters["W1"].new_tensor(lambdas)
-        self.live = torch.arange(count, device=device)
-        self.step = 0
+        self.live = torch.arange(count, device=device)  # places among all networks of those still training
+        self.step = 0  # training steps done
         self.best = dict(parameters)
         self.best_cost = torch.full((count,), math.inf, dtype=torch.float64, device=device)
         self.best_step = torch.zeros(count, dtype=torch.int64, device=device)

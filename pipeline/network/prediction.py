@@ -56,22 +56,9 @@ def predict(
 def evaluate(
     X: Tensor, Y: Tensor, parameters: Mapping[str, Array], *, use_batchnorm: bool | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute the data cost and the accuracy of trained networks, block by block.
+    """Compute the data cost in nats and the accuracy in percent of trained networks, ``(...)`` both, block by block.
 
-    Parameters
-    ----------
-    X : (n_0, examples) tensor
-    Y : (n_L, examples) tensor
-    parameters : dict
-    use_batchnorm : bool, optional
-        As in :func:`predict`.
-
-    Returns
-    -------
-    cost : (...) tensor
-        In nats.
-    accuracy : (...) tensor
-        In percent.
+    ``X`` is ``(n_0, examples)`` and ``Y`` ``(n_L, examples)``; ``use_batchnorm`` as in :func:`predict`.
     """
     m, costs, correct = X.shape[1], [], []
     with full_precision():

@@ -27,15 +27,7 @@ COST_EVERY = 100  # training steps between two recorded costs (assignment, 3a)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C in a training; what it had reached is in ``parameters`` and ``costs``, or in ``result``.
-
-    Attributes
-    ----------
-    parameters, costs : dict and list of float
-        What :func:`L_layer_model` would have returned.
-    result : TrainingResult
-        What :func:`train` would have returned.
-    """
+    """Ctrl-C in a training; what it had reached is in ``parameters`` and ``costs``, or of ``train`` in ``result``."""
 
     parameters: Parameters
     costs: list[float]
@@ -51,22 +43,10 @@ def training_step(
     use_batchnorm: bool = False,
     l2: float | Tensor = 0.0,
 ) -> Tensor:
-    """Take one step on one mini-batch: forward, backward, update.
+    """Take one step on one mini-batch, ``(n_0, m)`` and ``(n_L, m)``: forward, backward, update.
 
-    Parameters
-    ----------
-    X : (n_0, batch_size) tensor
-    Y : (n_L, batch_size) tensor
-    parameters : dict
-        It gets new arrays.
-    learning_rate : float
-    use_batchnorm : bool
-    l2 : float or (...) tensor
-
-    Returns
-    -------
-    (..., n_L, batch_size) tensor
-        The probabilities before the update, of which :func:`compute_cost` makes the cost where it is recorded.
+    The dictionary gets new arrays. The probabilities before the update are returned, ``(..., n_L, m)``: of them
+    :func:`compute_cost` makes the cost where it is recorded.
     """
     AL, caches = L_model_forward(X, parameters, use_batchnorm)
     grads = L_model_backward(AL, Y, caches, l2=l2)
