@@ -63,9 +63,11 @@ def test_no_module_asks_chance_the_host_or_the_user():
     assert using <= SURROUNDINGS | RANKS
 
 
-# What Python runs before anything else: a clock that is years ahead.
+# What Python runs before anything else: a clock that is years ahead. pandas comes first: its compiled code wants the
+# very type of datetime.
 CLOCK = """
 import datetime, time
+import pandas
 def ahead(read, by=1_000_000_007):
     return lambda: read() + by
 def of_now(read):
