@@ -135,4 +135,4 @@ if __name__ == "__main__":
     if dist.is_torchelastic_launched():
         measure()
     else:
-        launch_ranks(max(processes for processes, _ in SETTINGS), "-m", "benchmarks.scaling")
+        launch_ranks("scaling", max(processes for processes, _ in SETTINGS), "-m", "benchmarks.scaling")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
 from pipeline.params import Params
-from stages import run
+from stages import lifetime, run
 
 LOOK_EVERY = 0.1  # seconds
 LAUNCHER = "STAGE_LAUNCHER"  # the launcher's process id; the launcher may be gone before a rank asks for its parent
@@ -29,7 +30,7 @@ def run_training(stage: Callable[[Params], None], name: str, module: str, *argum
         if params.training.processes == 1:
             stage(params)
         else:
-            launch_ranks(params.training.processes, "-m", module, *arguments)
+            launch_ranks(name, params.training.processes, "-m", module, *arguments)
 
     if is_torchelastic_launched():
         run_rank(stage, name)
@@ -37,13 +38,14 @@ def run_training(stage: Callable[[Params], None], name: str, module: str, *argum
         run(start, name)
 
 
-def launch_ranks(processes: int, *command: str) -> None:
+def launch_ranks(name: str, processes: int, *command: str) -> None:
     """Run a Python command as ranks on this machine with torchrun, which ends them all when one fails."""
+    signal.signal(signal.SIGINT, functools.partial(_interrupted, name))
     os.environ[LAUNCHER] = str(os.getpid())
     os.environ["GLOO_SOCKET_IFNAME"] = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     os.environ.pop("DVC_STAGE", None)  # a rank ends with this process, and this process with dvc
     logging.disable()  # torchrun's log; what went wrong is said below in one line
-    # The address: this machine's name may not resolve. No signals: Ctrl-C stays a KeyboardInterrupt. No folder of logs.
+    # The address: this machine's name may not resolve. No signals: Ctrl-C is handled above. No folder of logs.
     options = ["--local-addr=127.0.0.1", "--signals-to-handle=", f"--log-dir={os.devnull}"]
     try:
         torchrun([*options, f"--nproc-per-node={processes}", *command])
@@ -52,6 +54,13 @@ def launch_ranks(processes: int, *command: str) -> None:
         if failure.exitcode > 0:
             sys.exit(1)  # the rank has said why
         raise RuntimeError(f"rank {rank} on {socket.gethostname()} was ended by {failure.signal_name()}") from error
+
+
+def _interrupted(name: str, *signal_and_frame: object) -> None:
+    """End at once, and the ranks soon after: a KeyboardInterrupt would have to find its way through torchrun."""
+    sys.stderr.write(f"{name}: interrupted\n")
+    sys.stderr.flush()
+    os._exit(lifetime.INTERRUPTED)
 
 
 def run_rank(stage: Callable[[Params], None], name: str) -> None:

@@ -155,21 +155,22 @@ def gradient_of(name: str, parameter: Tensor, gradient: Any) -> Tensor:
     return tensor
 
 
-def number_of_layers(parameters: Mapping[str, Any]) -> int:
+def number_of_layers(parameters: Mapping[str, Any], function: str = "number_of_layers") -> int:
     """Count the layers L of a network, the input not among them; all of W1..WL and b1..bL must be there."""
     L = sum(name.startswith("W") for name in parameters)
     if not L or not all(f"{kind}{layer}" in parameters for layer in range(1, L + 1) for kind in "Wb"):
-        raise ValueError(f"parameters must hold W1, b1 and so on, got {', '.join(sorted(parameters)) or 'none'}")
+        held = ", ".join(sorted(parameters)) or "none"
+        raise ValueError(f"{function} wants parameters W1, b1 and so on, got {held}")
     return L
 
 
-def generator_of(seed: Any, dtype: torch.dtype) -> torch.Generator:
+def generator_of(function: str, seed: Any, dtype: torch.dtype) -> torch.Generator:
     """Take a generator as it is, and make one of a seed; refuse a dtype that would cut its numbers to whole ones."""
     if not dtype.is_floating_point:
-        raise ValueError(f"dtype must be a floating type, got {dtype}")
+        raise ValueError(f"{function} wants a floating type as dtype, got {dtype}")
     if isinstance(seed, torch.Generator):
         return seed
-    require_seeds("seed", [seed])
+    require_seeds(function, "seed", [seed])
     return torch.Generator().manual_seed(int(seed))
 
 
@@ -186,11 +187,12 @@ def require_batch(A: Tensor) -> None:
         raise ValueError(f"L_model_forward wants {wanted}, got {A.shape[-1]}: to predict, pass inference=True")
 
 
-def require_statistics(parameters: Mapping[str, Any], L: int) -> None:
+def require_statistics(function: str, parameters: Mapping[str, Any], L: int) -> None:
     """Refuse inference with batch norm without the running statistics of each hidden layer."""
     for name in (f"{kind}{layer}" for layer in range(1, L) for kind in ("mean", "var")):
         if name not in parameters:
-            raise ValueError(f"parameters hold no running statistics {name}: train with batchnorm first")
+            hint = "train with batch norm first"
+            raise ValueError(f"{function} wants running statistics {name}, which the parameters lack: {hint}")
 
 
 def require_parameters_for(l2: float | Tensor, parameters: Any) -> None:
@@ -199,94 +201,103 @@ def require_parameters_for(l2: float | Tensor, parameters: Any) -> None:
         raise ValueError(f"compute_cost wants the parameters that l2 = {l2} is to penalise")
 
 
-def sizes_of_layers(name: str, layers: Sequence[int]) -> list[int]:
+def sizes_of_layers(function: str, name: str, layers: Sequence[int]) -> list[int]:
     """Return the units of each layer: two or more whole numbers of at least 1."""
     try:
         sizes = [operator.index(units) for units in layers]
     except TypeError:
         sizes = []
     if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"{name} must be two or more whole numbers of at least 1, got {layers!r}")
+        raise ValueError(f"{function} wants {name} of two or more whole numbers of at least 1, got {layers!r}")
     return sizes
 
 
-def examples(X: Any, Y: Any, layers_dims: Sequence[int], names: Sequence[str] = "XY") -> tuple[Tensor, Tensor]:
+def examples(
+    function: str, X: Any, Y: Any, layers_dims: Sequence[int], names: Sequence[str] = "XY"
+) -> tuple[Tensor, Tensor]:
     """Take a set of examples: finite columns ``X`` (n_0, m) and one-hot columns ``Y`` (n_L, m) of the same dtype."""
     inputs, classes, (x_name, y_name) = layers_dims[0], layers_dims[-1], names
-    X, Y = _numbers("training", x_name, X), _numbers("training", y_name, Y)
+    X, Y = _numbers(function, x_name, X), _numbers(function, y_name, Y)
     if X.dim() != 2 or X.shape[0] != inputs or X.shape[1] < 1:
-        raise ValueError(f"{x_name} must have shape ({inputs}, examples), an example a column, got {tuple(X.shape)}")
+        raise ValueError(
+            f"{function} wants {x_name} of shape ({inputs}, examples), an example a column, got {tuple(X.shape)}"
+        )
     if X.dtype not in (torch.float32, torch.float64):
         hint = f": convert pixels by {x_name}.astype('float32') / 255" if X.dtype == torch.uint8 else ""
-        raise ValueError(f"{x_name} must be float32 or float64, got {X.dtype}{hint}")
+        raise ValueError(f"{function} wants {x_name} of float32 or float64, got {X.dtype}{hint}")
     if not X.isfinite().all():
-        raise ValueError(f"{x_name} must be finite, got NaN or inf in {int((~X.isfinite()).sum())} places")
+        raise ValueError(f"{function} wants a finite {x_name}, got NaN or inf in {int((~X.isfinite()).sum())} places")
     if Y.shape != (classes, X.shape[1]):
         hint = _one_hot_hint(y_name, Y, classes)
-        raise ValueError(f"{y_name} must have shape ({classes}, {X.shape[1]}), got {tuple(Y.shape)}{hint}")
+        raise ValueError(f"{function} wants {y_name} of shape ({classes}, {X.shape[1]}), got {tuple(Y.shape)}{hint}")
     is_one_hot = ((Y == 0) | (Y == 1)).all(dim=0) & (Y.sum(dim=0) == 1)
     if not is_one_hot.all():
         wrong = int((~is_one_hot).sum())
-        raise ValueError(f"{y_name} must be one-hot, a single 1 a column, got {wrong} other columns")
+        raise ValueError(f"{function} wants a one-hot {y_name}, a single 1 a column, got {wrong} other columns")
     return X, Y.to(X.device, X.dtype)
 
 
-def validation_set(validation: Any, layers_dims: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+def validation_set(function: str, validation: Any, layers_dims: Sequence[int]) -> tuple[Tensor, Tensor] | None:
     """Take the validation set, if there is one."""
     names = ("validation[0]", "validation[1]")
-    return None if validation is None else examples(validation[0], validation[1], layers_dims, names)
+    return None if validation is None else examples(function, validation[0], validation[1], layers_dims, names)
 
 
-def lambda_of_each(l2: Any, networks: int) -> list[float]:
+def lambda_of_each(function: str, l2: Any, networks: int) -> list[float]:
     """Return lambda network by network, from one number for all or one for each."""
     is_one_for_all = isinstance(l2, Real) or getattr(l2, "ndim", None) == 0
-    allowed = f"l2 must be one number or one for each of the {networks} seeds"
+    wanted = f"{function} wants l2 as one number or one for each of the {networks} seeds"
     try:
         lambdas = [float(l2)] * networks if is_one_for_all else [float(each) for each in l2]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{allowed}, got {l2!r}") from error
+        raise ValueError(f"{wanted}, got {l2!r}") from error
     if len(lambdas) != networks:
-        raise ValueError(f"{allowed}, got {len(lambdas)}")
+        raise ValueError(f"{wanted}, got {len(lambdas)}")
     if not all(0 <= each < math.inf for each in lambdas):
-        raise ValueError(f"l2 must be at least 0 and finite, got {lambdas}")
+        raise ValueError(f"{function} wants l2 of at least 0 and finite, got {lambdas}")
     return lambdas
 
 
 def require_settings(
-    examples: int, use_batchnorm: bool, learning_rate: Any, min_delta: Any, seeds: Mapping[str, Any], **counts: Any
+    function: str,
+    examples: int,
+    use_batchnorm: bool,
+    learning_rate: Any,
+    min_delta: Any,
+    seeds: Mapping[str, Any],
+    **counts: Any,
 ) -> None:
     """Refuse settings of a training that cannot be, each by its name."""
     for name, value in counts.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) < 2**63:
-            raise ValueError(f"{name} must be whole, at least 1 and below 2**63, got {value!r}")
-    if counts["batch_size"] > examples:
-        raise ValueError(f"batch_size must be at most the {examples} examples, got {counts['batch_size']}")
-    if use_batchnorm and counts["batch_size"] < 2:
-        raise ValueError("batch_size must be at least 2 for batch norm, as one example is normalised to zero, got 1")
-    require_learning_rate(learning_rate)
+            raise ValueError(f"{function} wants a whole {name}, at least 1 and below 2**63, got {value!r}")
+    batch_size = counts["batch_size"]
+    if batch_size > examples:
+        raise ValueError(f"{function} wants a batch_size of at most the {examples} examples, got {batch_size}")
+    if use_batchnorm and batch_size < 2:
+        reason = "as one example is normalised to zero"
+        raise ValueError(f"{function} wants a batch_size of at least 2 for batch norm, {reason}, got {batch_size}")
+    require_learning_rate(function, learning_rate)
     if not isinstance(min_delta, Real) or not 0 <= float(min_delta) < math.inf:
-        raise ValueError(f"min_delta must be at least 0 and finite, got {min_delta!r}")
+        raise ValueError(f"{function} wants a min_delta of at least 0 and finite, got {min_delta!r}")
     for name, values in seeds.items():
-        require_seeds(name, values)
+        require_seeds(function, name, values)
 
 
-def require_seeds(name: str, seeds: Sequence[Any]) -> None:
+def require_seeds(function: str, name: str, seeds: Sequence[Any]) -> None:
     """Refuse seeds that torch.Generator does not take, and a list of none."""
     if not len(seeds):
-        raise ValueError(f"{name} must name at least one seed, got none")
+        raise ValueError(f"{function} wants at least one seed as {name}, got none")
     for seed in seeds:
         if not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64:
-            raise ValueError(f"{name} must be whole, from -2**63 to 2**64 - 1, got {seed!r}")
+            raise ValueError(f"{function} wants {name} whole, from -2**63 to 2**64 - 1, got {seed!r}")
 
 
-def require_learning_rate(learning_rate: Any) -> None:
+def require_learning_rate(function: str, learning_rate: Any) -> None:
     """Refuse a learning rate that is not a positive and finite number."""
-    if (
-        not isinstance(learning_rate, Real)
-        or isinstance(learning_rate, bool)
-        or not 0 < float(learning_rate) < math.inf
-    ):
-        raise ValueError(f"learning_rate must be a positive and finite number, got {learning_rate!r}")
+    is_number = isinstance(learning_rate, Real) and not isinstance(learning_rate, bool)
+    if not is_number or not 0 < float(learning_rate) < math.inf:
+        raise ValueError(f"{function} wants a positive and finite learning_rate, got {learning_rate!r}")
 
 
 def _numbers(function: str, name: str, array: Any) -> Tensor:

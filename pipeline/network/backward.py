@@ -219,7 +219,7 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
         If a name is unknown, a gradient is missing or of another shape, a parameter is under autograd, or the
         learning rate is not positive and finite.
     """
-    arguments.require_learning_rate(learning_rate)
+    arguments.require_learning_rate("update_parameters", learning_rate)
     updated = {}
     for name in arguments.names_to_update(parameters, grads):
         parameter = as_tensor("update_parameters", name, parameters[name])

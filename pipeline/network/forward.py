@@ -54,8 +54,8 @@ def initialize_parameters(
     ----------
     K. He et al., "Delving deep into rectifiers", 2015, eq. 10.
     """
-    layer_dims = arguments.sizes_of_layers("layer_dims", layer_dims)
-    generator = arguments.generator_of(seed, dtype)
+    layer_dims = arguments.sizes_of_layers("initialize_parameters", "layer_dims", layer_dims)
+    generator = arguments.generator_of("initialize_parameters", seed, dtype)
     parameters = {}
     for layer, (inputs, units) in enumerate(itertools.pairwise(layer_dims), start=1):
         W = torch.randn(units, inputs, generator=generator, dtype=torch.float64) * math.sqrt(2 / inputs)
@@ -181,10 +181,10 @@ def L_model_forward(
     ValueError
         If a batch to train on with batch norm has one example, or inference with it finds no running statistics.
     """
-    L = number_of_layers(parameters)
+    L = number_of_layers(parameters, "L_model_forward")
     A = arguments.network_input("L_model_forward", X, parameters["W1"])
     if use_batchnorm:
-        arguments.require_statistics(parameters, L) if inference else arguments.require_batch(A)
+        arguments.require_statistics("L_model_forward", parameters, L) if inference else arguments.require_batch(A)
     caches = []
     for layer in range(1, L):
         A, cache = linear_activation_forward(A, parameters[f"W{layer}"], parameters[f"b{layer}"], "relu")
@@ -240,7 +240,7 @@ def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
     l2 : float or (...) tensor
         Lambda, one for all networks or one for each, as is the penalty in nats.
     """
-    names = [f"W{layer}" for layer in range(1, number_of_layers(parameters) + 1)]
+    names = [f"W{layer}" for layer in range(1, number_of_layers(parameters, "l2_penalty") + 1)]
     weights = [as_tensor("l2_penalty", name, parameters[name]) for name in names]
     l2 = arguments.lambda_of("l2_penalty", l2, weights[0])
     return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)

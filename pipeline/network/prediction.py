@@ -45,10 +45,10 @@ def predict(
     ValueError
         If ``X`` is not finite, ``Y`` not one-hot, a shape does not fit, or running statistics are missing.
     """
-    L = arguments.number_of_layers(parameters)
+    L = arguments.number_of_layers(parameters, "predict")
     first, last = (arguments.as_tensor("predict", name, parameters[name]) for name in ("W1", f"W{L}"))
     layers_dims = [first.shape[-1], last.shape[-2]]
-    X, Y = arguments.examples(X, Y, layers_dims)
+    X, Y = arguments.examples("predict", X, Y, layers_dims)
     _, accuracy = evaluate(X, Y, parameters, use_batchnorm=use_batchnorm)
     return accuracy if accuracy.dim() else accuracy.item()
 

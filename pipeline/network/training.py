@@ -111,14 +111,22 @@ def L_layer_model(
     RuntimeWarning
         If the cost stopped being finite, or X looks like unscaled pixels.
     """
-    layers_dims = arguments.sizes_of_layers("layers_dims", layers_dims)
-    X, Y = arguments.examples(X, Y, layers_dims)
-    validation = arguments.validation_set(validation, layers_dims)
+    layers_dims = arguments.sizes_of_layers("L_layer_model", "layers_dims", layers_dims)
+    X, Y = arguments.examples("L_layer_model", X, Y, layers_dims)
+    validation = arguments.validation_set("L_layer_model", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
+    seeds = {"seed": [seed]}
     arguments.require_settings(
-        X.shape[1], use_batchnorm, learning_rate, min_delta, {"seed": [seed]}, num_iterations=num_iterations, **counts
+        "L_layer_model",
+        X.shape[1],
+        use_batchnorm,
+        learning_rate,
+        min_delta,
+        seeds,
+        num_iterations=num_iterations,
+        **counts,
     )
-    (l2,) = arguments.lambda_of_each(l2, networks=1)
+    (l2,) = arguments.lambda_of_each("L_layer_model", l2, networks=1)
     _warn_of_unscaled_pixels(X)
     report = _print_costs if progress is True else progress or None
 
@@ -216,15 +224,15 @@ def train(
     TrainingInterrupted
         At Ctrl-C, with the result so far.
     """
-    layers_dims = arguments.sizes_of_layers("layers_dims", layers_dims)
-    X, Y = arguments.examples(X, Y, layers_dims)
-    validation = arguments.validation_set(validation, layers_dims)
+    layers_dims = arguments.sizes_of_layers("train", "layers_dims", layers_dims)
+    X, Y = arguments.examples("train", X, Y, layers_dims)
+    validation = arguments.validation_set("train", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
     every_seed = {"seeds": seeds, "shuffle_seed": [shuffle_seed]}
     arguments.require_settings(
-        X.shape[1], use_batchnorm, learning_rate, min_delta, every_seed, max_steps=max_steps, **counts
+        "train", X.shape[1], use_batchnorm, learning_rate, min_delta, every_seed, max_steps=max_steps, **counts
     )
-    lambdas = arguments.lambda_of_each(l2, networks=len(seeds))
+    lambdas = arguments.lambda_of_each("train", l2, networks=len(seeds))
     report = _print_costs if progress is True else progress or None
     epochs_per_step = batch_size / X.shape[1]
     seeds = [int(seed) for seed in seeds]

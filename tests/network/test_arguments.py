@@ -121,7 +121,7 @@ def test_tuple_caches_of_numpy_arrays_are_taken():
 
 @pytest.mark.parametrize("rate", [None, True, "0.1", 0, -1.0, float("nan"), float("inf"), [0.1]], ids=repr)
 def test_a_learning_rate_that_is_none_is_refused(rate):
-    said = re.escape(f"learning_rate must be a positive and finite number, got {rate!r}")
+    said = re.escape(f"wants a positive and finite learning_rate, got {rate!r}")
     with pytest.raises(ValueError, match=said):
         update_parameters({"W1": W, "b1": b}, {"dW1": W, "db1": b}, rate)
     with pytest.raises(ValueError, match=said):
@@ -161,7 +161,7 @@ def test_parameters_under_autograd_are_refused_by_name():
 def test_a_missing_parameter_is_named_by_what_is_there():
     parameters = random_parameters(DIMS)
     parameters["B1"] = parameters.pop("b1")
-    with pytest.raises(ValueError, match=r"^parameters must hold W1, b1 and so on, got B1, W1, "):
+    with pytest.raises(ValueError, match=r"^L_model_forward wants parameters W1, b1 and so on, got B1, W1, "):
         L_model_forward(normal(6, 7), parameters, False)
 
 
@@ -304,7 +304,7 @@ def test_predict_refuses_weights_without_running_statistics_when_told_of_batch_n
     X, Y = blobs(40)
     trained = steps(X, Y, random_parameters(DIMS))
     weights = {name: each for name, each in trained.items() if name[0] in "Wb"}
-    with pytest.raises(ValueError, match=r"^parameters hold no running statistics mean1"):
+    with pytest.raises(ValueError, match=r"wants running statistics mean1"):
         Predict(X, Y, weights, use_batchnorm=True)
     assert Predict(X, Y, trained) == Predict(X, Y, trained, use_batchnorm=True)
     assert Predict(X, Y, weights) == Predict(X, Y, trained, use_batchnorm=False)
@@ -327,7 +327,8 @@ def test_unscaled_pixels_are_warned_of_and_scaled_ones_are_not():
 def test_bytes_as_pixels_are_refused_with_the_way_to_convert_them():
     X, Y = blobs(40)
     with pytest.raises(
-        ValueError, match=r"^X must be float32 or float64, got torch.uint8: .*X\.astype\('float32'\) / 255"
+        ValueError,
+        match=r"^L_layer_model wants X of float32 or float64, got torch.uint8: .*X\.astype\('float32'\) / 255",
     ):
         L_layer_model(X.abs().numpy().astype(np.uint8), Y, DIMS, 0.009, 2, 10)
 

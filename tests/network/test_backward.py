@@ -345,7 +345,7 @@ def test_activations_name_a_gradient_of_another_shape(function):
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
 def test_update_refuses_a_learning_rate_that_is_none(rate):
     parameters = random_parameters(DIMS)
-    with pytest.raises(ValueError, match="learning_rate must be a positive and finite number"):
+    with pytest.raises(ValueError, match="wants a positive and finite learning_rate"):
         update_parameters(parameters, {f"d{name}": value for name, value in parameters.items()}, rate)
 
 

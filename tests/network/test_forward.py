@@ -86,7 +86,9 @@ def test_start_takes_layers_as_an_array():
 
 @pytest.mark.parametrize("layers", [[4], [4, 0], [4, 2.0, 2], [4, "3"]], ids=str)
 def test_start_names_layers_that_are_none(layers):
-    with pytest.raises(ValueError, match=r"layer_dims must be two or more whole numbers of at least 1, got \["):
+    with pytest.raises(
+        ValueError, match=r"initialize_parameters wants layer_dims of two or more whole numbers of at least 1, got \["
+    ):
         initialize_parameters(layers)
 
 
@@ -131,8 +133,8 @@ def test_start_depends_on_the_seed_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": 0.2}, r"seed must be whole, .*got 0.2"),
-        ({"dtype": torch.int64}, "dtype must be a floating type"),
+        ({"seed": 0.2}, r"initialize_parameters wants seed whole, .*got 0.2"),
+        ({"dtype": torch.int64}, "initialize_parameters wants a floating type as dtype"),
     ],
 )
 def test_start_refuses_what_would_be_cut_to_whole_numbers(options, message):
@@ -429,7 +431,7 @@ def test_network_takes_the_input_in_the_dtype_of_its_parameters():
 def test_softmax_and_the_network_name_what_they_cannot_take():
     with pytest.raises(ValueError, match=r"softmax wants Z of shape .*got \(3,\)"):
         softmax(normal(3))
-    with pytest.raises(ValueError, match="parameters must hold W1"):
+    with pytest.raises(ValueError, match="wants parameters W1"):
         L_model_forward(normal(6, 9), {}, False)
 
 

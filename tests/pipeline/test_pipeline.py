@@ -254,7 +254,7 @@ def test_a_batch_larger_than_the_data_is_a_clear_error(folder):
     (folder / "params.yaml").write_text(small_params(training={"batch_size": 121}))
     with pytest.raises(SystemExit) as caught:
         stages.run(lambda params: train.main(params, "baseline"), "train@baseline")
-    assert caught.value.code == "train@baseline: batch_size must be at most the 120 examples, got 121"
+    assert caught.value.code == "train@baseline: train wants a batch_size of at most the 120 examples, got 121"
     assert not (folder / "models").exists()
 
 
