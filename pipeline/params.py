@@ -170,7 +170,7 @@ class Params(_Section):
 def load_params(path: Path) -> Params:
     """Read and validate a parameter file; a :class:`ParamsError` says what is wrong with it."""
     try:
-        values = _read(path)
+        values = read_yaml(path)
     except OSError as error:
         raise ParamsError(f"{path.name} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:  # "2020-13-45" is a bare ValueError in PyYAML
@@ -183,7 +183,7 @@ def load_params(path: Path) -> Params:
         raise ParamsError(_explain(path.name, error)) from error
 
 
-def _read(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
     """Read YAML of bounded size and depth, without aliases: a few lines of them can make billions of items."""
     with path.open(encoding="utf-8") as file:
         text = file.read(LARGEST + 1)

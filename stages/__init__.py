@@ -5,16 +5,19 @@ from __future__ import annotations
 from stages import lifetime
 
 # isort: split
+import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline import artifacts
 from pipeline.data import preprocessing
-from pipeline.params import Params, ParamsError, load_params
+from pipeline.params import Params, ParamsError, load_params, read_yaml
 
 PARAMS = Path("params.yaml")
 CHECKED = Path("data/checked.json")
@@ -30,7 +33,10 @@ CPU = torch.device("cpu")
 def run(stage: Callable[[Params], None], name: str) -> None:
     """Run a stage on the parameters; say in one line what stopped it, or ``python -X dev`` where."""
     try:
+        given = inputs_of(name) if "DVC_STAGE" in os.environ else {}
         stage(load_params(PARAMS))
+        if given:
+            require_unchanged(given, inputs_of(name))
     except ParamsError as error:
         sys.exit(f"{error}")
     except (ValueError, RuntimeError, OSError) as error:
@@ -40,6 +46,31 @@ def run(stage: Callable[[Params], None], name: str) -> None:
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")
         sys.exit(lifetime.INTERRUPTED)
+
+
+def inputs_of(stage: str) -> dict[str, Any]:
+    """Read what ``dvc.yaml`` lists for a stage: the values of its parameters, and its code."""
+    name, _, arm = stage.partition("@")
+    listed = read_yaml(Path("dvc.yaml"))["stages"][name]
+    listed = listed.get("do", listed)
+    values = read_yaml(PARAMS)
+    inputs: dict[str, Any] = {}
+    for key in listed.get("params", []):
+        if key == {PARAMS.name: None}:  # all of them
+            inputs |= values
+        else:
+            path = key.replace("${key}", arm).split(".")
+            inputs[".".join(path)] = functools.reduce(lambda section, part: (section or {}).get(part), path, values)
+    for dep in map(Path, listed["deps"]):
+        files = [dep, *dep.rglob("*.py")]
+        inputs |= {str(file): file.read_bytes() for file in files if file.suffix in (".py", ".yaml")}
+    return inputs
+
+
+def require_unchanged(given: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse inputs that were edited while the stage ran: DVC would record the new ones for what the old ones made."""
+    if changed := [name for name in given if given[name] != now.get(name)]:
+        raise ValueError(f"{', '.join(changed)} changed while it ran, so its results are not kept: run dvc repro again")
 
 
 def examples(name: str, device: torch.device = CPU) -> tuple[Tensor, Tensor]:

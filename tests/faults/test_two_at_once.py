@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from clones import DVC, ROOT, ran
+from clones import ran, titles_of_plots
 from runs import Repro, committed, until
 
 
@@ -49,7 +49,4 @@ def assert_is_whole(page, said):
     assert page.as_uri() in said
     text = page.read_text(encoding="utf-8")
     assert text.rstrip().endswith("</html>")
-    templates = [plot["template"] for each in DVC["stages"]["evaluate"]["plots"] for plot in each.values()]
-    titles = [json.loads((ROOT / f".dvc/plots/{name}.json").read_text())["title"]["text"] for name in templates]
-    assert len(titles) == 7
-    assert [title for title in titles if title not in text] == []
+    assert [title for title in titles_of_plots() if title not in text] == []

@@ -137,6 +137,14 @@ class Clone:
         return {path: path.read_bytes() for folder in outputs for path in folder.rglob("*") if path.is_file()}
 
 
+def titles_of_plots():
+    """List the titles that the page of plots shows."""
+    templates = [plot["template"] for each in STAGES["evaluate"]["plots"] for plot in each.values()]
+    titles = [json.loads((ROOT / f".dvc/plots/{name}.json").read_text())["title"]["text"] for name in templates]
+    assert len(titles) == 7
+    return titles
+
+
 def ran(printed):
     """List the stages that DVC says it ran."""
     return sorted(re.findall(RUNNING, printed))

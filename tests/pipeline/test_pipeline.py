@@ -308,7 +308,7 @@ def test_offline_the_bundled_digits_are_used_loudly(offline, folder, capsys):
     offline("digits")
     said = capsys.readouterr()
     assert f"{folder}/empty/: No such file or directory" in said.err
-    assert "\nWhen online again: dvc repro --force download && dvc repro\n" in said.err
+    assert "\nThe next dvc repro tries again.\n" in said.err
     assert "NO SOURCE GAVE mnist: RUNNING ON THE BUNDLED digits INSTEAD." in said.err
     assert said.err.count("!" * 80) == 2
     assert said.out == "digits: 1,438 training and 359 test images\n"

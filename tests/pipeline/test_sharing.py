@@ -6,7 +6,6 @@ Every command of docs/sharing.md runs here as it stands there.
 import contextlib
 import getpass
 import importlib
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import docx
 import pytest
-from clones import DVC, PARAMS, ROOT, ran, small_params
+from clones import PARAMS, ROOT, ran, small_params, titles_of_plots
 from pages import Page
 from ranks import PATIENCE, free_port
 
@@ -82,10 +81,7 @@ def pull_and_compare(page, here, push, folder, remote=None):
     assert docx.Document(str(elsewhere.folder / "report.docx")).tables
     elsewhere.shell(page.take("make plots"))
     shown = (elsewhere.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
-    templates = [plot["template"] for each in DVC["stages"]["evaluate"]["plots"] for plot in each.values()]
-    titles = [json.loads((ROOT / f".dvc/plots/{name}.json").read_text())["title"]["text"] for name in templates]
-    assert len(titles) == 7
-    assert [title for title in titles if title not in shown] == []
+    assert [title for title in titles_of_plots() if title not in shown] == []
     assert docx.Document(str(elsewhere.folder / "report.docx")).tables
     assert elsewhere.dvc("status") == "Data and pipelines are up to date.\n"
     assert ran(elsewhere.dvc("repro", "--dry")) == []

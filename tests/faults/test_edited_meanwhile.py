@@ -1,0 +1,57 @@
+"""What is edited while a stage runs is not recorded as what the stage ran with."""
+
+import pytest
+import yaml
+from clones import Clone
+
+# A line that a stage of the clone runs first: the edit comes while it runs, at the same moment every time.
+EDITS = {
+    "a parameter of its own": (
+        'PARAMS.write_text(PARAMS.read_text().replace("split_seed: 0", "split_seed: 1"))',
+        "data.split_seed",
+    ),
+    "its code": (
+        'import stages.lifetime as file; open(file.__file__, "a").write("# a comment\\n")',
+        "stages/lifetime.py",
+    ),
+}
+OF_ANOTHER_STAGE = 'PARAMS.write_text(PARAMS.read_text().replace("max_steps: 100", "max_steps: 101"))'
+
+
+@pytest.fixture
+def edited_by(tmp_path):
+    """Give a clone whose split stage makes an edit while it runs."""
+
+    def edited_by(line):
+        clone = Clone(tmp_path)
+        stage = clone.folder / "stages" / "split.py"
+        text = stage.read_text().replace("import SOURCE, SPLIT, run", "import PARAMS, SOURCE, SPLIT, run")
+        stage.write_text(text.replace("    dataset = ", f"    {line}\n    dataset = ", 1))
+        return clone
+
+    return edited_by
+
+
+def locked(clone):
+    return yaml.safe_load((clone.folder / "dvc.lock").read_text())["stages"]
+
+
+@pytest.mark.parametrize(("line", "named"), EDITS.values(), ids=EDITS.keys())
+def test_a_stage_whose_inputs_were_edited_meanwhile_fails_in_one_line_and_runs_again(edited_by, line, named):
+    clone = edited_by(line)
+    with pytest.raises(
+        AssertionError, match=rf"\nsplit: {named} changed while it ran, so its results are not kept: run dvc"
+    ):
+        clone.repro("split")
+    assert "split" not in locked(clone)
+    stage = clone.folder / "stages" / "split.py"
+    stage.write_text(stage.read_text().replace(f"    {line}\n", ""))
+    assert "split" in clone.repro("split")
+    assert clone.repro("split") == []
+
+
+def test_an_edit_that_concerns_another_stage_alone_does_no_harm(edited_by):
+    clone = edited_by(OF_ANOTHER_STAGE)
+    assert "split" in clone.repro("split")
+    assert yaml.safe_load((clone.folder / "params.yaml").read_text())["training"]["max_steps"] == 101
+    assert locked(clone)["split"]["params"]["params.yaml"]["data.split_seed"] == 0
