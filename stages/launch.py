@@ -40,8 +40,8 @@ def run_training(stage: Callable[[Params], None], name: str, module: str, *argum
 
 def launch_ranks(processes: int, *command: str) -> None:
     """Run a Python command as ranks on this machine with torchrun, which ends them all when one fails."""
-    os.environ[LAUNCHER] = str(os.getpid())
     os.environ["GLOO_SOCKET_IFNAME"] = _loopback()
+    os.environ[LAUNCHER] = str(os.getpid())
     os.environ.pop("DVC_STAGE", None)  # a rank ends with this process, and this process with dvc
     logging.disable()  # torchrun's log; what went wrong is said below in one line
     # The address: this machine's name may not resolve. No signals: Ctrl-C stays a KeyboardInterrupt. No folder of logs.

@@ -379,7 +379,7 @@ def test_without_a_loopback_interface_a_stage_says_so_in_one_line(workspace):
 
 def test_an_interface_of_another_name_is_not_taken_for_the_loopback(monkeypatch):
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "eth0")])
-    with pytest.raises(RuntimeError, match="^no loopback interface"):
+    with pytest.raises(RuntimeError, match=r"^no loopback interface"):
         launch.launch_ranks(2, "-c", "")
 
 
