@@ -1,26 +1,32 @@
 # `make` runs the pipeline, `make test` the tests; the other targets are named below.
 SHELL := /bin/bash
 PYTHON ?= python3
-INSTALLED := .venv/installed
+INSTALL = $(PYTHON) -I -S tools/install.py
+PAGE := .dvc/plots/page-offline.html
+SITE_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dvc-site
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# With these, Python or pip would look elsewhere than in this folder and in .venv.
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_PREFIX PIP_ROOT PIP_TARGET PIP_USER
 
-.PHONY: all install test test-remotes faults gradcheck bench experiments plots readme lock clean
+.PHONY: all install packages test test-remotes .venv/bench .venv/remotes faults gradcheck bench experiments plots readme \
+    lock clean
 
 all: install
 	dvc repro
 	@python -m tools.summary
 
-install: $(INSTALLED)
+# All targets but `lock` and `clean` begin with this; it is quick where all is in place.
+install: packages $(PAGE)
 
-# setuptools comes first, so that the locked version builds the source package.
-$(INSTALLED): requirements.lock
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, {sys.version.split()[0]} is $(PYTHON)")'
-	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { echo "$(PYTHON) has no ensurepip: install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv --clear .venv
-	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement <(sed -n '/^setuptools==/,/[^\\]$$/p' requirements.lock)
-	python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation --use-pep517 --requirement requirements.lock
+# The folder that DVC would share with all users of the machine holds pickles: this one is private.
+packages:
+	@$(PYTHON) -I -S -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0])'
+	@$(INSTALL)
+	@grep -qs site_cache_dir .dvc/config.local || { mkdir -p -m 700 "$(SITE_CACHE)" && \
+	    dvc config --local --quiet core.site_cache_dir "$(SITE_CACHE)"; }
+
+$(PAGE): .dvc/plots/page.html tools/plots_template.py | packages
 	python -m tools.plots_template
-	@touch $@
 
 test: install
 	ruff check .
@@ -37,9 +43,8 @@ DEVICE ?= cpu
 bench: .venv/bench
 	python -m benchmarks.run --device $(DEVICE)
 
-.venv/bench: $(INSTALLED) benchmarks/requirements.lock
-	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
-	@touch $@
+.venv/bench: install
+	@$(INSTALL) benchmarks/requirements.lock
 
 # The long tests that `make test` leaves out: a run killed at 20 random moments and completed each time, and more of the
 # same kind.
@@ -51,9 +56,8 @@ faults: install
 test-remotes: .venv/bench .venv/remotes
 	pytest --numprocesses 2 --ignore tests/faults -m long
 
-.venv/remotes: $(INSTALLED) tests/remotes.lock
-	python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/remotes.lock
-	@touch $@
+.venv/remotes: install
+	@$(INSTALL) tests/remotes.lock
 
 # `dvc exp show` has a column for every metric, parameter and file. This shows parameters whose values differ, and the
 # arms' mean validation accuracy where it differs.

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from torch.distributed import is_torchelastic_launched
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
@@ -20,6 +19,7 @@ from pipeline.params import Params
 from stages import lifetime, run
 
 LOOK_EVERY = 0.1  # seconds
+RUN = "TORCHELASTIC_RUN_ID"  # torchrun gives it, and a RANK, to each rank
 LAUNCHER = "STAGE_LAUNCHER"  # the launcher's process id; the launcher may be gone before a rank asks for its parent
 
 
@@ -32,17 +32,18 @@ def run_training(stage: Callable[[Params], None], name: str, module: str, *argum
         else:
             launch_ranks(name, params.training.processes, "-m", module, *arguments)
 
-    if is_torchelastic_launched():
+    if "RANK" in os.environ and RUN in os.environ:
         run_rank(stage, name)
     else:
+        os.environ.pop(RUN, None)  # one that torchrun did not set: torch would take this process for a rank
         run(start, name)
 
 
 def launch_ranks(name: str, processes: int, *command: str) -> None:
     """Run a Python command as ranks on this machine with torchrun, which ends them all when one fails."""
     signal.signal(signal.SIGINT, functools.partial(_interrupted, name))
+    os.environ["GLOO_SOCKET_IFNAME"] = _loopback()
     os.environ[LAUNCHER] = str(os.getpid())
-    os.environ["GLOO_SOCKET_IFNAME"] = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     os.environ.pop("DVC_STAGE", None)  # a rank ends with this process, and this process with dvc
     logging.disable()  # torchrun's log; what went wrong is said below in one line
     # The address: this machine's name may not resolve. No signals: Ctrl-C is handled above. No folder of logs.
@@ -75,3 +76,12 @@ def _end_with(launcher: int) -> None:
     while os.getppid() == launcher:
         time.sleep(LOOK_EVERY)
     os._exit(1)
+
+
+def _loopback() -> str:
+    """Return the interface over which the ranks of one machine meet, and make sure that it works."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as here, socket.create_connection(here.getsockname()):
+            return next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    except (OSError, StopIteration) as error:
+        raise RuntimeError("no loopback interface, over which ranks meet: set training.processes to 1") from error

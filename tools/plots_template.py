@@ -2,7 +2,7 @@
 
 `.dvc/plots/page.html` is the page as committed; DVC fills its `{scripts}` with links to a CDN. This puts the
 libraries themselves there, from the vl-convert-python package, into a file that git ignores, and names
-that file in `.dvc/config.local`. Without it DVC falls back on the committed page.
+that file in `.dvc/config.local`. If the file is deleted, DVC's plots fail until `make` or this has written it again.
 """
 
 from __future__ import annotations

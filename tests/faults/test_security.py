@@ -2,12 +2,12 @@
 
 import ast
 import re
-import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tools import install
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED, TOOLS = (
@@ -135,20 +135,18 @@ def test_every_package_in_a_lock_has_hashes_and_no_address(name):
 
 
 def test_what_is_installed_comes_from_a_lock_by_its_hashes():
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    installs = re.findall(r"pip install .*", makefile)
-    assert len(installs) == 4
-    assert all(re.search(r"--require-hashes .*--requirement .*\.lock\)?$", line) for line in installs)
+    lines = (ROOT / "tools/install.py").read_text(encoding="utf-8").splitlines()
+    assert "pip install" not in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "--require-hashes" in install.PIP
+    installs = [line for line in lines if "subprocess.run(" in line]
+    assert len(installs) == 2 and all("*PIP, " in line and '"--requirement", ' in line for line in installs)
 
 
 def test_a_source_package_is_built_with_what_is_locked():
-    makefile, lock = [(ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "requirements.lock")]
-    first, everything = re.findall(r"pip install .*", makefile)[:2]
-    assert "--no-build-isolation" in everything
-    command = re.search(r"<\((sed .*)\)$", first)[1].replace("$$", "$")
-    found = subprocess.run(shlex.split(command), cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert re.fullmatch(r"setuptools==\S+( \\\n    --hash=sha256:[0-9a-f]{64})+\n", found)
-    assert found in lock
+    installer, lock = [(ROOT / name).read_text(encoding="utf-8") for name in ("tools/install.py", "requirements.lock")]
+    assert "--no-build-isolation" in installer
+    found = install.SETUPTOOLS.search(lock)[0]
+    assert re.fullmatch(r"setuptools==\S+( \\\n    --hash=sha256:[0-9a-f]{64})+(\n    #.*)*", found)
 
 
 def test_the_threats_name_the_check_for_known_holes():

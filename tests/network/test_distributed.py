@@ -1,6 +1,7 @@
 """Networks divided among processes are those of one process; a rank that dies is named, and nobody waits for it."""
 
 import contextlib
+import ctypes
 import functools
 import json
 import math
@@ -46,6 +47,8 @@ SETTINGS = {
 SEEDS = [0, 1, 2, 3, 4]
 STEADY = [1, 2, 6, 8, 12]  # with batch norm; in other networks a rounding error of float32 grows to 1e-2
 SCALING_PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+CLONE_NEWNET = 0x40000000
+SKIPPED = 77
 TORCHRUN = Path(sys.executable).with_name("torchrun")
 
 
@@ -341,6 +344,43 @@ def test_training_processes_makes_the_stage_start_them(workspace):
     together = artifacts.read_record(TrainingResult, workspace / "results" / "l2_path")
     l2_path.main(params_of_one_process(workspace))
     assert_same_training(together, artifacts.read_record(TrainingResult, workspace / "results" / "l2_path"), 1e-4)
+
+
+@pytest.mark.parametrize("left", ["TORCHELASTIC_RUN_ID", "RANK"])
+def test_a_stage_is_no_rank_where_half_of_what_torchrun_sets_was_left_in_the_environment(workspace, left, monkeypatch):
+    (workspace / "params.yaml").write_text(small_params())
+    with forks() as started:
+        stage = functools.partial(launch.run_training, train_baseline, "train@baseline", "stages.train", "baseline")
+        started.append(Fork(stage, workspace / "stage.log", {left: "0"}))
+        assert started[0].wait() == 0, started[0].said()
+    assert (workspace / "models" / "baseline").exists()
+
+
+def train_baseline(params):
+    train_stage.main(params, "baseline")
+
+
+def test_without_a_loopback_interface_a_stage_says_so_in_one_line(workspace):
+    def alone():
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(CLONE_NEWNET):
+            sys.exit(SKIPPED)
+        stage_with_two_ranks()
+
+    with forks() as started:
+        started.append(Fork(alone, workspace / "stage.log"))
+        status = started[0].wait()
+        if status == SKIPPED:
+            pytest.skip("a machine without a network needs the right to make a network namespace (root)")
+        said = "no loopback interface, over which ranks meet: set training.processes to 1"
+        assert (status, started[0].said()) == (1, f"train@baseline: {said}\n")
+    assert not (workspace / "models").exists()
+
+
+def test_an_interface_of_another_name_is_not_taken_for_the_loopback(monkeypatch):
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "eth0")])
+    with pytest.raises(RuntimeError, match=r"^no loopback interface"):
+        launch.launch_ranks(2, "-c", "")
 
 
 def test_a_stage_names_in_one_line_the_rank_that_was_killed(workspace):

@@ -1,0 +1,131 @@
+"""Install the packages of requirements.lock, and of further locks, into .venv: ``python -I -S tools/install.py``.
+
+If all is there, nothing is done. A new environment is built beside the old one and takes its place when complete.
+This runs outside of .venv, with the standard library alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT, NEW, OLD = (Path(name).absolute() for name in (".venv", ".venv.new", ".venv.old"))
+LOCK = "requirements.lock"
+NOTE = "installed"  # a file of the environment: the checksums of its locks, and how many entries each folder has
+PIP = ["-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+SETUPTOOLS = re.compile(r"^setuptools==.*(\n .*)*", re.MULTILINE)  # comes first, as it builds the source packages
+SHEBANG = re.compile(rb"\A#!(/bin/sh\n'''exec' .*\n' '''|.*/python[\d.]*)\n")
+LAUNCHER = b"""#!/bin/sh\n'''exec' "$(dirname "$0")/python" "$0" "$@"\n' '''\n"""  # Python takes it for a text
+
+
+def main(*others: str) -> None:
+    """Install what is not there yet. Of two that run at once, the second waits and finds it done."""
+    if not any((folder / ".git").exists() for folder in ENVIRONMENT.parents):
+        sys.exit("DVC needs a git repository: type git init && git add . && git commit -m 'As downloaded'")
+    with Path(".venv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_whole() or not is_installed(LOCK):
+            build()
+        for other in others:
+            if not is_installed(other):
+                install(ENVIRONMENT, other)
+
+
+def is_installed(lock: str) -> bool:
+    """Tell whether the environment has the packages of a lock as it is now."""
+    return noted(ENVIRONMENT, "locks").get(lock) == checksum(lock)
+
+
+def is_whole() -> bool:
+    """Tell whether nothing was deleted; packages that you have added do no harm."""
+    now = entries(ENVIRONMENT)
+    whole = all(now.get(folder, 0) >= count for folder, count in noted(ENVIRONMENT, "entries").items())
+    return whole and os.access(ENVIRONMENT / "bin/python", os.X_OK)
+
+
+def build() -> None:
+    """Build an environment, and only then remove the old one."""
+    if not importlib.util.find_spec("ensurepip"):
+        sys.exit(f"{sys.executable} has no ensurepip: install python3-venv")
+    remove(NEW)
+    try:
+        venv.create(NEW, symlinks=True, with_pip=True, prompt=ENVIRONMENT.name)
+        if setuptools := SETUPTOOLS.search(Path(LOCK).read_text(encoding="utf-8")):
+            (NEW / "setuptools.lock").write_text(setuptools[0], encoding="utf-8")
+            subprocess.run([NEW / "bin/python", *PIP, "--requirement", NEW / "setuptools.lock"], check=True)
+        install(NEW, LOCK)
+        remove(OLD)
+        if os.path.lexists(ENVIRONMENT):
+            ENVIRONMENT.rename(OLD)
+        NEW.rename(ENVIRONMENT)
+        remove(OLD)
+    finally:
+        remove(NEW)
+
+
+def install(environment: Path, lock: str) -> None:
+    """Install the packages of a lock by their hashes, and note it."""
+    print(f"installing the packages of {lock}", flush=True)
+    locked_builder = ["--no-build-isolation", "--use-pep517"]
+    subprocess.run([environment / "bin/python", *PIP, *locked_builder, "--requirement", lock], check=True)
+    for script in (environment / "bin").iterdir():
+        free_of_its_folder(script)
+    note = {"locks": noted(environment, "locks") | {lock: checksum(lock)}, "entries": entries(environment)}
+    (environment / NOTE).write_text(json.dumps(note), encoding="utf-8")
+
+
+def free_of_its_folder(script: Path) -> None:
+    """Make a script start the Python beside it, so that the environment can be moved."""
+    text = b"\0" if script.is_symlink() else script.read_bytes()
+    if b"\0" not in text:
+        script.write_bytes(SHEBANG.sub(LAUNCHER, text).replace(bytes(NEW), bytes(ENVIRONMENT)))
+
+
+def checksum(lock: str) -> str:
+    """Return a file's SHA-256."""
+    return hashlib.sha256(Path(lock).read_bytes()).hexdigest()
+
+
+def noted(environment: Path, what: str) -> dict[str, Any]:
+    """Read what was noted when packages were installed; nothing, if that never ended."""
+    try:
+        note: dict[str, dict[str, Any]] = json.loads((environment / NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note[what]
+
+
+def entries(environment: Path) -> dict[str, int]:
+    """Count the entries of each folder, without Python's own caches."""
+    counts = {}
+    for folder, folders, files in os.walk(environment):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        counts[os.path.relpath(folder, environment)] = len(folders) + len(files)
+    return counts
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, or a link to one but not the folder."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except subprocess.CalledProcessError:
+        sys.exit("the packages could not be installed: see above; .venv, if there was one, is as it was")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
