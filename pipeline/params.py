@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import difflib
+import io
+import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
+from ruamel.yaml.nodes import MappingNode
 
 from pipeline.data.preprocessing import split_indices
+from pipeline.text import shown
 
-Count = Annotated[int, Field(ge=1, lt=2**63)]
-Workers = Annotated[int, Field(ge=1, le=1024)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Lambda = Annotated[float, Field(ge=0)]
-SHOWN = 120  # characters of a wrong value in an error
 LARGEST = 2**16  # characters of a file; the shipped one has 2,000
+LONGEST = 1000  # characters of a key or a value
 DEEPEST = 10  # nested maps and lists; the shipped file has 3
+COPIES = 4  # of the parameters, in training, at the least: parameters, gradients, updated and best parameters
 
 
 def _not_the_study(name: str) -> str:
@@ -33,12 +47,23 @@ def _plain(title: str) -> str:
     return title
 
 
+def _in_float32(value: float) -> float:
+    if value and not 1.2e-38 <= abs(value) <= 3.4e38:
+        raise ValueError("must be 0 or between 1.2e-38 and 3.4e+38, the range of float32")
+    return value
+
+
 def _distinct(values: list[Any]) -> list[Any]:
     if len(set(values)) < len(values):
         raise ValueError("must not repeat a value")
     return values
 
 
+Count = Annotated[int, Field(ge=1, lt=2**63)]
+Workers = Annotated[int, Field(ge=1, le=1024)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Real = Annotated[float, AfterValidator(_in_float32)]
+Lambda = Annotated[Real, Field(ge=0)]
 ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), AfterValidator(_not_the_study)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
@@ -47,14 +72,16 @@ class ParamsError(ValueError):
     """``params.yaml`` is invalid; the message names the key, the value and what is allowed."""
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a repeated key; PyYAML would keep the last value."""
+class _Constructor(SafeConstructor):
+    """Refuse a repeated key by its name; ruamel.yaml would keep the last value beside a merge."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for (key, _), name in zip(node.value, keys, strict=True):
-            if keys.count(name) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name} appears twice", key.start_mark)
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value if isinstance(node, MappingNode) else []:
+            name = str(key.value)
+            if name in seen:
+                raise ConstructorError(None, None, f"the key {shown(name)} appears twice", key.start_mark)
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 
@@ -80,12 +107,12 @@ class Network(_Section):
 class Training(_Section):
     """Settings that all arms share."""
 
-    learning_rate: float = Field(gt=0)
+    learning_rate: Real = Field(gt=0)
     batch_size: Count
     max_steps: Count
     evaluate_every: Count
     patience: Count
-    min_delta: float = Field(ge=0)
+    min_delta: Real = Field(ge=0)
     seeds: Seeds
     shuffle_seed: Seed
     device: Literal["auto", "cpu", "cuda"]
@@ -95,6 +122,23 @@ class Training(_Section):
     def settings(self) -> dict[str, Any]:
         """Return the arguments that :func:`pipeline.network.training.train` takes by the same names, but the seeds."""
         return self.model_dump(exclude={"seeds", "device", "threads", "processes"})
+
+    @property
+    def usable_threads(self) -> int:
+        """``threads``, but no more than this machine has cores: further threads only get in each other's way."""
+        return min(self.threads, _cores())
+
+    @property
+    def usable_processes(self) -> int:
+        """``processes``, each of which needs a thread."""
+        return min(self.processes, self.usable_threads)
+
+    def said_of_cores(self) -> str:
+        """Say in one line that this machine has fewer cores than ``threads``; nothing if it has as many."""
+        if self.usable_threads == self.threads:
+            return ""
+        here = "stages use no more threads and processes than this machine has cores"
+        return f"training.threads is {self.threads}: {here}, {_cores()}"
 
 
 class Arm(_Section):
@@ -125,12 +169,21 @@ class Params(_Section):
     data: Data
     network: Network
     training: Training
+    reference: str
     arms: dict[ArmName, Arm] = Field(min_length=1)
     l2_path: L2Path
     timing: Timing
 
+    @field_validator("arms")
+    @classmethod
+    def _in_order(cls, arms: dict[str, Arm], info: ValidationInfo) -> dict[str, Arm]:
+        """Put the reference first and the others in order of their names: DVC does not see the order of the file."""
+        return dict(sorted(arms.items(), key=lambda arm: (arm[0] != info.data.get("reference"), arm[0])))
+
     @model_validator(mode="after")
     def _fit_together(self) -> Params:
+        if self.reference not in self.arms:
+            raise ValueError(f"reference is {shown(repr(self.reference))}: must be one of {', '.join(self.arms)}")
         batch, threads, processes = self.training.batch_size, self.training.threads, self.training.processes
         normalised = [name for name, arm in self.arms.items() if arm.use_batchnorm]
         if normalised and batch < 2:
@@ -166,6 +219,26 @@ class Params(_Section):
                 "that are left to train on"
             )
 
+    def require_memory(self, pixels: int, memory: int) -> None:
+        """Check that networks of images of so many pixels fit into so many bytes of memory.
+
+        A GPU has memory of its own: here it is enough if the results fit.
+        """
+        layers = self.network.layers
+        numbers = sum((before + 1) * units for before, units in pairwise([pixels, *layers]))
+        networks = max(len(self.training.seeds), len(self.l2_path.values) * len(self.l2_path.seeds))
+        needed = 4 * numbers * networks * (COPIES if self.training.device == "cpu" else 1)
+        if needed > memory:
+            raise ValueError(
+                f"network.layers is {shown(layers)}: {networks:,} networks of {numbers:,} parameters need at least "
+                f"{needed / 2**30:,.1f} GiB of memory, and this machine has {memory / 2**30:,.1f}"
+            )
+
+
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
 
 def load_params(path: Path) -> Params:
     """Read and validate a parameter file; a :class:`ParamsError` says what is wrong with it."""
@@ -173,8 +246,8 @@ def load_params(path: Path) -> Params:
         values = read_yaml(path)
     except OSError as error:
         raise ParamsError(f"{path.name} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # "2020-13-45" is a bare ValueError in PyYAML
-        raise ParamsError(f"{path.name} is not YAML as it should be: {' '.join(str(error).split())}") from error
+    except (YAMLError, ValueError, LookupError) as error:  # "2020-13-45" is a ValueError, "!!bool x" a LookupError
+        raise ParamsError(f"{path.name} is not YAML as it should be: {shown(error, longest=300)}") from error
     if not isinstance(values, dict):
         raise ParamsError(f"{path.name} must be a map of sections, got {type(values).__name__}")
     try:
@@ -184,19 +257,23 @@ def load_params(path: Path) -> Params:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read YAML of bounded size and depth, without aliases: a few lines of them can make billions of items."""
+    """Read YAML as DVC does, but of bounded size and depth, without aliases: a few lines can make billions of items."""
     with path.open(encoding="utf-8") as file:
         text = file.read(LARGEST + 1)
     if len(text) > LARGEST:
         raise ValueError(f"it holds more than {LARGEST:,} characters")
     depth = 0
-    for event in yaml.parse(text):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+    for event in YAML(typ="safe").parse(io.StringIO(text)):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > DEEPEST:
             raise ValueError(f"its maps and lists are more than {DEEPEST} levels deep")
-        if isinstance(event, yaml.AliasEvent):
+        if isinstance(event, AliasEvent):
             raise ValueError(f"*{event.anchor} is an alias, which is not allowed here")
-    return yaml.load(text, _Loader)
+        if isinstance(event, ScalarEvent) and len(event.value) > LONGEST:
+            raise ValueError(f"a key or a value has more than {LONGEST:,} characters")
+    reader = YAML(typ="safe")
+    reader.Constructor = _Constructor
+    return reader.load(io.StringIO(text))
 
 
 def _explain(file: str, error: ValidationError) -> str:
@@ -213,7 +290,7 @@ def _explain(file: str, error: ValidationError) -> str:
 
 
 def _key(error: ErrorDetails) -> str:
-    return ".".join(str(part) for part in error["loc"] if part != "[key]")
+    return shown(".".join(str(part) for part in error["loc"] if part != "[key]"))
 
 
 def _say(error: ErrorDetails) -> str:
@@ -226,8 +303,4 @@ def _say(error: ErrorDetails) -> str:
             return f"{key} is not a key that this file may have"
         case "value_error" if not key:
             return what
-        case "float_type" if isinstance(error["input"], str):
-            what += " (YAML reads 1e-3 as a string: write 1.0e-3)"
-    value = repr(error["input"])
-    shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}..."
-    return f"{key} is {shown}: {what[0].lower()}{what[1:]}"
+    return f"{key} is {shown(repr(error['input']))}: {what[0].lower()}{what[1:]}"

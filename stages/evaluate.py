@@ -15,15 +15,15 @@ from stages import METRICS, MODELS, PLOTS, RESULTS, SPLIT, examples, run
 
 
 def main(params: Params) -> None:
-    torch.set_num_threads(params.training.threads)
+    torch.set_num_threads(params.training.usable_threads)
     device = take_device(params.training.device)
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
     sets = {name: examples(name, device) for name in card.sizes}
     results = {arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms}
     evaluations = {arm: evaluation.evaluate_arm(result, sets) for arm, result in results.items()}
-    reference, *others = results
+    reference = results[params.reference], evaluations[params.reference]
     comparisons = {
-        arm: compare_arms(results[arm], evaluations[arm], results[reference], evaluations[reference]) for arm in others
+        arm: compare_arms(results[arm], evaluations[arm], *reference) for arm in results if arm != params.reference
     }
     data = tables.data_name(card.name, params.data.dataset)
     stand_in = "" if card.name == params.data.dataset else data

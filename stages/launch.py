@@ -27,10 +27,10 @@ def run_training(stage: Callable[[Params], None], name: str, module: str, *argum
     """Run a training stage, which ``python -m module arguments`` has started."""
 
     def start(params: Params) -> None:
-        if params.training.processes == 1:
+        if params.training.usable_processes == 1:
             stage(params)
         else:
-            launch_ranks(name, params.training.processes, "-m", module, *arguments)
+            launch_ranks(name, params.training.usable_processes, "-m", module, *arguments)
 
     if "RANK" in os.environ and RUN in os.environ:
         run_rank(stage, name)

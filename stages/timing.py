@@ -17,7 +17,7 @@ from stages import RESULTS, examples, run
 
 def main(params: Params) -> None:
     training = params.training
-    torch.set_num_threads(training.threads)
+    torch.set_num_threads(training.usable_threads)
     device = take_device(training.device)
     X, Y = examples("train", device)
     measured = time_steps(
@@ -30,7 +30,8 @@ def main(params: Params) -> None:
         rounds=params.timing.rounds,
         steps=params.timing.steps,
     )
-    artifacts.write_json(RESULTS / "timing.json", {"device": device.type, "threads": training.threads, **measured})
+    where = {"device": device.type, "threads": training.usable_threads}
+    artifacts.write_json(RESULTS / "timing.json", {**where, **measured})
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def train_ensemble(
     training = params.training
     device = take_device(training.device)
     with distributed.group() as ranks:
-        torch.set_num_threads(ranks.threads(training.threads))
+        torch.set_num_threads(ranks.threads(training.usable_threads))
         X, Y = examples("train", device)
         with TrainingProgress(label, training.max_steps, shown=ranks.rank == 0) as progress:
             result = ranks.train(

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pandas import DataFrame
+
+from pipeline.params import load_params
 
 METRICS = Path("metrics")
 
@@ -22,8 +23,7 @@ def table(titles: dict[str, str], arms: dict[str, dict[str, Any]], study: dict[s
 
 def main() -> None:
     """Print the table and the paths."""
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    titles = {arm: settings["title"] for arm, settings in params["arms"].items()}
+    titles = {name: arm.title for name, arm in load_params(Path("params.yaml")).arms.items()}
     arms = {arm: json.loads((METRICS / "arms" / f"{arm}.json").read_text(encoding="utf-8")) for arm in titles}
     study = json.loads((METRICS / "study.json").read_text(encoding="utf-8"))
     print(f"\nTest accuracy on {study['dataset']}, %: headline model, and over all seeds; mean steps\n")

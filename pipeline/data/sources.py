@@ -21,6 +21,7 @@ class DataSource:
     sha256: dict[str, str]  # checksum of each of FILES
     classes: list[str]  # name of each label
     train_examples: int = 60_000  # before the validation set is taken from them
+    pixels: int = 28 * 28  # of an image
 
 
 def _from_torchvision(dataset: type[MNIST], title: str, *sha256: str) -> DataSource:
@@ -54,7 +55,7 @@ SOURCES = {
         "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
     ),
 }
-DIGITS = DataSource("the bundled 8x8 digits", [], {}, [str(digit) for digit in range(10)], train_examples=1438)
+DIGITS = DataSource("the bundled 8x8 digits", [], {}, [*"0123456789"], train_examples=1438, pixels=8 * 8)
 
 
 def source_of(name: str) -> DataSource:

@@ -57,12 +57,12 @@ class Study:
     @property
     def reference(self) -> str:
         """The arm that the others are compared with."""
-        return next(iter(self.arms))
+        return self.params.reference
 
     @property
     def others(self) -> list[str]:
         """The arms that are compared with the reference."""
-        return list(self.arms)[1:]
+        return [arm for arm in self.arms if arm != self.reference]
 
     @property
     def first_with_l2(self) -> str | None:

@@ -13,8 +13,8 @@ import docx
 import numpy as np
 import pytest
 import torch
-import yaml
 from clones import PARAMS, ROOT, Clone, small_params
+from dvc.utils.serialize import dumps_yaml, loads_yaml
 from mirrors import digest, idx
 from pages import Page
 from samples import text_of
@@ -62,8 +62,8 @@ def fourth_arm():
 
 def parameters(**changes):
     """Small parameters of two arms: the baseline and the fourth."""
-    arms = {"baseline": PARAMS["arms"]["baseline"], **yaml.safe_load(fourth_arm())}
-    return yaml.safe_dump(yaml.safe_load(small_params(**changes)) | {"arms": arms}, sort_keys=False)
+    arms = {"baseline": PARAMS["arms"]["baseline"], **loads_yaml(fourth_arm())}
+    return dumps_yaml(loads_yaml(small_params(**changes)) | {"arms": arms})
 
 
 def assert_is_about(folder, name, title, classes, arms=("baseline", "batchnorm_l2")):

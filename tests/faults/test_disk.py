@@ -7,7 +7,7 @@ import resource
 import sys
 
 import pytest
-import yaml
+from dvc.utils.serialize import dumps_yaml
 from runs import copy_of, files_of, outs_of, remove, run_stage
 
 import stages.report
@@ -82,7 +82,7 @@ def test_a_folder_that_is_read_only_is_a_clear_error_and_gets_nothing(finished, 
 
 
 def test_a_file_where_a_folder_should_be_is_named(tmp_path):
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"data": 1}))
+    (tmp_path / "params.yaml").write_text(dumps_yaml({"data": 1}))
     (tmp_path / "data").write_text("")
     status, said = run_stage(tmp_path, "split")
     assert (status, said.count("\n")) == (1, 1)

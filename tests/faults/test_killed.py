@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 from clones import RUNNING
+from dvc.utils.serialize import loads_yaml
 from runs import PATIENCE, Repro, committed, copy_of, files_of, git, git_clone_of, outs_of, until
 
 from pipeline import artifacts
@@ -79,7 +79,7 @@ def assert_is_one_line_each(said):
 
 def lock_of(text):
     """Read a ``dvc.lock``, but for the seconds that the timing has written."""
-    stages = yaml.safe_load(text)["stages"]
+    stages = loads_yaml(text)["stages"]
     del stages["timing"]["outs"]
     return stages
 
@@ -101,7 +101,7 @@ def give_seconds(clone, twin):
     committed = git(twin, "show", "HEAD:dvc.lock")
     assert lock_of((twin.folder / "dvc.lock").read_text()) == lock_of(committed)
     git(twin, "checkout", "dvc.lock")
-    (out,) = yaml.safe_load(committed)["stages"]["timing"]["outs"]
+    (out,) = loads_yaml(committed)["stages"]["timing"]["outs"]
     for path in (out["path"], f".dvc/cache/files/md5/{out['md5'][:2]}/{out['md5'][2:]}"):
         (twin.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (twin.folder / path).unlink(missing_ok=True)

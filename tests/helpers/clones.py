@@ -11,19 +11,19 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
+from dvc.utils.serialize import dumps_yaml, loads_yaml
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+PARAMS = loads_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))
+DVC = loads_yaml((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = {name: stage.get("do", stage) for name, stage in DVC["stages"].items()}
 RUNNING = "Running stage '([^']+)'"
 
 
 def small_params(**changes):
     """Shrink the shipped parameters to a run of seconds; ``changes`` are by section."""
-    values = {name: dict(section) for name, section in PARAMS.items()}
+    values = copy.deepcopy(PARAMS)
     values["data"]["dataset"] = "digits"
     values["network"]["layers"] = [6, 5, 4, 10]
     values["training"] |= {"batch_size": 50, "max_steps": 100, "evaluate_every": 50, "seeds": [0, 1, 2], "threads": 1}
@@ -31,7 +31,7 @@ def small_params(**changes):
     values["timing"] = {"rounds": 1, "steps": 1}
     for section, change in changes.items():
         values[section] |= change
-    return yaml.safe_dump(values, sort_keys=False)
+    return dumps_yaml(values)
 
 
 AUTHOR = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import psutil
-import yaml
+from dvc.utils.serialize import loads_yaml
 from ranks import run_and_exit
 
 import stages
@@ -87,7 +87,7 @@ def git_clone_of(origin, folder):
 
 def outs_of(folder, *names):
     """List the outputs of some stages."""
-    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    lock = loads_yaml((folder / "dvc.lock").read_text())["stages"]
     return [out["path"] for name in names for out in lock[name]["outs"]]
 
 

@@ -4,12 +4,12 @@ import copy
 import itertools
 from pathlib import Path
 
-import yaml
+from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 
-VALUES = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+VALUES = loads_yaml(SHIPPED.read_text(encoding="utf-8"))
 
 
 ARM = next(iter(VALUES["arms"]))
@@ -30,7 +30,7 @@ def edited(path, edit):
     for name in path[:-1]:
         section = section[name]
     edit(section, path[-1])
-    return yaml.safe_dump(values, sort_keys=False)
+    return dumps_yaml(values)
 
 
 def without(path):
@@ -55,6 +55,7 @@ NEEDED = [path for path in keys_of(VALUES) if path[0] != "arms" or len(path) != 
 NO_INTEGER, NO_NUMBER, NO_BOOLEAN = "a valid integer", "a valid number", "a valid boolean"
 AT_LEAST_1, AT_LEAST_0, POSITIVE = "greater than or equal to 1", "greater than or equal to 0", "greater than 0"
 FINITE, NO_REPEAT, NO_LIST, NO_MAP = "a finite number", "must not repeat", "a valid list", "a valid dictionary"
+IN_FLOAT32, AN_ARM = "between 1.2e-38 and 3.4e+38", "must be one of baseline, batchnorm, l2"
 A_DEVICE = "should be 'auto', 'cpu' or 'cuda'"
 NAN, INF = float("nan"), float("inf")
 BOMB = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in itertools.pairwise("abcdefghij"))
@@ -91,6 +92,10 @@ WRONG = [
     ("training.learning_rate", NAN, FINITE),
     ("training.learning_rate", INF, FINITE),
     ("training.learning_rate", True, NO_NUMBER),
+    ("training.learning_rate", 1.0e308, IN_FLOAT32),
+    ("training.learning_rate", 1.0e-39, IN_FLOAT32),
+    ("training.learning_rate", 10**400, "a valid number"),
+    ("training.learning_rate", "\x1b[2J" * 100, NO_NUMBER),
     ("training.batch_size", 0, AT_LEAST_1),
     ("training.batch_size", -512, AT_LEAST_1),
     ("training.batch_size", 512.0, NO_INTEGER),
@@ -102,6 +107,7 @@ WRONG = [
     ("training.patience", None, NO_INTEGER),
     ("training.min_delta", -1.0e-3, AT_LEAST_0),
     ("training.min_delta", INF, FINITE),
+    ("training.min_delta", 10**39, IN_FLOAT32),
     ("training.seeds", [], "at least 1 item"),
     ("training.seeds", [0, 1, 0], NO_REPEAT),
     ("training.seeds", 16, NO_LIST),
@@ -120,6 +126,13 @@ WRONG = [
     ("training.threads", 1025, "less than or equal to 1024"),
     ("training.processes", 0, AT_LEAST_1),
     ("training.processes", 3, "must be at most training.threads, which is 2: each process needs a thread"),
+    ("reference", "dropout", AN_ARM),
+    ("reference", "Baseline", AN_ARM),
+    ("reference", "", AN_ARM),
+    ("reference", "two\nlines", AN_ARM),
+    ("reference", None, "a valid string"),
+    ("reference", True, "a valid string"),
+    ("reference", [ARM], "a valid string"),
     ("arms", {}, "at least 1 item"),
     ("arms", None, NO_MAP),
     ("arms", ["baseline"], NO_MAP),
@@ -137,10 +150,13 @@ WRONG = [
     (f"arms.{ARM}.use_batchnorm", "false", NO_BOOLEAN),
     (f"arms.{ARM}.l2", -0.01, AT_LEAST_0),
     (f"arms.{ARM}.l2", NAN, FINITE),
+    (f"arms.{ARM}.l2", 3.5e38, IN_FLOAT32),
+    (f"arms.{ARM}.l2", -1.0e308, IN_FLOAT32),
     (f"arms.{ARM}.l2", False, NO_NUMBER),
     ("l2_path.values", [0.0], "at least 2 items"),
     ("l2_path.values", [0.0, 0.01, 0.01], NO_REPEAT),
     ("l2_path.values.0", -0.1, AT_LEAST_0),
+    ("l2_path.values.1", 1.0e-320, IN_FLOAT32),
     ("l2_path.seeds", [1, 1], NO_REPEAT),
     ("timing.rounds", 0, AT_LEAST_1),
     ("timing.steps", 2.5, NO_INTEGER),
@@ -152,6 +168,8 @@ NO_MAPS = {
     "a tab": ("data:\n\tdataset: mnist\n", "is not YAML"),
     "a control character": ("data: \x00\n", "is not YAML"),
     "an impossible date": ("data: 2020-13-45\n", "is not YAML"),
+    "tags that do not fit": ("data: !!bool x\nnetwork: !!int ''\ntiming: !!map ab\n", "is not YAML"),
+    "a tag with a control character": ("data: !%1B[2J x\n", "is not YAML"),
     "two documents": ("a: 1\n---\nb: 2\n", "is not YAML"),
     "empty": ("", "must be a map of sections, got NoneType"),
     "only a comment": ("# nothing\n", "must be a map of sections, got NoneType"),
@@ -168,6 +186,9 @@ COSTLY = {
     "deep maps": ("{" * 60_000, "more than 10 levels deep"),
     "deep dashes": ("- " * 30_000, "more than 10 levels deep"),
     "many characters": ("x" * 2**20, "more than 65,536 characters"),
-    "many digits": (f"data: {'1' * 5000}\n", "Exceeds the limit"),
+    "many digits": (f"data: {'1' * 5000}\n", "more than 1,000 characters"),
+    "many digits to the base 16": (f"data: 0x{'f' * 5000}\n", "more than 1,000 characters"),
+    "a long key": (f"{'k' * 5000}: 1\n", "more than 1,000 characters"),
+    "a long key twice": (f"{'k' * 900}: 1\n{'k' * 900}: 1\n", f"the key {'k' * 120}... appears twice"),
     "an object": ("data: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
 }

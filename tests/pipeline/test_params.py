@@ -1,10 +1,14 @@
 """The shipped parameters load; a wrong file is refused in words that help."""
 
 import copy
+import itertools
+import os
 import re
+import shutil
 
 import pytest
-import yaml
+from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, load_yaml
 from wrong_params import (
     ARM,
     COSTLY,
@@ -20,6 +24,7 @@ from wrong_params import (
 )
 
 from pipeline.params import ParamsError, load_params
+from pipeline.text import shown
 
 
 def complaint(tmp_path, text):
@@ -79,7 +84,7 @@ def test_of_several_misspelt_keys_one_is_named_and_the_others_counted(tmp_path):
     values = copy.deepcopy(VALUES)
     values["training"]["batchsize"] = values["training"].pop("batch_size")
     values["data"]["data_set"] = values["data"].pop("dataset")
-    said = complaint(tmp_path, yaml.safe_dump(values))
+    said = complaint(tmp_path, dumps_yaml(values))
     assert re.fullmatch(r"params\.yaml: (\S+) is not a key that this file may have, and (\S+) is missing \(.*\)", said)
     assert said.endswith("(and 2 more)")
 
@@ -87,7 +92,7 @@ def test_of_several_misspelt_keys_one_is_named_and_the_others_counted(tmp_path):
 def test_what_is_missing_and_what_is_extra_are_not_taken_for_one_where_they_are_not_alike(tmp_path):
     values = copy.deepcopy(VALUES)
     values["training"]["momentum"] = values["training"].pop("batch_size")
-    assert complaint(tmp_path, yaml.safe_dump(values)) == "params.yaml: training.batch_size is missing (and 1 more)"
+    assert complaint(tmp_path, dumps_yaml(values)) == "params.yaml: training.batch_size is missing (and 1 more)"
 
 
 @pytest.mark.parametrize(
@@ -134,8 +139,9 @@ def test_a_key_that_is_not_text_is_refused(tmp_path):
 def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, key, value, allowed):
     path = [int(part) if part.isdigit() else part for part in key.split(".")]
     message = complaint(tmp_path, with_value(path, value))
-    assert message.startswith(f"params.yaml: {key} is {value!r}: ")
+    assert message.startswith(f"params.yaml: {key} is {shown(repr(value))}: ")
     assert allowed in message
+    assert message.isprintable() and len(message) < 400
 
 
 @pytest.mark.parametrize("name", ["Batch-Norm", "2nd", "a b", "l2.1", "", "../l2", "_l2", "l2\n", "été"])
@@ -154,16 +160,85 @@ def test_an_arm_whose_name_yaml_reads_as_a_boolean_is_refused(tmp_path):
     assert "a valid string" in complaint(tmp_path, with_value(("arms", True), VALUES["arms"][ARM]))
 
 
-@pytest.mark.parametrize("key", ["learning_rate", "min_delta", "l2"])
-def test_a_number_that_yaml_reads_as_text_is_explained(tmp_path, key):
-    text = re.sub(rf"(\n +{key}: )\S+", r"\g<1>1e-3", SHIPPED.read_text(encoding="utf-8"), count=1)
-    message = complaint(tmp_path, text)
-    assert f"{key} is '1e-3'" in message
-    assert "YAML reads 1e-3 as a string: write 1.0e-3" in message
+PLAIN = r"""
+0 1 -1 +1 1. .5 -.5 +.5 .5e1 .5e+1 0.5e1 1.e3 1e-5 1E-5 1e-05 1e+5 12e03 -2E+05 1e400 1e 1e1.5 -0 -0.0 --1
+010 0o10 0O10 -010 08 0_8 0x1F 0X1F -0x1 0x 0b101 0b2 1_000 1_0.5 1__0 _1 1:30 1:30.5 190:20:30 -1:30 1,000 1.2.3
+yes Yes YES no No NO on On ON off Off OFF y Y n N true True TRUE tRue false False FALSE
+~ null Null NULL nUll .inf -.inf +.inf .Inf .INF .nan .NaN .NAN inf nan Infinity NaN + . ..
+2001-12-14 2001-1-1 2001-12-14T21:59:43Z 2001-12-14t21:59:43.10-05:00 20011214 12:30:45
+'1' '1e-5' '0x1F' 'null' 'true' '2001-12-14' '' "1" "\x41" "\u00e9" "\e[2J" ½ 1L 1j 1f 0x1p3 50% a#c [] [010,1e-5]
+"""
+SCALARS = [*PLAIN.split(), "", " ", "a b", "a  b", "a #c", "1 # one", "|\n  1", ">-\n  1e-5", "1\n  2", "&x 1"]
+SCALARS += ["2001-12-14 21:59:43", "2001-12-14 21:59:43.1 +5", "[010, yes, 1e-5, 0o10]", "!!str 1", "!!int '1'", "! 1"]
+SCALARS += ["!!int 0o10", "!!float 1", "!!float '1e-5'", "!!bool yes", "!!null x", "!!binary MQ=="]
+REFUSED_BY_DVC = [
+    "2001-13-45",
+    "._",
+    "0x_",
+    "!!bool x",
+    "!!int ''",
+    "!!float x",
+    "*x",
+    "!x 1",
+    "@1",
+    "1: 2",
+    "'1",
+    "- 1",
+]
+REFUSED_BY_DVC += ["=", "<<"]
 
 
-def test_other_text_in_place_of_an_integer_is_not_explained_so(tmp_path):
-    assert "1.0e-3" not in complaint(tmp_path, with_value(("training", "batch_size"), "512"))
+@pytest.mark.parametrize("scalar", SCALARS)
+def test_a_scalar_is_read_as_dvc_reads_it(tmp_path, scalar):
+    said = complaint(tmp_path, f"data: {scalar}\n")  # which is no map, whatever it is
+    value = load_yaml(tmp_path / "params.yaml")["data"]
+    assert said.startswith(f"params.yaml: data is {shown(repr(value))}: input should be a valid dictionary")
+
+
+@pytest.mark.parametrize("scalar", REFUSED_BY_DVC)
+def test_what_dvc_cannot_read_is_refused(tmp_path, scalar):
+    assert complaint(tmp_path, f"data: {scalar}\n").startswith("params.yaml is not YAML as it should be: ")
+    with pytest.raises((YAMLFileCorruptedError, ValueError, LookupError)):
+        load_yaml(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("start", ["%YAML 1.1\n---\n", "%YAML 1.2\n---\n", "\ufeff", "# \u00e9\r\n", "---\r\n"])
+def test_the_beginning_of_a_file_is_read_as_dvc_reads_it(tmp_path, start):
+    said = complaint(tmp_path, f"{start}data: [010, on, 1:30]\n")
+    assert f"data is {load_yaml(tmp_path / 'params.yaml')['data']!r}: " in said
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [("0.00001", 1e-5), ("1e-5", 1e-5), ("3", 3.0), ("0.1", 0.1), ("2.5e-07", 2.5e-7), ("1e22", 1e22)],
+)
+def test_a_number_that_dvc_writes_is_taken(tmp_path, said, value):
+    path = tmp_path / "params.yaml"
+    shutil.copy(SHIPPED, path)
+    apply_overrides(path, [f"training.learning_rate={said}"])  # `dvc exp run --set-param`
+    assert load_params(path).training.learning_rate == value
+
+
+@pytest.mark.parametrize(("scalar", "value"), [("010", 10), ("0o10", 8), ("0x1F", 31), ("1_000", 1000), ("+7", 7)])
+def test_whole_numbers_are_those_of_yaml_1_2(tmp_path, scalar, value):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub("split_seed: 0", f"split_seed: {scalar}", SHIPPED.read_text(encoding="utf-8")))
+    assert load_params(path).data.split_seed == load_yaml(path)["data"]["split_seed"] == value
+
+
+def test_an_arm_may_have_a_name_that_was_a_boolean_in_yaml_1_1(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"\bbaseline\b", "on", SHIPPED.read_text(encoding="utf-8")))
+    assert {*load_params(path).arms} == {*load_yaml(path)["arms"]} == {"on", "batchnorm", "l2"}
+
+
+@pytest.mark.parametrize("reference", VALUES["arms"])
+def test_the_order_of_the_arms_in_the_file_makes_no_difference(tmp_path, reference):
+    for names in itertools.permutations(VALUES["arms"]):
+        arms = {name: VALUES["arms"][name] for name in names}
+        (tmp_path / "params.yaml").write_text(dumps_yaml(VALUES | {"arms": arms, "reference": reference}))
+        params = load_params(tmp_path / "params.yaml")
+        assert list(params.arms) == [reference, *sorted({*names} - {reference})]
 
 
 def test_batch_norm_wants_more_than_one_example(tmp_path):
@@ -192,9 +267,9 @@ def test_each_process_needs_a_network(tmp_path, section, changes, said):
     values = copy.deepcopy(VALUES)
     values["training"] |= {"threads": 3, "processes": 3}
     values[section] |= changes
-    assert complaint(tmp_path, yaml.safe_dump(values)) == f"params.yaml: training.processes is 3: {said}"
+    assert complaint(tmp_path, dumps_yaml(values)) == f"params.yaml: training.processes is 3: {said}"
     values["training"]["processes"] = 2
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(dumps_yaml(values), encoding="utf-8")
     assert load_params(tmp_path / "params.yaml").training.processes == 2
 
 
@@ -207,7 +282,7 @@ def test_an_arms_name_may_have_64_letters_and_no_more(tmp_path):
 def test_further_mistakes_are_counted(tmp_path):
     values = copy.deepcopy(VALUES)
     values["training"] |= {"batch_size": 0, "patience": 0, "threads": 0}
-    assert complaint(tmp_path, yaml.safe_dump(values)).endswith("(and 2 more)")
+    assert complaint(tmp_path, dumps_yaml(values)).endswith("(and 2 more)")
 
 
 @pytest.mark.parametrize(("text", "said"), NO_MAPS.values(), ids=NO_MAPS)
@@ -243,12 +318,61 @@ def test_null_and_whole_numbers_are_taken_where_they_make_sense(tmp_path):
     values = copy.deepcopy(VALUES)
     values["data"]["offline_fallback"] = None
     values["training"] |= {"learning_rate": 1, "min_delta": 0, "seeds": [2**63 - 1]}
-    values["arms"] = {"only": {"title": "Only", "use_batchnorm": True, "l2": 0}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    values |= {"reference": "only", "arms": {"only": {"title": "Only", "use_batchnorm": True, "l2": 0}}}
+    (tmp_path / "params.yaml").write_text(dumps_yaml(values), encoding="utf-8")
     params = load_params(tmp_path / "params.yaml")
     assert params.data.offline_fallback is None
     assert params.training.learning_rate == 1
     assert params.arms["only"].l2 == 0
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("changes", "memory", "said"),
+    [
+        ({}, GIB, None),
+        ({("network", "layers"): [100_000, 10]}, 100 * GIB, None),
+        (
+            {("network", "layers"): [100_000, 10]},
+            8 * GIB,
+            "network.layers is [100000, 10]: 36 networks of 79,500,010 parameters need at least 42.6 GiB of memory, "
+            "and this machine has 8.0",
+        ),
+        ({("network", "layers"): [100_000, 10], ("training", "device"): "cuda"}, 16 * GIB, None),
+        ({("network", "layers"): [100_000, 10], ("l2_path", "seeds"): [0]}, 20 * GIB, None),
+        ({("network", "layers"): [2**62, 10]}, 2**50, "network.layers is [4611686018427387904, 10]: 36 networks of "),
+        ({("training", "seeds"): [*range(99)]}, 2**24, "network.layers is [20, 7, 5, 10]: 99 networks of 15,947 "),
+    ],
+)
+def test_networks_that_no_memory_holds_are_refused(tmp_path, changes, memory, said):
+    params = loaded(tmp_path, changes)
+    if said is None:
+        params.require_memory(784, memory)
+    else:
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+            params.require_memory(784, memory)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 64])
+def test_no_more_threads_and_processes_are_used_than_there_are_cores(tmp_path, monkeypatch, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(cores), raising=False)
+    for threads, processes in ((1, 1), (2, 2), (1024, 16)):
+        training = loaded(tmp_path, {("training", "threads"): threads, ("training", "processes"): processes}).training
+        assert (training.threads, training.processes) == (threads, processes)  # what DVC sees
+        assert (training.usable_threads, training.usable_processes) == (min(threads, cores), min(processes, cores))
+        said = f"training.threads is {threads}: stages use no more threads and processes than this machine has cores, "
+        assert training.said_of_cores() == (f"{said}{cores}" if threads > cores else "")
+
+
+def loaded(tmp_path, changes):
+    """Load the shipped parameters with changes by section and key."""
+    values = copy.deepcopy(VALUES)
+    for (section, key), value in changes.items():
+        values[section][key] = value
+    (tmp_path / "params.yaml").write_text(dumps_yaml(values), encoding="utf-8")
+    return load_params(tmp_path / "params.yaml")
 
 
 FIT = {"name": "mnist", "classes": 10, "examples": 60_000}
@@ -280,11 +404,7 @@ FIT = {"name": "mnist", "classes": 10, "examples": 60_000}
     ],
 )
 def test_parameters_that_do_not_fit_the_data_are_refused(tmp_path, changes, data, said):
-    values = copy.deepcopy(VALUES)
-    for (section, key), value in changes.items():
-        values[section][key] = value
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    params = load_params(tmp_path / "params.yaml")
+    params = loaded(tmp_path, changes)
     if said is None:
         params.require_fit(**FIT | data)
     else:

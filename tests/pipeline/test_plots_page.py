@@ -14,7 +14,7 @@ from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
-import yaml
+from dvc.utils.serialize import dumps_yaml, loads_yaml
 from dvc_render.vega import VegaRenderer
 
 from pipeline.report import figures
@@ -23,7 +23,7 @@ vl_convert = pytest.importorskip("vl_convert")
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / ".dvc" / "plots"
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+PIPELINE = loads_yaml((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 PLOTS = {path: properties for entry in PIPELINE["stages"]["evaluate"]["plots"] for path, properties in entry.items()}
 NAMES = {Path(path).stem: path for path in PLOTS}
 ARMS = ["plain", "batchnorm", "another"]  # not in alphabetical order
@@ -185,7 +185,7 @@ def test_committed_tables_hold_what_their_templates_draw(name):
         assert None not in row and None not in row.values(), row  # a value too many, or too few
         assert all(math.isfinite(float(row[column] or 0)) for column in numeric)
         assert name == "study" or all(row[column] for column in numeric)
-    arms = list(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["arms"])
+    arms = list(loads_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))["arms"])
     if name != "l2_path":
         assert list(dict.fromkeys(row["arm"] for row in rows)) == (arms[1:] if name == "study" else arms)
 
@@ -241,7 +241,7 @@ def pages(tmp_path_factory):
         shutil.copy(ROOT / file, repository / file)
     stage = {"cmd": "true", "plots": PIPELINE["stages"]["evaluate"]["plots"]}
     pipeline = {"stages": {"evaluate": stage}}
-    (repository / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
+    (repository / "dvc.yaml").write_text(dumps_yaml(pipeline), encoding="utf-8")
     _run("git", "init", "--quiet", cwd=repository)
     for shift in (1, 0):
         _write_tables(repository, shift)
