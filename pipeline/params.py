@@ -32,6 +32,7 @@ from pipeline.text import shown
 LARGEST = 2**16  # characters of a file; the shipped one has 2,000
 LONGEST = 1000  # characters of a key or a value
 DEEPEST = 10  # nested maps and lists; the shipped file has 3
+PIXELS = 28 * 28  # of an image, in every data set
 COPIES = 4  # of the parameters, in training, at the least: parameters, gradients, updated and best parameters
 
 
@@ -219,13 +220,13 @@ class Params(_Section):
                 "that are left to train on"
             )
 
-    def require_memory(self, pixels: int, memory: int) -> None:
-        """Check that networks of images of so many pixels fit into so many bytes of memory.
+    def require_memory(self, memory: int) -> None:
+        """Check that the networks fit into so many bytes of memory.
 
         A GPU has memory of its own: here it is enough if the results fit.
         """
         layers = self.network.layers
-        numbers = sum((before + 1) * units for before, units in pairwise([pixels, *layers]))
+        numbers = sum((before + 1) * units for before, units in pairwise([PIXELS, *layers]))
         networks = max(len(self.training.seeds), len(self.l2_path.values) * len(self.l2_path.seeds))
         needed = 4 * numbers * networks * (COPIES if self.training.device == "cpu" else 1)
         if needed > memory:

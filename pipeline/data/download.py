@@ -1,13 +1,17 @@
 """Fetch, verify and decode the data.
 
 Each file is read from the folder or base URL in the environment variable ``DATA_MIRROR``, then from the data set's
-mirrors in their order. A copy with a wrong checksum is never decoded: the next source is tried.
+mirrors in their order. What counts is the checksum of a file's contents, not its name or how it is packed. A copy with
+a wrong checksum is never decoded: the next one is tried.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import gzip
 import hashlib
+import http.client
 import io
 import queue
 import tempfile
@@ -16,6 +20,8 @@ import urllib.error
 import urllib.request
 import zlib
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import torch
@@ -26,30 +32,44 @@ from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from pipeline.data.preprocessing import Dataset, split_indices
 from pipeline.data.sources import FILES, source_of
+from pipeline.text import shown
 
 SIDE = 28  # pixels
 DIGITS_TEST_FRACTION = 0.2
 SILENCE_LIMIT = 20  # seconds without a byte
 FILE_LIMIT = 300  # seconds for one file from one source
 SIZE_LIMIT = 64 * 2**20  # bytes of one file, packed or unpacked; the largest has 45 MiB
+USER_AGENT = "neural-network-from-scratch"  # some servers refuse Python's own
+GZIP = b"\x1f\x8b"  # the first bytes of a packed file; an unpacked one begins with zeros
 
 
 class DataUnavailableError(RuntimeError):
     """No source gave the files; the message lists what was tried."""
 
 
+class _Place(NamedTuple):
+    """Where a file may lie."""
+
+    shown: str  # in messages
+    base: str  # folder or URL
+    folders: tuple[str, ...] = ("",)  # below it
+
+
 def load(name: str, mirror: str | None = None) -> Dataset:
     """Fetch one of the :data:`pipeline.data.sources.SOURCES`, or take the bundled ``"digits"``.
 
-    ``mirror`` is a folder or base URL to try first; the files lie in it or in its subfolder ``name``. If no source has
-    a file, or the numbers of labels and images differ, that is a :class:`DataUnavailableError`.
+    ``mirror`` is an absolute folder or a base URL to try first; the files lie in it, in its subfolder ``name`` or in
+    torchvision's subfolder. If no source has a file, or the numbers of labels and images differ, that is a
+    :class:`DataUnavailableError`.
     """
     if name == "digits":
         return _digits()
     source = source_of(name)
-    bases = [f"{mirror.rstrip('/')}/{name}/", f"{mirror.rstrip('/')}/"] if mirror else []
+    places = [_Place(url, url) for url in source.mirrors]
+    if mirror:
+        places.insert(0, _own_place(mirror, (f"{name}/", "", source.raw)))
     train_images, train_labels, test_images, test_labels = (
-        _fetch(file, source.sha256[file], [*bases, *source.mirrors]) for file in FILES
+        _fetch(file, sha256, places) for file, sha256 in zip(FILES, source.sha256.values(), strict=True)
     )
     for file, images, labels in ((FILES[1], train_images, train_labels), (FILES[3], test_images, test_labels)):
         if len(images) != len(labels):
@@ -57,56 +77,103 @@ def load(name: str, mirror: str | None = None) -> Dataset:
     return Dataset(name, source.classes, train_images.flatten(1), train_labels, test_images.flatten(1), test_labels)
 
 
-def _fetch(file: str, sha256: str, bases: list[str]) -> Tensor:
+def _own_place(mirror: str, folders: tuple[str, ...]) -> _Place:
+    """Take ``DATA_MIRROR``; messages do not show a URL, which may hold a password."""
+    if "://" in mirror:
+        return _Place("DATA_MIRROR", mirror, folders)
+    folder = Path(mirror)
+    with contextlib.suppress(RuntimeError):  # ~ of a user whom this machine does not know
+        folder = folder.expanduser()
+    if not folder.is_absolute():  # a stage may run in a copy of the project, in another folder
+        raise ValueError(
+            "DATA_MIRROR must be an absolute folder, such as /data/mnist, or a URL, such as https://host/mnist "
+            "(its value may hold a password and is not shown)"
+        )
+    return _Place(shown(f"{folder}/"), f"{folder}", folders)
+
+
+def _fetch(file: str, sha256: str, places: list[_Place]) -> Tensor:
     """Decode the first copy of a file that has the right checksum."""
+    unpacked = file.removesuffix(".gz")
+    names = (file, unpacked, unpacked.replace("-idx", ".idx"))  # the last is one of Kaggle's
     failures = []
-    for base in bases:
-        try:
-            packed = _read_in_time(base + file)
-            if hashlib.sha256(packed).hexdigest() != sha256:
-                raise ValueError(f"{len(packed):,} bytes with a wrong SHA-256 checksum")
-            return _decode(packed, (SIDE, SIDE) if "images" in file else ())
-        except (OSError, EOFError, ValueError, zlib.error) as error:
-            failures.append(f"{base}: {_reason(error)}")
+    for place in places:
+        reasons = []
+        for path in (folder + name for name in names for folder in place.folders):
+            try:
+                content = _verified(_read_in_time(place.base, path), sha256)
+                return _decode(content, (SIDE, SIDE) if "images" in file else ())
+            except (OSError, EOFError, ValueError, zlib.error) as error:
+                reasons.append(shown(getattr(error, "strerror", None) or error))
+                if isinstance(error, TimeoutError | ConnectionError):
+                    break  # it would not answer for another name either
+        failures.append(f"{place.shown}: {'; '.join(dict.fromkeys(reasons))}")
     advice = "Set DATA_MIRROR to a folder or URL with the files, or data.dataset to digits."
     raise DataUnavailableError("\n  ".join([f"{file} could not be had from any source:", *failures]) + f"\n{advice}")
 
 
-def _read_in_time(path: str) -> bytes:
-    """Read a file or URL within :data:`FILE_LIMIT`, whichever part is slow: name, redirects, headers or body."""
-    answers: queue.SimpleQueue[bytes | str] = queue.SimpleQueue()
+def _read_in_time(base: str, path: str) -> bytes:
+    """Read a file within :data:`FILE_LIMIT`, whichever part is slow: name, redirects, headers or body."""
+    answers: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
 
     def read() -> None:
         try:
-            answers.put(_read(path))
-        except Exception as error:
-            answers.put(_reason(error))
+            with _open(base, path) as stream:
+                answers.put(stream.read(SIZE_LIMIT + 1))
+        except urllib.error.HTTPError as error:
+            with error:  # its words are the server's, and might repeat a password or a token
+                words = http.client.responses.get(error.code, "unknown")
+            answers.put(OSError(f"HTTP Error {error.code}: {words}"))
+        except urllib.error.URLError as error:  # nobody answers at an address, or a file:// is not there
+            cause = error.reason if isinstance(error.reason, OSError) else OSError(error.reason)
+            answers.put(ConnectionError(cause.strerror or cause) if base.startswith("http") else cause)
+        except OSError as error:
+            answers.put(error)
+        except Exception as error:  # its text may hold the URL, and so a password
+            answers.put(ValueError(f"not a valid URL or answer ({type(error).__name__})"))
 
     threading.Thread(target=read, daemon=True).start()
     try:
         answer = answers.get(timeout=FILE_LIMIT)
     except queue.Empty:
-        answer = f"took more than {FILE_LIMIT} seconds"
-    if isinstance(answer, str):
-        raise OSError(answer)
+        raise TimeoutError(f"took more than {FILE_LIMIT} seconds") from None
+    if isinstance(answer, Exception):
+        raise answer
+    if len(answer) > SIZE_LIMIT:
+        raise ValueError(f"sent more than {SIZE_LIMIT:,} bytes")
     return answer
 
 
-def _read(path: str) -> bytes:
-    is_url = "://" in path
-    with urllib.request.urlopen(path, timeout=SILENCE_LIMIT) if is_url else Path(path).open("rb") as stream:
-        content: bytes = stream.read(SIZE_LIMIT + 1)
-    if len(content) > SIZE_LIMIT:
-        raise OSError(f"sent more than {SIZE_LIMIT:,} bytes")
-    return content
+def _open(base: str, path: str) -> BinaryIO:
+    """Open a file below a folder or URL; user and password of a URL travel as basic authentication."""
+    if "://" not in base:
+        return Path(base, path).open("rb")
+    url = urlsplit(base)
+    user, _, host = url.netloc.rpartition("@")
+    address = url._replace(netloc=host, path=f"{url.path.rstrip('/')}/{path}").geturl()
+    request = urllib.request.Request(address, headers={"User-Agent": USER_AGENT})
+    if user:  # not sent on to where the server redirects
+        credentials = base64.b64encode(unquote(user).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {credentials}")
+    stream: BinaryIO = urllib.request.urlopen(request, timeout=SILENCE_LIMIT)
+    return stream
 
 
-def _decode(packed: bytes, shape: tuple[int, ...]) -> Tensor:
-    """Unpack a gzipped IDX file of bytes into ``(n, *shape)`` uint8 values."""
-    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
-        content = stream.read(SIZE_LIMIT + 1)
-    if len(content) > SIZE_LIMIT:
-        raise ValueError(f"unpacks to more than {SIZE_LIMIT:,} bytes")
+def _verified(content: bytes, sha256: str) -> bytes:
+    """Unpack a gzipped file; refuse it unless its contents, or the packed file itself, have the checksum."""
+    unpacked = content
+    if content.startswith(GZIP):
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            unpacked = stream.read(SIZE_LIMIT + 1)
+        if len(unpacked) > SIZE_LIMIT:
+            raise ValueError(f"unpacks to more than {SIZE_LIMIT:,} bytes")
+    if sha256 not in (hashlib.sha256(each).hexdigest() for each in (unpacked, content)):
+        raise ValueError(f"{len(content):,} bytes with a wrong SHA-256 checksum")
+    return unpacked
+
+
+def _decode(content: bytes, shape: tuple[int, ...]) -> Tensor:
+    """Turn an IDX file of bytes into ``(n, *shape)`` uint8 values."""
     with tempfile.TemporaryFile() as file:  # torchvision's reader takes a path; an unnamed file is never left over
         file.write(content)
         file.seek(0)
@@ -118,14 +185,6 @@ def _decode(packed: bytes, shape: tuple[int, ...]) -> Tensor:
     if values.dtype != torch.uint8 or values.shape[1:] != shape:
         raise ValueError(f"holds {values.dtype} items of shape {[*values.shape[1:]]}, not bytes of shape {[*shape]}")
     return values
-
-
-def _reason(error: Exception) -> str:
-    """Put an error into one short line."""
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return " ".join(str(error).split())
 
 
 def _digits() -> Dataset:

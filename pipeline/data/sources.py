@@ -18,44 +18,50 @@ class DataSource:
 
     title: str
     mirrors: list[str]  # base URLs
-    sha256: dict[str, str]  # checksum of each of FILES
+    sha256: dict[str, str]  # of each of FILES, in their order: of its contents, or of the packed file if named .gz
     classes: list[str]  # name of each label
     train_examples: int = 60_000  # before the validation set is taken from them
-    pixels: int = 28 * 28  # of an image
+    raw: str = ""  # torchvision's folder of the files, below its root
 
 
-def _from_torchvision(dataset: type[MNIST], title: str, *sha256: str) -> DataSource:
+def _from_torchvision(dataset: type[MNIST], title: str, sha256: dict[str, str]) -> DataSource:
     classes = [name.split(" - ")[0] for name in dataset.classes]  # MNIST's are "0 - zero", "1 - one"
-    return DataSource(title, dataset.mirrors, dict(zip(FILES, sha256, strict=True)), classes)
+    return DataSource(title, dataset.mirrors, sha256, classes, raw=f"{dataset.__name__}/raw/")
 
 
 SOURCES = {
     "mnist": _from_torchvision(
         MNIST,
         "MNIST",
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        {
+            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
     ),
     "fashion_mnist": _from_torchvision(
         FashionMNIST,
         "Fashion-MNIST",
-        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        {
+            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
     ),
     "kmnist": _from_torchvision(
         KMNIST,
         "Kuzushiji-MNIST",
-        "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
-        "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
-        "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
-        "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+        {  # of the packed files, as those of the contents are not known
+            "train-images-idx3-ubyte.gz": "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            "train-labels-idx1-ubyte.gz": "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            "t10k-images-idx3-ubyte.gz": "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            "t10k-labels-idx1-ubyte.gz": "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+        },
     ),
 }
-DIGITS = DataSource("the bundled 8x8 digits", [], {}, [*"0123456789"], train_examples=1438, pixels=8 * 8)
+DIGITS = DataSource("the bundled 8x8 digits", [], {}, [*"0123456789"], train_examples=1438)
 
 
 def source_of(name: str) -> DataSource:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from clones import PARAMS, ROOT, Clone, small_params
 from dvc.utils.serialize import dumps_yaml, loads_yaml
-from mirrors import digest, idx
+from mirrors import checksums, idx
 from pages import Page
 from samples import text_of
 
@@ -51,7 +51,7 @@ def mirror_of(folder, name, classes=10):
     content = files(classes)
     for filename, packed in content.items():
         artifacts.write_bytes(folder / name / filename, packed)
-    return {filename: digest(packed) for filename, packed in content.items()}
+    return checksums(content)
 
 
 def fourth_arm():

@@ -320,7 +320,7 @@ def test_offline_without_a_fallback_the_stage_fails_and_lists_what_was_tried(off
         offline(None)
     said, *tried, advice = caught.value.code.splitlines()  # a text as exit code is printed, and the status is 1
     assert said == "download: train-images-idx3-ubyte.gz could not be had from any source:"
-    sources = [f"{folder}/empty/mnist/", f"{folder}/empty/", *NOBODY_LISTENS]
+    sources = [f"{folder}/empty/", *NOBODY_LISTENS]
     assert [line.rpartition(": ")[0] for line in tried] == [f"  {source}" for source in sources]
     assert "data.dataset to digits" in advice
     assert not (folder / "data").exists()
