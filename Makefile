@@ -4,7 +4,7 @@ PYTHON ?= python3
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all install test test-remotes faults gradcheck bench experiments plots readme lock clean
+.PHONY: all install test test-remotes faults gradcheck bench experiments plots verify readme lock clean
 
 all: install
 	dvc repro
@@ -59,6 +59,10 @@ test-remotes: .venv/bench .venv/remotes
 # arms' mean validation accuracy where it differs.
 experiments: install
 	dvc exp show --only-changed --drop '.*/[^:]*$$|.*:(dataset|gain|low|high|mean|test)$$|params\.yaml$$|models$$|results$$|Created$$'
+
+# Checks DVC's cache and the outputs against their checksums.
+verify: install
+	@python -m tools.verify
 
 plots: install
 	python -m tools.plots_template
