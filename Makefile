@@ -8,8 +8,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # With these, Python or pip would look elsewhere than in this folder and in .venv.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_PREFIX PIP_ROOT PIP_TARGET PIP_USER
 
-.PHONY: all install packages test test-remotes .venv/bench .venv/remotes faults gradcheck bench experiments plots readme \
-    lock clean
+.PHONY: all install packages test test-remotes .venv/bench .venv/remotes faults gradcheck bench experiments plots verify \
+    readme lock clean
 
 all: install
 	dvc repro
@@ -63,6 +63,10 @@ test-remotes: .venv/bench .venv/remotes
 # arms' mean validation accuracy where it differs.
 experiments: install
 	dvc exp show --only-changed --drop '.*/[^:]*$$|.*:(dataset|gain|low|high|mean|test)$$|params\.yaml$$|models$$|results$$|Created$$'
+
+# Checks DVC's cache and the outputs against their checksums.
+verify: install
+	@python -m tools.verify
 
 plots: install
 	python -m tools.plots_template

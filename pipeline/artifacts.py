@@ -2,26 +2,40 @@
 
 A file is written under a temporary name in its own folder and then renamed: it is there whole or not at all. The
 same results give the same bytes.
+
+A record is a dataclass whose annotations say what it must be, and it is checked whole when it is read. In
+``Annotated[Tensor, torch.uint8, "examples", "pixels"]`` stand the dtypes that are allowed and the axes: an axis that is
+a number is so long, axes of one name are equally long, ``"*"`` is any length, and ``"{}"``, in a dictionary of tensors,
+is the name of the entry. A list has one axis. A dictionary in the annotation says it entry by entry. Numbers are
+finite, except where ``"NaN"`` stands. What annotations cannot say, the record's ``require_whole`` checks.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints, overload
 
 import pandas as pd
 import psutil
 import safetensors.torch
+import torch
 from pandas import DataFrame
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from safetensors import SafetensorError
 from torch import Tensor
 
+from pipeline.text import shown
+
 Record = TypeVar("Record")
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+REMEDY = "to make it again: python -m tools.verify --remove {} && dvc repro"
+LONGEST = 300  # characters of what is wrong with a file
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -47,10 +61,15 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON."""
-    with _damage_named(path):
-        return json.loads(path.read_text(encoding="utf-8"))
+@overload
+def read_json(path: Path) -> Any: ...
+@overload
+def read_json(path: Path, kind: type[Record]) -> Record: ...
+def read_json(path: Path, kind: Any = None) -> Any:
+    """Read JSON, as a record of the given kind if there is one."""
+    with damage_named(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content if kind is None else _whole(kind, content, {})
 
 
 def write_table(path: Path, table: DataFrame) -> None:
@@ -60,7 +79,7 @@ def write_table(path: Path, table: DataFrame) -> None:
 
 def read_table(path: Path) -> DataFrame:
     """Read a CSV table."""
-    with _damage_named(path):
+    with damage_named(path):
         return pd.read_csv(path)
 
 
@@ -71,7 +90,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a dictionary of tensors."""
-    with _damage_named(path):
+    with damage_named(path):
         return dict(safetensors.torch.load_file(path))
 
 
@@ -93,27 +112,85 @@ def write_record(folder: Path, record: Any) -> None:
     write_json(folder / "record.json", fields)
 
 
-def read_record(kind: type[Record], folder: Path) -> Record:
-    """Read a dataclass of the given kind from a folder; what is missing or too much is named."""
+def read_record(kind: type[Record], folder: Path, **sizes: int) -> Record:
+    """Read a dataclass of the given kind from a folder; ``sizes`` are the lengths of axes that are known beforehand."""
     fields = read_json(folder / "record.json")
-    if not isinstance(fields, dict):
-        raise ValueError(f"{folder / 'record.json'} is damaged: it must hold an object, got {type(fields).__name__}")
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob("*.safetensors")) if isinstance(fields, dict) else []:
         tensors = read_tensors(path)
         fields |= tensors if path.stem == "tensors" else {path.stem: tensors}
-    expected = kind.__annotations__.keys()  # a dataclass's fields
-    for names, what in ((expected - fields.keys(), "lacks"), (fields.keys() - expected, "holds")):
-        if names:
-            raise ValueError(f"{folder} is no {kind.__name__}: it {what} {', '.join(sorted(names))}")
-    return kind(**fields)
+    with damage_named(folder):
+        record: Record = _whole(kind, fields, sizes)
+    return record
 
 
 @contextlib.contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def damage_named(path: Path) -> Iterator[None]:
+    """Say of an error in what was read which file is damaged, and how to make it again."""
     try:
         yield
-    except (ValueError, SafetensorError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    except (ValueError, RuntimeError, OverflowError, SafetensorError) as error:
+        raise ValueError(f"{path} is damaged: {shown(error, LONGEST)}; {REMEDY.format(path)}") from error
+
+
+def _whole(kind: Any, fields: Any, sizes: dict[str, int]) -> Any:
+    """Make a record of what was read, if it is all that the record's annotations say."""
+    if not isinstance(fields, dict):
+        raise ValueError(f"it must hold an object, got {type(fields).__name__}")
+    model = _model(kind)
+    expected = model.model_fields
+    for names, what in ((expected.keys() - fields.keys(), "lacks"), (fields.keys() - expected.keys(), "holds")):
+        if names:
+            raise ValueError(f"it is no {kind.__name__}: it {what} {', '.join(sorted(names))}")
+    try:
+        record = kind(**vars(model(**fields)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where} is {shown(repr(first['input']))}: {first['msg']}") from error
+    for field in expected:
+        for name, value, wanted in _entries(field, getattr(record, field), expected[field].metadata):
+            _require(name, value, wanted, sizes)
+    if hasattr(record, "require_whole"):
+        record.require_whole(sizes)
+    return record
+
+
+@functools.cache
+def _model(kind: type) -> type[BaseModel]:
+    """Make a pydantic model of a dataclass, for the types of its fields."""
+    fields: dict[str, Any] = {name: (hint, ...) for name, hint in get_type_hints(kind, include_extras=True).items()}
+    return create_model(kind.__name__, __config__=STRICT, **fields)
+
+
+def _entries(field: str, value: Any, wanted: list[Any]) -> Iterator[tuple[str, Any, list[Any]]]:
+    """Yield the name, the value and the annotation of a field, or of each entry of a dictionary."""
+    if not isinstance(value, dict):
+        yield field, value, wanted
+        return
+    by_key = wanted[0] if wanted and isinstance(wanted[0], dict) else dict.fromkeys(value, wanted)
+    if value.keys() != by_key.keys():
+        raise ValueError(f"{field} holds {', '.join(value) or 'nothing'}: must hold {', '.join(by_key)}")
+    for key, each in value.items():
+        yield f"{field}.{key}", each, by_key[key]
+
+
+def _require(name: str, value: Any, wanted: list[Any], sizes: dict[str, int]) -> None:
+    """Check a value against its annotation; an axis of a new name is added to ``sizes``."""
+    dtypes = [each for each in wanted if isinstance(each, torch.dtype)]
+    axes = [each.format(name.rpartition(".")[2]) if isinstance(each, str) else each for each in wanted]
+    axes = [axis for axis in axes if axis not in ("NaN", *dtypes)]
+    if axes:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else (len(value),)
+        if len(shape) != len(axes):
+            raise ValueError(f"{name} has the shape {shape}: must have the axes {', '.join(map(str, axes))}")
+        for axis, length in zip(axes, shape, strict=True):
+            known = axis if isinstance(axis, int) else length if axis == "*" else sizes.setdefault(axis, length)
+            if length != known:
+                raise ValueError(f"{name} has the shape {shape}: must have {known} as {axis}")
+    if dtypes and value.dtype not in dtypes:
+        raise ValueError(f"{name} is of {value.dtype}: must be {' or '.join(map(str, dtypes))}")
+    if dtypes and "NaN" not in wanted and not value.isfinite().all():
+        raise ValueError(f"{name} holds {value[~value.isfinite()][0].item()}: must be finite")
 
 
 def _is_tensors(value: Any) -> bool:

@@ -76,6 +76,8 @@ def require_unchanged(given: dict[str, Any], now: dict[str, Any]) -> None:
 def examples(name: str, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Read one of the three sets as standardised columns ``X`` and one-hot columns ``Y``, and put it on a device."""
     card = artifacts.read_record(preprocessing.DatasetCard, SPLIT / "card")
-    columns = artifacts.read_record(preprocessing.Examples, SPLIT / name)
+    columns = artifacts.read_record(
+        preprocessing.Examples, SPLIT / name, examples=card.sizes[name], classes=len(card.classes)
+    )
     X = preprocessing.standardise(columns.images, card.mean, card.std)
     return X.to(device), preprocessing.one_hot(columns.labels, len(card.classes)).to(device)

@@ -8,6 +8,7 @@ from pipeline import artifacts
 from pipeline.analysis import evaluation, tables
 from pipeline.analysis.comparison import compare_arms
 from pipeline.data.preprocessing import DatasetCard
+from pipeline.data.sources import require_classes
 from pipeline.network.devices import take_device
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
@@ -18,8 +19,11 @@ def main(params: Params) -> None:
     torch.set_num_threads(params.training.usable_threads)
     device = take_device(params.training.device)
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
+    with artifacts.damage_named(SPLIT / "card"):
+        require_classes(card.name, card.classes)
     sets = {name: examples(name, device) for name in card.sizes}
-    results = {arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms}
+    sizes = {"pixels": len(sets["train"][0]), "classes": len(card.classes)}
+    results = {arm: artifacts.read_record(TrainingResult, MODELS / arm, **sizes) for arm in params.arms}
     evaluations = {arm: evaluation.evaluate_arm(result, sets) for arm, result in results.items()}
     reference = results[params.reference], evaluations[params.reference]
     comparisons = {
@@ -34,7 +38,7 @@ def main(params: Params) -> None:
         artifacts.write_json(METRICS / "arms" / f"{arm}.json", metrics)
         print(f"{arm}: {metrics['test']:.2f} % of the test set of {data}, headline model")
     artifacts.write_json(METRICS / "study.json", tables.study(card.name, results, evaluations, comparisons))
-    path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")
+    path = artifacts.read_record(TrainingResult, RESULTS / "l2_path", **sizes)
     for name, table in {
         "curves": tables.curve_table(results),
         "accuracy": tables.accuracy_table(results),

@@ -9,7 +9,9 @@ from pathlib import Path
 from pipeline import artifacts
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.tables import data_name
+from pipeline.analysis.timing import Timing
 from pipeline.data.preprocessing import DatasetCard
+from pipeline.data.sources import require_classes
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
 from pipeline.report.build import build_report
@@ -21,13 +23,21 @@ PACKAGES = {"torch": "torch", "NumPy": "numpy", "SciPy": "scipy", "Matplotlib": 
 
 
 def main(params: Params) -> None:
+    card = artifacts.read_record(DatasetCard, SPLIT / "card")
+    with artifacts.damage_named(SPLIT / "card"):
+        require_classes(card.name, card.classes)
+    classes = len(card.classes)
+    results = {arm: artifacts.read_record(TrainingResult, MODELS / arm, classes=classes) for arm in params.arms}
     study = Study(
         params=params,
-        card=artifacts.read_record(DatasetCard, SPLIT / "card"),
-        results={arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms},
-        evaluations={arm: artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm) for arm in params.arms},
-        path=artifacts.read_record(TrainingResult, RESULTS / "l2_path"),
-        timing=artifacts.read_json(RESULTS / "timing.json"),
+        card=card,
+        results=results,
+        evaluations={
+            arm: artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm, **result.sizes)
+            for arm, result in results.items()
+        },
+        path=artifacts.read_record(TrainingResult, RESULTS / "l2_path", classes=classes),
+        timing=vars(artifacts.read_json(RESULTS / "timing.json", Timing)),
         versions={"Python": platform.python_version(), **{title: version(name) for title, name in PACKAGES.items()}},
     )
     artifacts.write_bytes(REPORT, build_report(study))

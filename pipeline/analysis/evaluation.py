@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,13 @@ MISTAKES = 16
 ACTIVATION_SAMPLE = 1000  # validation examples for the activations
 
 Examples = tuple[Tensor, Tensor]
+OF_EACH_SET = dict.fromkeys(("train", "validation", "test"), (torch.float64, "networks"))
+OF_MISTAKES = {
+    "images": (torch.float32, torch.float64, "mistakes", "pixels"),
+    "true": (torch.int64, "mistakes"),
+    "predicted": (torch.int64, "mistakes"),
+    "confidence": (torch.float32, torch.float64, "mistakes"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,13 +45,30 @@ class Evaluation:
     training.
     """
 
-    accuracies: dict[str, Tensor]  # (networks,) in per cent, for "train", "validation" and "test"
-    costs: dict[str, Tensor]  # (networks,) in nats, likewise
+    accuracies: Annotated[dict[str, Tensor], OF_EACH_SET]  # in per cent
+    costs: Annotated[dict[str, Tensor], OF_EACH_SET]  # in nats
     headline: int  # the network with the lowest validation cost
-    confusion: Tensor  # (networks, classes, classes), test examples, true class by predicted class
-    mistakes: dict[str, Tensor]
-    activity: dict[str, Tensor]  # A{l}: (networks, units), share of training examples that activate a unit; 0 is dead
-    activations: dict[str, Tensor]  # A{l}: (2, networks, 101)
+    confusion: Annotated[Tensor, torch.int64, "networks", "classes", "classes"]  # test set, true by predicted class
+    mistakes: Annotated[dict[str, Tensor], OF_MISTAKES]
+    activity: Annotated[dict[str, Tensor], torch.float64, "networks", "{}"]  # A{l}: share of training examples that
+    # activate a unit; 0 is dead
+    activations: Annotated[dict[str, Tensor], torch.float64, 2, "networks", 101]  # A{l}
+
+    def require_whole(self, sizes: Mapping[str, int]) -> None:
+        """Refuse networks, layers and classes that are not there."""
+        if not 0 <= self.headline < sizes["networks"]:
+            raise ValueError(f"headline is {self.headline}: must be one of the {sizes['networks']} networks")
+        layers = [f"A{layer}" for layer in range(1, len(self.activity) + 1)]
+        for field in ("activity", "activations"):
+            if sorted(getattr(self, field)) != sorted(layers):
+                raise ValueError(
+                    f"{field} is of the layers {', '.join(getattr(self, field))}: must be {', '.join(layers)}"
+                )
+        if self.mistakes["images"].dtype != self.mistakes["confidence"].dtype:
+            raise ValueError("mistakes.images and mistakes.confidence must be of one dtype")
+        for field in ("true", "predicted"):
+            if not set(self.mistakes[field].tolist()) <= set(range(sizes["classes"])):
+                raise ValueError(f"mistakes.{field} holds none of the {sizes['classes']} classes")
 
 
 @full_precision()

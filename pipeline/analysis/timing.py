@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -22,6 +23,27 @@ KINDS: dict[str, Any] = {
     "batchnorm_l2": {"use_batchnorm": True, "l2": 0.01},
 }
 Seconds = dict[str, dict[str, list[float]]]  # a value a round, by kind and number of networks (as text)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the timing stage records; seconds are of the whole ensemble."""
+
+    device: Literal["cpu", "cuda"]
+    threads: int
+    seconds_per_step: Seconds
+    seconds_per_check: Seconds
+
+    def require_whole(self, sizes: Mapping[str, int]) -> None:
+        """Refuse kinds and sizes that lack a round."""
+        by_size = [each for seconds in (self.seconds_per_step, self.seconds_per_check) for each in seconds.values()]
+        if not self.seconds_per_step.keys() == self.seconds_per_check.keys() == KINDS.keys():
+            raise ValueError(f"seconds_per_step and seconds_per_check must be of {', '.join(KINDS)}")
+        if len({tuple(each) for each in by_size}) > 1 or not all(map(str.isdecimal, by_size[0])):
+            raise ValueError("all kinds must be timed in ensembles of the same sizes")
+        rounds = [values for each in by_size for values in each.values()]
+        if len(set(map(len, rounds))) != 1 or not all(value > 0 for values in rounds for value in values):
+            raise ValueError("all kinds must be timed in as many rounds, and take longer than 0 seconds")
 
 
 def kind_of(use_batchnorm: bool, l2: float) -> str:

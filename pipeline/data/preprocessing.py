@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -14,19 +16,28 @@ class Dataset:
 
     name: str
     classes: list[str]  # name of each label
-    train_images: Tensor  # (n, 784) uint8, an example a row
-    train_labels: Tensor  # (n,) uint8
-    test_images: Tensor
-    test_labels: Tensor
+    train_images: Annotated[Tensor, torch.uint8, "train", "pixels"]  # an example a row
+    train_labels: Annotated[Tensor, torch.uint8, "train"]
+    test_images: Annotated[Tensor, torch.uint8, "test", "pixels"]
+    test_labels: Annotated[Tensor, torch.uint8, "test"]
+
+    def require_whole(self, sizes: Mapping[str, int]) -> None:
+        """Refuse labels without a class."""
+        for labels in (self.train_labels, self.test_labels):
+            _require_labels(labels, len(self.classes))
 
 
 @dataclass(frozen=True)
 class Examples:
     """One set of examples, as stored on disk."""
 
-    images: Tensor  # (n, pixels) uint8
-    labels: Tensor  # (n,) uint8
-    indices: Tensor  # (n,) int64, position of each example in the data set's own training or test set
+    images: Annotated[Tensor, torch.uint8, "examples", "pixels"]
+    labels: Annotated[Tensor, torch.uint8, "examples"]
+    indices: Annotated[Tensor, torch.int64, "examples"]  # of each in the data set's own training or test set
+
+    def require_whole(self, sizes: Mapping[str, int]) -> None:
+        """Refuse labels without a class, if their number is known."""
+        _require_labels(self.labels, sizes.get("classes", 256))
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,12 @@ class DatasetCard:
     classes: list[str]
     mean: float  # of the training set's pixels, in grey levels 0 to 255
     std: float
-    sizes: dict[str, int]  # number of examples in "train", "validation" and "test"
+    sizes: Annotated[dict[str, int], dict.fromkeys(("train", "validation", "test"), ())]  # number of examples
+
+    def require_whole(self, sizes: Mapping[str, int]) -> None:
+        """Refuse a deviation by which no pixel can be divided."""
+        if self.std <= 0:
+            raise ValueError(f"std is {self.std}: must be above 0")
 
 
 def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict[str, Examples], DatasetCard]:
@@ -88,3 +104,8 @@ def standardise(images: Tensor, mean: float, std: float) -> Tensor:
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """Turn ``(n,)`` labels into ``(classes, n)`` float32 columns with a single 1."""
     return (labels == torch.arange(classes).unsqueeze(1)).float()
+
+
+def _require_labels(labels: Tensor, classes: int) -> None:
+    if (labels.int() >= classes).any():  # as bytes, 256 would be 0
+        raise ValueError(f"the label {int(labels.max())} is none of the {classes} classes")

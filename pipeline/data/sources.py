@@ -71,3 +71,9 @@ def source_of(name: str) -> DataSource:
     if name not in SOURCES:
         raise ValueError(f"data.dataset is {name!r}: must be one of {', '.join([*SOURCES, 'digits'])}")
     return SOURCES[name]
+
+
+def require_classes(name: str, classes: list[str]) -> None:
+    """Refuse a record of a data set whose classes are not the source's: their names reach tables and pages."""
+    if classes != (known := source_of(name).classes):
+        raise ValueError(f"the classes are {classes}: those of {name} are {known}")

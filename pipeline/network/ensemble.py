@@ -5,19 +5,19 @@ A network that has stopped leaves the ensemble. Records are of all networks, wit
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from pipeline.network.arguments import number_of_layers
+from pipeline.network.arguments import Parameters, number_of_layers
 from pipeline.network.forward import initialize_parameters
 
-if TYPE_CHECKING:
-    from pipeline.network.arguments import Parameters
+STOP_REASONS = {"no improvement", "cap reached", "interrupted", "diverged"}
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,77 @@ class TrainingResult:
         ``"no improvement"``, ``"cap reached"``, ``"interrupted"`` or ``"diverged"``.
     """
 
-    parameters: Parameters
-    seeds: list[int]
-    l2: list[float]
-    cost_steps: list[int]
-    costs: Tensor
-    penalties: Tensor
-    evaluation_steps: list[int]
-    validation_costs: Tensor
-    validation_accuracies: Tensor
-    steps: list[int]
-    best_step: list[int]
-    epochs: list[float]
-    stop_reason: list[str]
+    parameters: Annotated[Parameters, torch.float32, torch.float64, "networks", "*", "*"]
+    seeds: Annotated[list[int], "networks"]
+    l2: Annotated[list[float], "networks"]
+    cost_steps: Annotated[list[int], "costs"]
+    costs: Annotated[Tensor, torch.float64, "costs", "networks", "NaN"]
+    penalties: Annotated[Tensor, torch.float64, "costs", "networks", "NaN"]
+    evaluation_steps: Annotated[list[int], "checks"]
+    validation_costs: Annotated[Tensor, torch.float64, "checks", "networks", "NaN"]
+    validation_accuracies: Annotated[Tensor, torch.float64, "checks", "networks", "NaN"]
+    steps: Annotated[list[int], "networks"]
+    best_step: Annotated[list[int], "networks"]
+    epochs: Annotated[list[float], "networks"]
+    stop_reason: Annotated[list[str], "networks"]
+
+    @property
+    def layers_dims(self) -> list[int]:
+        """Units of each layer, input and output included."""
+        layers = range(1, number_of_layers(self.parameters) + 1)
+        return [self.parameters["W1"].shape[2], *(self.parameters[f"W{layer}"].shape[1] for layer in layers)]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The lengths that an evaluation of these networks shares: ``A{l}`` is the units of a hidden layer."""
+        pixels, *hidden, classes = self.layers_dims
+        units = {f"A{layer}": length for layer, length in enumerate(hidden, start=1)}
+        return {"networks": len(self.seeds), "pixels": pixels, "classes": classes, **units}
+
+    def require_whole(self, sizes: Mapping[str, int]) -> None:
+        """Refuse parameters, steps and curves that do not go together, or with the ``sizes`` of the data."""
+        self._require_parameters(sizes)
+        for name in ("cost_steps", "evaluation_steps"):
+            if (steps := getattr(self, name)) != sorted({step for step in steps if step > 0}):
+                raise ValueError(f"{name} must ascend from 1 on, got {steps}")
+        if unknown := set(self.stop_reason) - STOP_REASONS:
+            raise ValueError(f"stop_reason holds {unknown.pop()!r}: must be of {', '.join(sorted(STOP_REASONS))}")
+        self._require_curves()
+
+    def _require_parameters(self, sizes: Mapping[str, int]) -> None:
+        """Refuse parameters whose names and shapes are not those of one network."""
+        shapes = {name: tuple(each.shape[1:]) for name, each in self.parameters.items()}
+        wanted: dict[str, tuple[int, ...]] = {}
+        for layer, (inputs, outputs) in enumerate(itertools.pairwise(self.layers_dims), start=1):
+            wanted |= {f"W{layer}": (outputs, inputs), f"b{layer}": (outputs, 1)}
+            if "mean1" in shapes and layer < len(self.layers_dims) - 1:
+                wanted |= {f"mean{layer}": (outputs, 1), f"var{layer}": (outputs, 1)}
+        if shapes != wanted or len({each.dtype for each in self.parameters.values()}) > 1:
+            raise ValueError(f"parameters hold {shapes}, must be {wanted} and of one dtype")
+        for name, length in self.sizes.items():
+            if sizes.get(name, length) != length:
+                raise ValueError(f"parameters are of {length} {name}, the data of {sizes[name]}")
+
+    def _require_curves(self) -> None:
+        """Refuse a curve that is not finite up to a network's stop (its last check, if it diverged), and NaN after."""
+        stops, best = torch.tensor(self.steps), torch.tensor(self.best_step)
+        checks = torch.tensor([0, *self.evaluation_steps])
+        before = checks[torch.searchsorted(checks, stops) - 1]
+        is_known = torch.tensor([reason in ("no improvement", "cap reached") for reason in self.stop_reason])
+        finite_until = stops.where(is_known, before)
+        for field, steps in (
+            ("costs", self.cost_steps),
+            ("penalties", self.cost_steps),
+            ("validation_costs", self.evaluation_steps),
+            ("validation_accuracies", self.evaluation_steps),
+        ):
+            curve, at = getattr(self, field), torch.tensor(steps).reshape(-1, 1)
+            if (~curve.isfinite() & (at <= finite_until)).any() or (~curve.isnan() & (at > stops)).any():
+                raise ValueError(f"{field} must be finite until a network stops, and NaN after that")
+        if self.evaluation_steps and not (
+            torch.isin(best, checks).all() and (self.at_best(self.validation_costs).isfinite() | (best == 0)).all()
+        ):
+            raise ValueError(f"best_step is {self.best_step}: must be 0 or a validation check with a finite cost")
 
     def at_best(self, curve: Tensor) -> Tensor:
         """Look up a curve of validation checks at each network's best step, ``(networks,)``; NaN where none is."""

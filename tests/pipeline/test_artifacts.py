@@ -25,7 +25,7 @@ def uint8(*shape):
 
 
 def dataset():
-    return Dataset("Größe 十", ["T-shirt/top", "二", "c"], uint8(9, 4), uint8(9), uint8(3, 4), uint8(3))
+    return Dataset("Größe 十", ["T-shirt/top", "二", "c"], uint8(9, 4), uint8(9) % 3, uint8(3, 4), uint8(3) % 3)
 
 
 RECORDS = {
@@ -34,11 +34,11 @@ RECORDS = {
     "TrainingResult that diverged": lambda: trained(l2=(0.0, DIVERGES)),
     "TrainingResult without costs": lambda: trained(max_steps=40),
     "Evaluation": lambda: evaluated(trained()),
-    "Evaluation without hidden layers": lambda: replace(evaluated(trained()), activity={}),
+    "Evaluation without hidden layers": lambda: replace(evaluated(trained()), activity={}, activations={}),
     "Dataset": dataset,
     "Examples": lambda: Examples(uint8(5, 4), uint8(5), torch.arange(5)),
     "Examples, none": lambda: Examples(uint8(0, 4), uint8(0), torch.arange(0)),
-    "DatasetCard": lambda: DatasetCard("x", ["a", "b"], 33.318447, 1 / 3, {"train": 3, "test": 1}),
+    "DatasetCard": lambda: DatasetCard("x", ["a", "b"], 33.318447, 1 / 3, {"train": 3, "validation": 2, "test": 1}),
 }
 each_record = pytest.mark.parametrize("make", RECORDS.values(), ids=RECORDS.keys())
 
@@ -72,17 +72,20 @@ def test_a_record_is_json_and_safetensors_and_nothing_else(tmp_path):
 
 def test_a_record_of_another_kind_is_refused(tmp_path):
     artifacts.write_record(tmp_path, RECORDS["DatasetCard"]())
-    with pytest.raises(ValueError, match="is no Evaluation: it lacks accuracies, activations, "):
+    with pytest.raises(ValueError, match="is damaged: it is no Evaluation: it lacks accuracies, activations, "):
         artifacts.read_record(Evaluation, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[]", "record.json is damaged: it must hold an object, got list"),
-        ("null", "record.json is damaged: it must hold an object, got NoneType"),
-        ("{}", "is no DatasetCard: it lacks classes, mean, name, sizes, std"),
-        ('{"classes": [], "mean": 0, "name": "", "sizes": {}, "std": 1, "sd": 1}', "is no DatasetCard: it holds sd"),
+        ("[]", "is damaged: it must hold an object, got list"),
+        ("null", "is damaged: it must hold an object, got NoneType"),
+        ("{}", "is damaged: it is no DatasetCard: it lacks classes, mean, name, sizes, std"),
+        (
+            '{"classes": [], "mean": 0, "name": "", "sizes": {}, "std": 1, "sd": 1}',
+            "is damaged: it is no DatasetCard: it holds sd",
+        ),
     ],
 )
 def test_a_record_that_is_none_is_named(tmp_path, text, said):
@@ -96,15 +99,15 @@ def test_a_record_that_is_none_is_named(tmp_path, text, said):
 def test_a_record_without_one_of_its_files_is_named(tmp_path, name):
     artifacts.write_record(tmp_path, trained())
     (tmp_path / f"{name}.safetensors").unlink()
-    lacks = {"tensors": "costs, ", "parameters": "parameters$"}[name]
-    with pytest.raises(ValueError, match=f"^{tmp_path} is no TrainingResult: it lacks {lacks}"):
+    lacks = {"tensors": "costs, ", "parameters": "parameters;"}[name]
+    with pytest.raises(ValueError, match=f"^{tmp_path} is damaged: it is no TrainingResult: it lacks {lacks}"):
         artifacts.read_record(TrainingResult, tmp_path)
 
 
 def test_nothing_of_an_earlier_record_stays(tmp_path):
     evaluation = evaluated(trained())
     artifacts.write_record(tmp_path, evaluation)
-    without = replace(evaluation, activity={})
+    without = replace(evaluation, activity={}, activations={})
     artifacts.write_record(tmp_path, without)
     assert is_same(artifacts.read_record(Evaluation, tmp_path), without)
 

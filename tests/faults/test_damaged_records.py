@@ -1,0 +1,159 @@
+"""Each value of each record is damaged, one at a time: a stage refuses it in one line that names the record."""
+
+import importlib
+import json
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from clones import ROOT
+from samples import DIVERGES, evaluated, trained
+from torch import Tensor
+
+import stages
+from pipeline import TrainingResult, artifacts
+from pipeline.analysis.evaluation import Evaluation
+from pipeline.analysis.timing import KINDS, Timing
+from pipeline.data.preprocessing import Dataset, DatasetCard, Examples
+from pipeline.data.sources import require_classes, source_of
+from pipeline.params import load_params
+
+CLOTHES = source_of("fashion_mnist").classes
+IMAGES = torch.arange(24, dtype=torch.uint8).reshape(6, 4)
+LABELS = torch.arange(6, dtype=torch.uint8)
+DATASET = Dataset("fashion_mnist", CLOTHES, IMAGES, LABELS, IMAGES[:3], LABELS[:3])
+CARD = DatasetCard("fashion_mnist", CLOTHES, 33.3, 78.5, {"train": 6, "validation": 2, "test": 3})
+SECONDS = {kind: {"1": [0.1, 0.2], "3": [0.3, 0.4]} for kind in KINDS}
+KIND_OF_RECORD = {
+    "a training": trained,
+    "a training with batchnorm": lambda: trained(use_batchnorm=True, max_steps=2000),
+    "a training of which one diverged": lambda: trained(l2=(0.0, 0.01, DIVERGES)),
+    "an evaluation": lambda: evaluated(trained()),
+    "a data set": lambda: DATASET,
+    "a card": lambda: CARD,
+    "examples": lambda: Examples(IMAGES, LABELS, torch.arange(6)),
+    "a timing": lambda: Timing("cpu", 2, SECONDS, SECONDS),
+}
+SIZES = {  # which the stages know when they read a record
+    TrainingResult: lambda record: {"pixels": record.sizes["pixels"], "classes": record.sizes["classes"]},
+    Evaluation: lambda record: trained().sizes,
+    Examples: lambda record: {"examples": 6, "classes": 10, "pixels": 4},
+}
+
+
+def of_tensor(tensor):
+    yield "missing", None
+    for axis in range(tensor.dim()):
+        yield f"too short along axis {axis}", tensor.narrow(axis, 0, tensor.shape[axis] - 1)
+    yield "of one more axis", tensor.unsqueeze(0)
+    yield "flat" if tensor.dim() > 1 else "a number", tensor.flatten() if tensor.dim() > 1 else tensor[0]
+    for dtype in (torch.float32, torch.float16, torch.int32, torch.bool):
+        if dtype != tensor.dtype:
+            yield f"as {dtype}", tensor.to(dtype)
+    for value in (torch.nan, torch.inf, -torch.inf) if tensor.is_floating_point() else ():
+        yield f"full of {value}", torch.full_like(tensor, value)
+        yield f"with one {value}", tensor.index_fill(0, torch.tensor([0]), value)
+
+
+def of_json(value):
+    for wrong in (None, "text", torch.nan, torch.inf, -1.5, [], {}, True):
+        if type(wrong) is not type(value) or wrong in (torch.nan, torch.inf):
+            yield f"as {wrong!r}", wrong
+    if isinstance(value, str):
+        yield "as a script", "</script><script>alert(1)</script>"
+        yield "as a formula", "=HYPERLINK(1)"
+    if isinstance(value, list) and value:
+        yield "too short", value[:-1]
+        yield "too long", [*value, value[-1]]
+
+
+def damages(value):
+    """Yield what a value of a record may turn into, and how; None for what is missing."""
+    yield from of_tensor(value) if isinstance(value, Tensor) else of_json(value)
+    if isinstance(value, dict):
+        yield "with an entry too many", value | {"more": next(iter(value.values()))}
+        for key, each in value.items():
+            yield f"without {key}", {other: value[other] for other in value if other != key}
+            for how, wrong in damages(each):
+                if not (isinstance(each, Tensor) and wrong is None):
+                    yield f"{key} {how}", value | {key: wrong}
+    if isinstance(value, list):
+        for how, wrong in damages(value[0]):
+            yield f"[0] {how}", [wrong, *value[1:]]
+
+
+def write(folder, fields):
+    """Write the fields of a record, as they are: a stage would refuse to."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        path.unlink()
+    tensors = {name: fields.pop(name) for name, value in [*fields.items()] if isinstance(value, Tensor)}
+    groups = {name: fields.pop(name) for name, value in [*fields.items()] if artifacts._is_tensors(value)}
+    for name, group in (groups | ({"tensors": tensors} if tensors else {})).items():
+        artifacts.write_tensors(folder / f"{name}.safetensors", {key: each.clone() for key, each in group.items()})
+    (folder / "record.json").write_text(json.dumps(fields))
+
+
+def read(record, folder):
+    """Read a record as the stages do."""
+    if isinstance(record, Timing):
+        return artifacts.read_json(folder / "record.json", Timing)
+    kind = type(record)
+    whole = artifacts.read_record(kind, folder, **SIZES[kind](record) if kind in SIZES else {})
+    if kind in (Dataset, DatasetCard):
+        with artifacts.damage_named(folder):
+            require_classes(whole.name, whole.classes)
+    return whole
+
+
+def said_by_a_stage(record, folder):
+    """Give what a stage says that reads the record and ends with an error; None if it takes the record."""
+    try:
+        stages.run(lambda params: read(record, folder), "stage")
+    except SystemExit as ended:
+        return ended.code
+    return None
+
+
+@pytest.mark.parametrize("name", KIND_OF_RECORD)
+def test_every_damage_is_refused_in_one_line_that_names_the_record_and_what_heals_it(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(stages, "load_params", lambda path: None)
+    record, folder, wrong = KIND_OF_RECORD[name](), tmp_path / "record", {}
+    write(folder, dict(vars(record)))
+    assert said_by_a_stage(record, folder) is None
+    for field, value in vars(record).items():
+        for how, damaged in damages(value):
+            write(folder, vars(record) | {field: damaged})
+            said = said_by_a_stage(record, folder)
+            heal = r"to make it again: python -m tools\.verify --remove \S+ && dvc repro"
+            if not said or not re.fullmatch(rf"stage: {folder}\S* is damaged: .{{1,310}}; {heal}", said):
+                wrong[f"{field} {how}"] = said
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("label", [10, 255])
+def test_a_label_without_a_class_is_refused(tmp_path, label):
+    labels = torch.tensor([0, label], dtype=torch.uint8)
+    artifacts.write_record(tmp_path, Examples(IMAGES[:2].clone(), labels, torch.arange(2)))
+    with pytest.raises(ValueError, match=rf"is damaged: the label {label} is none of the 10 classes"):
+        artifacts.read_record(Examples, tmp_path, classes=10)
+
+
+@pytest.mark.parametrize("stage", ["split", "evaluate", "report"])
+@pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", "=HYPERLINK(1)", "\x1b[2J"])
+def test_a_hostile_class_name_goes_no_further(tmp_path, monkeypatch, stage, name):
+    """It would reach the page of the plots, which DVC writes without escaping, and a table."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stages, "load_params", lambda path: load_params(ROOT / "params.yaml"))
+    artifacts.write_record(
+        stages.SOURCE,
+        replace(DATASET, classes=[name, *CLOTHES[1:]], test_images=IMAGES[:3].clone(), test_labels=LABELS[:3].clone()),
+    )
+    artifacts.write_record(stages.SPLIT / "card", replace(CARD, classes=[name, *CLOTHES[1:]]))
+    with pytest.raises(SystemExit) as ended:
+        stages.run(importlib.import_module(f"stages.{stage}").main, stage)
+    folder = stages.SOURCE if stage == "split" else stages.SPLIT / "card"
+    assert ended.value.code.startswith(f"{stage}: {folder} is damaged: the classes are ")
+    assert ended.value.code.isprintable()
+    assert not (tmp_path / "plots").exists()
