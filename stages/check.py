@@ -6,6 +6,7 @@ from pipeline import artifacts
 from pipeline.data.sources import source_of
 from pipeline.network.devices import device_of
 from pipeline.params import Params
+from pipeline.report.drawing import require_drawable
 from stages import CHECKED, run
 
 
@@ -14,6 +15,7 @@ def main(params: Params) -> None:
     source = source_of(params.data.dataset)
     params.require_fit(params.data.dataset, len(source.classes), source.train_examples)
     device_of(params.training.device, rank=params.training.processes - 1)  # the last process needs a device too
+    require_drawable({name: arm.title for name, arm in params.arms.items()})
     artifacts.write_json(CHECKED, "params.yaml is valid")
 
 

@@ -69,7 +69,8 @@ def _say(result: TrainingResult, label: str) -> None:
             print(f"{label}: seed {seed} diverged: its cost was not finite at step {step}", file=sys.stderr)
     counts = Counter(result.stop_reason).items()
     ends = ", ".join(f"{count} of {len(result.seeds)} {ENDS[reason]}" for reason, count in counts)
-    print(f"{label}: mean {statistics.mean(result.steps):,.0f} steps; {ends}")
+    mean = f"{statistics.mean(result.steps):,.0f}"
+    print(f"{label}: mean {mean} step{'s' * (mean != '1')}; {ends}")
 
 
 if __name__ == "__main__":

@@ -13,17 +13,17 @@ import pandas as pd
 from pipeline.analysis.comparison import QUANTITIES
 from pipeline.analysis.statistics import summarise
 from pipeline.data.sources import source_of
-from pipeline.report import chapter_all_arms, chapter_arm, chapter_functions
+from pipeline.report import chapter_all_arms, chapter_arm, chapter_functions, chapter_other_arms
 from pipeline.report.chapter_all_arms import batchnorm_sentences, collapse_sentences
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import counted, listed, percent, verdict
+from pipeline.report.wording import counted, listed, numbered, percent, verdict
 
 PROJECT = "mnist-from-scratch"
 DIGEST = 16  # hexadecimal digits of the parameters' checksum
 FINDINGS = {"test_accuracy": "test accuracy", "equal_steps_accuracy": "validation accuracy at equal steps"}
 ARMS_IN_FINDINGS = 2  # others than the reference; of more, the best alone has a sentence
-COST_COLUMNS = 6  # of steps and costs side by side
+COST_COLUMNS = 8  # of a table: steps, and the costs of as many arms as there is room for
 
 
 def build_report(study: Study) -> bytes:
@@ -52,10 +52,13 @@ def build_report(study: Study) -> bytes:
     _findings(document, study)
     document.heading("The experiment")
     _experiment(document, study, layers)
-    for arm, settings in study.arms.items():
-        parts = _methods(settings.use_batchnorm, settings.l2 > 0)
-        document.heading(f"{settings.title}: the {f'network with {parts}' if parts else 'plain network'}")
+    for arm, title in study.in_full.items():
+        parts = _methods(study.arms[arm].use_batchnorm, study.arms[arm].l2 > 0)
+        document.heading(f"{title}: the {f'network with {parts}' if parts else 'plain network'}")
         chapter_arm.write(document, study, arm)
+    if study.in_brief:
+        document.heading("The other arms", name="others")
+        chapter_other_arms.write(document, study)
     document.heading("All arms over all seeds", name="all_seeds")
     chapter_all_arms.write(document, study)
     document.heading("The code, function by function", name="code")
@@ -125,20 +128,21 @@ def _experiment(document: Document, study: Study, layers: list[int]) -> None:
     document.paragraph(
         f"The data are {source}. A random {100 * study.params.data.validation_fraction:g} % of the training set is the "
         f"validation set, not stratified, as the assignment has it: {sizes} examples. An image is flattened to "
-        f"{layers[0]} pixels and standardised by the training pixels' mean ({card.mean:.2f}) and standard deviation "
-        f"({card.std:.2f})."
+        f"{numbered(layers[0], 'pixel')} and standardised by the training pixels' mean ({card.mean:.2f}) and standard "
+        f"deviation ({card.std:.2f})."
     )
+    epoch = f"{round(card.sizes['train'] / training.batch_size, 2):g}"
     document.paragraph(
         f"Layers after the input have {', '.join(map(str, layers[1:]))} units: ReLU after each but the last, softmax "
         "after the last. Weights start from He's normal distribution, biases from zero. Training is plain mini-batch "
         f"gradient descent at a learning rate of {training.learning_rate:g}. One training step is one batch of "
-        f"{training.batch_size} examples; an epoch is {round(card.sizes['train'] / training.batch_size, 2):g} steps."
+        f"{numbered(training.batch_size, 'example')}; an epoch is {numbered(epoch, 'step')}."
     )
     by = f" by more than {training.min_delta:g} nats" if training.min_delta else ""
     document.paragraph(
-        f"Validation cost is checked every {training.evaluate_every} steps; training stops after {training.patience} "
-        f"steps without a new low{by}, or at {training.max_steps:,} steps. The parameters of the best step are kept. "
-        "The test set is read once, when all training is over."
+        f"Validation cost is checked every {numbered(training.evaluate_every, 'step')}; training stops after "
+        f"{numbered(training.patience, 'step')} without a new low{by}, or at {numbered(training.max_steps, 'step')}. "
+        "The parameters of the best step are kept. The test set is read once, when all training is over."
     )
     document.paragraph(
         f"Each arm trains {counted(len(training.seeds), 'network')}, one a seed. All share the split and the order of "
@@ -174,15 +178,23 @@ def _reproduction(document: Document, study: Study) -> None:
 
 
 def _cost_tables(document: Document, study: Study) -> None:
+    count = math.ceil(len(study.arms) / (COST_COLUMNS - 1))
+    groups = [list(study.arms)[part::count] for part in range(count)]
     document.paragraph(
         "Training cost of each headline model on the batch of the step, in nats, with the L2 penalty if there is one. "
-        f"Columns are read from top to bottom: {listed([f'[[costs_{arm}]]' for arm in study.arms])}."
+        f"Columns are read from top to bottom: {listed([f'[[costs_{part}]]' for part in range(count)])}."
     )
-    for arm, result in study.results.items():
-        costs = (result.costs + result.penalties)[:, study.evaluations[arm].headline]
-        numbers = pd.DataFrame({"Step": result.cost_steps, "Cost": costs.tolist()}).dropna()
-        texts = pd.DataFrame({"Step": numbers["Step"].map("{:,}".format), "Cost": numbers["Cost"].map("{:.4f}".format)})
-        height = math.ceil(len(texts) / COST_COLUMNS)
-        blocks = [texts[k * height : (k + 1) * height].reset_index(drop=True) for k in range(COST_COLUMNS)]
-        caption = f"{study.titles[arm]}: cost of the headline model at every 100th training step."
-        document.table(pd.concat(blocks, axis=1).fillna(""), caption, name=f"costs_{arm}", size=8)
+    for part, arms in enumerate(groups):
+        costs = pd.DataFrame({arm: _headline_costs(study, arm) for arm in arms})
+        texts = costs.astype(object).map("{:.4f}".format, na_action="ignore").fillna("").rename(columns=study.titles)
+        texts.insert(0, "Step", costs.index.map("{:,}".format))
+        blocks = COST_COLUMNS // len(texts.columns)
+        height = math.ceil(len(texts) / blocks)
+        parts = [texts[k * height : (k + 1) * height].reset_index(drop=True) for k in range(blocks)]
+        caption = "Cost of the headline models at every 100th training step."
+        document.table(pd.concat(parts, axis=1).fillna(""), caption, name=f"costs_{part}", size=8)
+
+
+def _headline_costs(study: Study, arm: str) -> pd.Series:
+    result, k = study.results[arm], study.evaluations[arm].headline
+    return pd.Series((result.costs + result.penalties)[:, k], index=pd.Index(result.cost_steps, dtype=int)).dropna()

@@ -15,10 +15,15 @@ from pipeline.report.document import Document
 from pipeline.report.study import Study
 from pipeline.report.wording import counted, listed, named, percent, share, verdict, where
 
+LAYER_COLUMNS = 5  # of a table; of more layers it has the sum
+
 
 def write(document: Document, study: Study) -> None:
     """Write the section."""
     said = "[[curves]] and [[accuracy]] show the training, [[seeds]] every network, and [[times]] the time of a step."
+    if study.in_brief:
+        drawn = listed([study.names[arm] for arm in study.in_full])
+        said += f" Curves and times are of {drawn}, the first arm of each kind; section [[others]] has the rest."
     document.paragraph(said)
     _curves(document, study)
     accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in study.arms}
@@ -26,29 +31,30 @@ def write(document: Document, study: Study) -> None:
     caption = "Test accuracy of every network; grey lines join networks of one seed, black bars mark the medians."
     shown = f"Lowest to highest in per cent: {study.by_arm(ranges)}."
     document.figure(figures.seed_distribution(accuracies, study.titles), caption, shown, name="seeds")
-    times = {arm: study.step_times(arm) for arm in study.arms}
+    times = {arm: study.step_times(arm) for arm in study.in_full}
     means = {a: listed([f"{each.mean():,.0f} {where(size)}" for size, each in of.items()]) for a, of in times.items()}
     caption = (
         f"Time of a training step of one network, batch {study.params.training.batch_size}, {study.timed_on}: mean and "
         f"range over {counted(study.params.timing.rounds, 'round')} in which the arms take turns."
     )
     shown = f"Mean microseconds: {study.by_arm(means)}."
-    document.figure(figures.step_times(times, study.titles), caption, shown, name="times")
+    document.figure(figures.step_times(times, study.in_full), caption, shown, name="times")
     _mistakes(document, study)
     _health(document, study)
     _intervals(document)
 
 
 def _curves(document: Document, study: Study) -> None:
-    costs, accuracies = tables.curve_table(study.results), tables.accuracy_table(study.results)
+    results = {arm: study.results[arm] for arm in study.in_full}
+    costs, accuracies = tables.curve_table(results), tables.accuracy_table(results)
     band = "against training steps: median over the seeds and the band between the quartiles."
     caption = f"Cost without penalty {band} A network that has stopped keeps its last value."
     shown = _last_medians(study, costs, "validation cost", 2)
-    document.figure(figures.cost_curves(costs, study.titles), caption, shown, name="curves")
+    document.figure(figures.cost_curves(costs, study.in_full), caption, shown, name="curves")
     floor = figures.accuracy_floor(accuracies)
     cut = f" Values below {percent(floor, 0)} are not shown." if (accuracies["low"] < floor).any() else ""
     caption, shown = f"Validation accuracy {band}{cut}", _last_medians(study, accuracies, "validation accuracy", 1)
-    document.figure(figures.accuracy_curves(accuracies, study.titles), caption, shown, name="accuracy")
+    document.figure(figures.accuracy_curves(accuracies, study.in_full), caption, shown, name="accuracy")
 
 
 def _last_medians(study: Study, curves: pd.DataFrame, series: str, decimals: int) -> str:
@@ -85,7 +91,7 @@ def _health(document: Document, study: Study) -> None:
         _activations(document, study)
     caption = (
         f"Of the {counted(len(study.params.training.seeds), 'network')} of each arm: how many collapsed, diverged, or "
-        "were on the plateau at the first validation check; in each hidden layer, their dead + nearly dead units."
+        "were on the plateau at the first validation check; by hidden layer, their dead + nearly dead units."
     )
     document.table(_health_table(study), caption, name="health_table")
     if not networks.empty:
@@ -104,13 +110,13 @@ def _activations(document: Document, study: Study) -> None:
             f"{verdict(compare(ours, theirs), ACTIVATION)}."
         )
     document.paragraph(f"[[activations]] shows the outputs of the hidden layers. {said}".strip(), keep_with_next=True)
-    outputs = {name: evaluations[name].activations for name in study.arms}
+    outputs = {name: evaluations[name].activations for name in study.in_full}
     percentiles = {name: {layer: each.mean(dim=1) for layer, each in of.items()} for name, of in outputs.items()}
     caption = (
         "Outputs of each hidden layer, before the first step and at the best one, on a sample of the validation set: "
         "quartiles (boxes), 1st and 99th percentile (whiskers), each averaged over the seeds."
     )
-    document.figure(figures.activations(percentiles, study.titles), caption, said, name="activations")
+    document.figure(figures.activations(percentiles, study.in_full), caption, said, name="activations")
 
 
 def _health_table(study: Study) -> pd.DataFrame:
@@ -120,8 +126,12 @@ def _health_table(study: Study) -> pd.DataFrame:
         row |= {each.capitalize(): str(sum(getattr(d, each) for d in diagnoses)) for each in ("collapsed", "diverged")}
         row["On the plateau at first"] = str(len(_on_plateau(study, arm)))
         dead, nearly_dead = (study.count_units(arm, each) for each in ("dead", "nearly_dead"))
-        for layer, activity in study.evaluations[arm].activity.items():
-            row[f"Layer {layer[1:]}, of {activity.numel()}"] = f"{dead[layer]} + {nearly_dead[layer]}"
+        units = {layer: activity.numel() for layer, activity in study.evaluations[arm].activity.items()}
+        if len(units) > LAYER_COLUMNS:
+            dead, nearly_dead, units = ({"All": sum(each.values())} for each in (dead, nearly_dead, units))
+        for layer, count in units.items():
+            title = f"Layer {layer[1:]}" if layer != "All" else "All layers"
+            row[f"{title}, of {count}"] = f"{dead[layer]} + {nearly_dead[layer]}"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -173,7 +183,8 @@ def collapse_sentences(study: Study) -> list[str]:
     if not collapsed:
         return [f"No network collapsed ({limit}): {share(0, pairs)} in each arm."]
     counts = {arm: sum(each.collapsed for each in diagnoses) for arm, diagnoses in study.diagnoses.items()}
-    shares = [f"{share(count, pairs)} of {study.names[arm]}" for arm, count in counts.items()]
+    shares = [f"{share(count, pairs)} of {study.names[arm]}" for arm, count in counts.items() if count]
+    shares += [f"{share(0, pairs)} of each other arm"] * (0 in counts.values())
     compared = {arm: each["collapsed"] for arm, each in study.comparisons.items() if each["collapsed"].excludes_zero}
     said = [f"{study.names[arm]} {verdict(each, QUANTITIES['collapsed'])}" for arm, each in compared.items()]
     differences = listed(said) or f"no clear difference (n = {pairs})"

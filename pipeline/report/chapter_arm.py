@@ -12,11 +12,11 @@ from pipeline.analysis.statistics import summarise
 from pipeline.report import chapter_l2, figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import counted, listed, signed, verdict, where
+from pipeline.report.wording import counted, listed, numbered, signed, verdict, where
 
 WHY = {
-    "no improvement": "the validation cost had not improved for {patience} training steps",
-    "cap reached": "it reached max_steps, {max_steps:,} training steps",
+    "no improvement": "the validation cost had not improved for {patience}",
+    "cap reached": "it reached max_steps, {max_steps}",
     "diverged": "it reached a cost that was no longer finite",
 }
 # Lines of the table of results, and fields of a summary.
@@ -37,21 +37,22 @@ def write(document: Document, study: Study, arm: str) -> None:
     _results(document, study, arm)
     if arm != study.reference:
         _comparison(document, study, arm)
-    if study.arms[arm].l2 > 0:
-        chapter_l2.write_weights(document, study, arm)
     if arm == study.first_with_l2:
+        chapter_l2.write_weights(document, study, arm)
         chapter_l2.write_path(document, study, study.arms[arm].l2)
 
 
 def _results(document: Document, study: Study, arm: str) -> None:
     result, evaluation, training = study.results[arm], study.evaluations[arm], study.params.training
     title, k = study.titles[arm], evaluation.headline
-    why = WHY[result.stop_reason[k]].format(patience=training.patience, max_steps=training.max_steps)
+    limits = {each: numbered(getattr(training, each), "training step") for each in ("patience", "max_steps")}
+    why = WHY[result.stop_reason[k]].format(**limits)
     document.paragraph(
-        f"The headline model (seed {result.seeds[k]}) trained for {result.steps[k]:,} steps, or "
-        f"{result.epochs[k]:.1f} epochs, on batches of {training.batch_size} examples. It stopped because {why}. Its "
-        f"best step was {result.best_step[k]:,}. [[results_{arm}]] gives its final accuracies, [[headline_{arm}]] "
-        "draws its cost and its confusion matrix, and section [[costs]] lists the cost at every 100th step."
+        f"The headline model (seed {result.seeds[k]}) trained for {numbered(result.steps[k], 'step')}, or "
+        f"{result.epochs[k]:.1f} epochs, on batches of {numbered(training.batch_size, 'example')}. It stopped because "
+        f"{why}. Its best step was {result.best_step[k]:,}. [[results_{arm}]] gives its final accuracies, "
+        f"[[headline_{arm}]] draws its cost and its confusion matrix, and section [[costs]] lists the cost at every "
+        "100th step."
     )
     _results_table(document, study, arm)
     confusion = _commonest_confusion(study, arm)
@@ -89,7 +90,7 @@ def _commonest_confusion(study: Study, arm: str) -> str:
     true, predicted = divmod(int(wrong.argmax()), len(wrong))
     return (
         f"Its commonest mistake is that a true {classes[true]} is called {classes[predicted]}: "
-        f"{int(wrong[true, predicted])} of its {int(wrong.sum()):,} mistakes on the test set."
+        f"{int(wrong[true, predicted])} of its {numbered(int(wrong.sum()), 'mistake')} on the test set."
     )
 
 
@@ -99,7 +100,7 @@ def _dead_sentence(study: Study, arm: str) -> str:
     places = listed([f"{count} in layer {layer[1:]}" for layer, count in dead.items() if count])
     told = f" ({places}); section [[health]] names them" if places else ""
     networks = counted(len(study.diagnoses[arm]), "network")
-    return f"Dead units: {sum(dead.values())} of the {units:,} hidden units of the arm's {networks}{told}."
+    return f"Dead units: {sum(dead.values())} of the {numbered(units, 'hidden unit')} of the arm's {networks}{told}."
 
 
 def _comparison(document: Document, study: Study, arm: str) -> None:

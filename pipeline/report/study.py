@@ -65,6 +65,17 @@ class Study:
         return [arm for arm in self.arms if arm != self.reference]
 
     @property
+    def in_full(self) -> dict[str, str]:
+        """The titles of the arms with a chapter: the first of each kind, at most four. The others share a chapter."""
+        first = {self._kind(arm): arm for arm in reversed(list(self.arms))}
+        return {arm: title for arm, title in self.titles.items() if first[self._kind(arm)] == arm}
+
+    @property
+    def in_brief(self) -> dict[str, str]:
+        """The titles of the other arms."""
+        return {arm: title for arm, title in self.titles.items() if arm not in self.in_full}
+
+    @property
     def first_with_l2(self) -> str | None:
         """The arm in whose section the L2 norm is explained."""
         return next((arm for arm in self.arms if self.arms[arm].l2 > 0), None)
@@ -127,6 +138,8 @@ class Study:
 
     def _seconds(self, what: str, arm: str) -> dict[int, Values]:
         """Return the seconds *of one network*, a value a round, by the size of its ensemble, ascending."""
-        settings = self.arms[arm]
-        rounds = self.timing[what][kind_of(settings.use_batchnorm, settings.l2)]
+        rounds = self.timing[what][self._kind(arm)]
         return {size: np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}
+
+    def _kind(self, arm: str) -> str:
+        return kind_of(self.arms[arm].use_batchnorm, self.arms[arm].l2)

@@ -17,18 +17,18 @@ NUMBER_WORDS = (
 def verdict(comparison: Comparison, quantity: Quantity) -> str:
     """Say how an arm compares with the reference: "better by 1.30 points [0.60, 2.20], 14 of 16 seeds"."""
     difference, low, high, pairs = comparison.difference, comparison.low, comparison.high, comparison.pairs
-    decimals, unit = quantity.decimals, f" {quantity.unit}".rstrip()
+    decimals = quantity.decimals
     if not pairs:
         return f"not comparable (no pair in which both networks {quantity.both})"
     if not comparison.excludes_zero:
         ends = f" [{signed(low, decimals)}, {signed(high, decimals)}]"
         interval = f", with too few {quantity.pair}s for an interval" if math.isinf(low) else ends
-        said = f"{signed(difference, decimals)}{unit}{interval if quantity.interval else ''}"
+        said = f"{_with_unit(signed(difference, decimals), quantity.unit)}{interval if quantity.interval else ''}"
         return f"no clear difference (n = {pairs}), {said}"
     direction, count = (quantity.more, comparison.above) if low > 0 else (quantity.less, comparison.below)
     size, nearest, farthest = (f"{each:,.{decimals}f}" for each in (abs(difference), *sorted((abs(low), abs(high)))))
     interval = f" [{nearest}, {farthest}]" if quantity.interval else ""
-    return f"{direction} by {size}{unit}{interval}, {count} of {pairs} {quantity.pair}s"
+    return f"{direction} by {_with_unit(size, quantity.unit)}{interval}, {count} of {pairs} {quantity.pair}s"
 
 
 def share(count: int, of: int) -> str:
@@ -44,9 +44,18 @@ def signed(value: float, decimals: int) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Write a count of something: "no seeds", "one seed", "sixteen seeds", "32 seeds"."""
-    number = NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else f"{count:,}"
-    return f"{number} {noun}{'' if count == 1 else 's'}"
+    """Write a count in words: "no seeds", "one seed", "sixteen seeds", "32 seeds"."""
+    said = numbered(count, noun)
+    return said.replace(str(count), NUMBER_WORDS[count]) if count < len(NUMBER_WORDS) else said
+
+
+def numbered(count: int | str, noun: str) -> str:
+    """Write a count in figures: "1 step", "1,200 steps", "0.5 steps"."""
+    return _with_unit(count if isinstance(count, str) else f"{count:,}", f"{noun}s")
+
+
+def _with_unit(number: str, unit: str) -> str:
+    return f"{number} {unit.removesuffix('s') if number.lstrip('+−') == '1' else unit}".rstrip()
 
 
 def named(noun: str, numbers: Sequence[int]) -> str:

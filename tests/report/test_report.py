@@ -41,7 +41,7 @@ from pipeline.report.build import PROJECT, build_report, findings
 from pipeline.report.chapter_all_arms import collapse_sentences, divergence_sentence, plateau_sentence
 from pipeline.report.document import DIGIT_WIDTH, Document
 from pipeline.report.study import Study
-from pipeline.report.wording import counted, lower, signed, verdict
+from pipeline.report.wording import counted, lower, numbered, signed, verdict
 
 LAYERS = [6, 5, 10]
 DIMS = [16, *LAYERS]
@@ -156,16 +156,30 @@ def test_the_headline_model_s_figures_are_those_of_the_results(arm):
     assert cells["Epochs"] == f"{result.epochs[k]:.1f}"
 
 
-@pytest.mark.parametrize("arm", PARAMS.arms)
-def test_the_appendix_holds_the_cost_of_every_100th_step(arm):
-    result, k = study().results[arm], study().evaluations[arm].headline
-    table = next(table for table in document().tables if _caption(table).startswith(f"{PARAMS.arms[arm].title}: cost"))
-    cells = [cell.text for row in table.rows[1:] for cell in row.cells]
-    written = {step: cost for step, cost in zip(cells[::2], cells[1::2], strict=True) if step.strip()}
-    costs = (result.costs + result.penalties)[:, k].tolist()
-    recorded = [step for step in result.cost_steps if step <= result.steps[k]]
-    assert written == {f"{step:,}": f"{cost:.4f}" for step, cost in zip(recorded, costs, strict=False)}
-    assert recorded == list(range(100, result.steps[k] + 1, 100))
+def costs_written(opened_report):
+    """Read the tables of costs: by title of the arm the cost at each step that has one."""
+    written = {}
+    for table in (table for table in opened_report.tables if _caption(table).startswith("Cost of the headline models")):
+        header, *rows = [[cell.text for cell in row.cells] for row in table.rows]
+        starts = [place for place, title in enumerate(header) if title == "Step"]
+        for row, start in itertools.product(rows, starts):
+            for place in range(start + 1, start + starts[-1] // max(1, len(starts) - 1) or len(header)):
+                if row[place]:
+                    written.setdefault(header[place], {})[row[start]] = row[place]
+    return written
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_the_appendix_holds_the_cost_of_every_100th_step_of_every_arm(count):
+    changed = with_arms({f"arm{number}": f"Arm {number}" for number in range(count)})
+    written = costs_written(opened(changed))
+    assert len(written) == count
+    for arm, title in changed.titles.items():
+        result, k = changed.results[arm], changed.evaluations[arm].headline
+        costs = (result.costs + result.penalties)[:, k].tolist()
+        recorded = [step for step in result.cost_steps if step <= result.steps[k]]
+        assert written[title] == {f"{step:,}": f"{cost:.4f}" for step, cost in zip(recorded, costs, strict=False)}
+        assert recorded == list(range(100, result.steps[k] + 1, 100))
 
 
 def test_it_says_batch_size_and_why_training_stopped():
@@ -888,9 +902,10 @@ def drawn():
     return caught
 
 
-def test_no_text_of_a_figure_is_clipped_or_smaller_than_7_points():
-    assert len(drawn()) > 9
-    for figure in drawn():
+@pytest.mark.parametrize("study_of", [drawn, lambda: crowded()[2]], ids=["three arms", "twelve arms"])
+def test_no_text_of_a_figure_is_clipped_or_smaller_than_7_points(study_of):
+    assert len(study_of()) > 9
+    for figure in study_of():
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw(renderer)
         for text in figure.findobj(Text):
@@ -922,7 +937,7 @@ def test_colour_maps_run_one_way_in_grey(name):
     assert abs(luminance[-1] - luminance[0]) > 0.5
 
 
-@pytest.mark.parametrize(("units", "arms"), [(6, 2), (14, 2), (30, 2), (14, 5)])
+@pytest.mark.parametrize(("units", "arms"), [(6, 2), (14, 2), (30, 4)])
 def test_each_arm_s_strongest_units_are_tiled_in_lines_of_ten_with_nothing_between_them(units, arms, monkeypatch):
     caught = []
     monkeypatch.setattr(figures, "_png", lambda figure: caught.append(figure) or PIXEL)
@@ -933,7 +948,7 @@ def test_each_arm_s_strongest_units_are_tiled_in_lines_of_ten_with_nothing_betwe
     assert len({axis.images[0].get_clim() for axis in panels}) == 1
     for axis, weights in zip(panels, parameters.values(), strict=True):
         tiles = axis.images[0].get_array().filled(np.nan)
-        strongest = weights["W1"].norm(dim=1).argsort(descending=True)[: figures.units_shown(units, arms)]
+        strongest = weights["W1"].norm(dim=1).argsort(descending=True)[: figures.UNITS_SHOWN]
         for place, unit in enumerate(strongest.tolist()):
             top, left = place // 10 * 32, place % 10 * 42
             tile = tiles[top : top + 28, left : left + 28]
@@ -942,9 +957,98 @@ def test_each_arm_s_strongest_units_are_tiled_in_lines_of_ten_with_nothing_betwe
         assert np.isnan(tiles).all()
 
 
-def test_all_units_are_shown_where_they_fit_and_the_caption_says_which():
-    assert [figures.units_shown(units, arms) for units, arms in ((20, 3), (6, 3), (300, 3), (20, 9))] == [20, 6, 20, 10]
+def test_the_caption_says_which_units_are_shown():
     assert "all 6 units" in text()
+
+
+TITLE = "{} with a title of just as many letters as params.yaml lets it have"
+
+
+@functools.cache
+def crowded():
+    """Give twelve arms of eleven layers and of long titles, their open report, and its figures."""
+    dims = [16, *[5] * 10, 10]
+    sets = {name: blobs(60, dims=dims, seed=seed) for seed, name in enumerate(SETS)}
+    settings = {"learning_rate": 0.1, "max_steps": 200, "batch_size": 10, "seeds": range(2), "evaluate_every": 20}
+    results = {
+        name: train(
+            *sets["train"], dims, validation=sets["validation"], use_batchnorm=arm.use_batchnorm, l2=arm.l2, **settings
+        )
+        for name, arm in PARAMS.arms.items()
+    }
+    many = with_arms({f"arm{number}": TITLE.format(number)[:64] for number in range(12)})
+    names = [list(PARAMS.arms)[number % 3] for number in range(12)]
+    changed = dataclasses.replace(
+        many,
+        params=many.params.model_copy(update={"network": PARAMS.network.model_copy(update={"layers": dims[1:]})}),
+        results={arm: results[name] for arm, name in zip(many.arms, names, strict=True)},
+        evaluations={arm: evaluate_arm(results[name], sets) for arm, name in zip(many.arms, names, strict=True)},
+    )
+    caught = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_png", lambda figure: caught.append(figure) or PIXEL)
+        return changed, docx.Document(io.BytesIO(build_report(changed))), caught
+
+
+def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_row_and_a_panel():
+    changed, opened_report, pictures = crowded()
+    assert list(changed.in_full) == ["arm0", "arm1", "arm2"]
+    headings = [p.text for p in opened_report.paragraphs if p.style.name == "Heading 1"]
+    assert [text for text in headings if "letters" in text] == [
+        f"{title}: the {kind}"
+        for title, kind in zip(
+            changed.in_full.values(),
+            ("plain network", "network with batch normalisation", "network with the L2 norm"),
+            strict=True,
+        )
+    ]
+    others = [
+        [row.cells[0].text for row in table.rows[1:]]
+        for table in opened_report.tables
+        if _caption(table).startswith(("The headline models of the other", "The other arms in relation"))
+    ]
+    assert others == [list(changed.in_brief.values())] * 2
+    (panels,) = (figure for figure in pictures if "each arm beside" in figure.get_suptitle())
+    assert [axis.get_title("left").replace("\n", " ") for axis in panels.axes[:9]] == others[0]
+    assert changed.in_full == {arm: changed.titles[arm] for arm in ("arm0", "arm1", "arm2")}
+
+
+def texts_of(figure):
+    """Draw a figure and return the box of every text that is drawn, by place and text."""
+    texts, draw = [], Text.draw
+    with pytest.MonkeyPatch.context() as patch, mpl.rc_context(figures.STYLE):  # of ticks that are made while drawing
+        patch.setattr(Text, "draw", lambda text, renderer: texts.append(text) or draw(text, renderer))
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+    texts = [text for text in texts if text.get_text() and text.get_visible()]
+    return [(text.get_text(), text.get_window_extent(renderer).padded(-2, -3)) for text in texts]  # nearly the ink
+
+
+@pytest.mark.parametrize("study_of", [drawn, lambda: crowded()[2]], ids=["three arms", "twelve arms"])
+def test_no_two_texts_of_a_figure_overlap_and_each_fits_a_page(study_of):
+    for figure in study_of():
+        for (ours, our_box), (theirs, their_box) in itertools.combinations(texts_of(figure), 2):
+            assert not our_box.overlaps(their_box), (ours, theirs)
+        assert figure.get_figheight() <= figures.TALLEST
+
+
+def test_a_figure_of_many_layers_shows_some_from_the_first_to_the_last():
+    names = [f"W{number}" for number in range(1, 31)]
+    assert figures.layers_shown(names[:8]) == names[:8]
+    shown_of_many = figures.layers_shown(names)
+    assert len(shown_of_many) == 8 and (shown_of_many[0], shown_of_many[-1]) == ("W1", "W30")
+
+
+def test_one_of_anything_is_singular():
+    training = PARAMS.training.model_copy(update={"patience": 1, "max_steps": 1, "evaluate_every": 1, "batch_size": 1})
+    said = shown(dataclasses.replace(study(), params=study().params.model_copy(update={"training": training})))
+    assert "one batch of 1 example; " in said and "checked every 1 step; training stops after 1 step without" in said
+    assert not re.search(r"(?<![\d.,])1 (steps|training steps|examples|units|seeds|networks|epochs|points)\b", said)
+    one_fewer = Comparison(-1, -2, -1, 0, 9, 9)
+    assert verdict(one_fewer, QUANTITIES["steps"]) == "fewer by 1 step [1, 2], 9 of 9 seeds"
+    assert [numbered(count, "step") for count in (0, 1, 1234, "0.5", "1.0")] == [
+        *("0 steps", "1 step", "1,234 steps", "0.5 steps", "1.0 steps")
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,46 @@
+"""What keeps the drawing apart from the reader's own Matplotlib: its backend, settings and font; which titles it draws.
+
+The stage `check` imports this module alone, so nothing here is slow to import.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["MPLBACKEND"] = "agg"  # with a notebook's, which may not be installed here, Matplotlib cannot be imported
+
+import functools
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.ft2font import FT2Font
+
+FONT = "DejaVu Sans"  # comes with Matplotlib, in these files
+FONT_FILES = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
+RIGHT_TO_LEFT = ("R", "AL")  # Matplotlib does not turn such text round
+
+
+def require_drawable(titles: Mapping[str, str]) -> None:
+    """Refuse a title, by arm, that the figures cannot draw or that looks like another arm's."""
+    arms: dict[str, str] = {}  # by title
+    for arm, title in titles.items():
+        said = f"arms.{arm}.title is {title!r}"
+        if missing := [letter for letter in title if not _is_drawn(letter)]:
+            first = f"{missing[0]} (U+{ord(missing[0]):04X})"
+            raise ValueError(f"{said}: the figures cannot draw {first}; take Latin, Greek or Cyrillic letters")
+        same = arms.setdefault(" ".join(unicodedata.normalize("NFKC", title).casefold().split()), arm)
+        if same != arm:
+            raise ValueError(f"{said}: arms.{same} has the same title, and each needs its own")
+
+
+def _is_drawn(letter: str) -> bool:
+    return ord(letter) in _letters() and unicodedata.bidirectional(letter) not in RIGHT_TO_LEFT
+
+
+@functools.cache
+def _letters() -> frozenset[int]:
+    """Return the letters that the font has both in regular and in bold."""
+    fonts = Path(mpl.get_data_path(), "fonts", "ttf")
+    return frozenset.intersection(*(frozenset(FT2Font(str(fonts / file)).get_charmap()) for file in FONT_FILES))
