@@ -8,7 +8,6 @@ import pytest
 from dvc.utils.serialize import loads_yaml
 
 from pipeline.params import ParamsError, load_params
-
 from tools import install
 
 ROOT = Path(__file__).resolve().parents[2]
