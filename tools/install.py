@@ -127,5 +127,7 @@ if __name__ == "__main__":
         main(*sys.argv[1:])
     except subprocess.CalledProcessError:
         sys.exit("the packages could not be installed: see above; .venv, if there was one, is as it was")
+    except OSError as error:
+        sys.exit(f"the packages could not be installed: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")
