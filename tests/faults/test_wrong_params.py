@@ -1,15 +1,18 @@
 """A wrong ``params.yaml`` stops `dvc repro` in one or two lines, before any output is touched."""
 
+import json
 import re
 
 import pytest
 import torch
 from clones import DVC, RUNNING, small_params
+from dvc.utils.serialize import dumps_yaml, loads_yaml
 from runs import copy_of, run_stage
 from wrong_params import COSTLY, NEEDED, NO_MAPS, WRONG, dotted, misspelt, with_value, without
 
 from pipeline import artifacts
 from pipeline.data import preprocessing
+from pipeline.text import shown
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def wrong_files():
     """Make files that are wrong in one thing each, with the beginning of what must be said of it."""
     for key, value, _ in WRONG:
         path = [int(part) if part.isdigit() else part for part in key.split(".")]
-        yield f"{key}={value!r}", with_value(path, value), f"params.yaml: {key} is {value!r}: "
+        yield f"{key}={value!r}", with_value(path, value), f"params.yaml: {key} is {shown(repr(value))}: "
     for path in NEEDED:
         name = dotted(path)
         yield f"no {name}", without(path), f"params.yaml: {name} is missing"
@@ -97,6 +100,21 @@ def test_the_split_takes_what_just_fits(tmp_path):
 def test_what_is_compared_with_the_data_has_the_split_run_again():
     compared = {"data.validation_fraction", "network.layers", "training.batch_size"}
     assert compared <= set(DVC["stages"]["split"]["params"])
+
+
+def test_the_order_of_the_arms_changes_no_result_and_the_reference_does(finished):
+    values, before = loads_yaml((finished.folder / "params.yaml").read_text()), outputs(finished)
+    turned = dict(reversed(values["arms"].items()))
+    with finished.edited("params.yaml", dumps_yaml(values | {"arms": turned})):
+        assert run_stage(finished.folder, "evaluate")[0] == 0
+        assert outputs(finished) == before
+    with finished.edited("params.yaml", dumps_yaml(values | {"reference": "l2"})):
+        assert run_stage(finished.folder, "evaluate")[0] == 0
+    study = json.loads((finished.folder / "metrics/study.json").read_text())
+    assert list(study["arms"]) == ["l2", "baseline", "batchnorm"]
+    assert ["test_accuracy" in arm for arm in study["arms"].values()] == [False, True, True]
+    assert run_stage(finished.folder, "evaluate")[0] == 0
+    assert outputs(finished) == before
 
 
 def outputs(clone):

@@ -188,6 +188,7 @@ COSTLY = {
     "many characters": ("x" * 2**20, "more than 65,536 characters"),
     "many digits": (f"data: {'1' * 5000}\n", "more than 1,000 characters"),
     "many digits to the base 16": (f"data: 0x{'f' * 5000}\n", "more than 1,000 characters"),
+    "a key twice beside a merge": ("<<: {data: 1}\ntiming: 1\ntiming: 2\n", "the key timing appears twice"),
     "a long key": (f"{'k' * 5000}: 1\n", "more than 1,000 characters"),
     "a long key twice": (f"{'k' * 900}: 1\n{'k' * 900}: 1\n", f"the key {'k' * 120}... appears twice"),
     "an object": ("data: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
