@@ -95,7 +95,7 @@ def test_a_stage_lists_whatever_python_loads_with_it(name):
 # A room, and what it may import of the pipeline.
 ARROWS = {
     "network": {"network"},
-    "data": {"data"},
+    "data": {"data", "text"},
     "analysis": {"analysis", "network"},
     "report": {"report", "analysis", "network", "data", "params"},
 }
