@@ -1,0 +1,70 @@
+"""A damaged object of DVC's cache, which DVC takes for whole: it is found, and the commands that are named heal it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from clones import ROOT
+
+DVC_YAML = """
+stages:
+  first:
+    cmd: mkdir -p out && echo 1 > out/a && echo 2 > out/b
+    outs: [out]
+  second:
+    cmd: cp out/a last
+    deps: [out]
+    outs: [last]
+"""
+A, LIST = "b026324c6904b2a9cb4b88d6d61c81d1", ".dir"  # the object of out/a and last, and the list of out
+
+
+def shell(folder, command):
+    env = os.environ | {"PYTHONPATH": str(ROOT), "DVC_SITE_CACHE_DIR": str(folder / ".site"), "DVC_NO_ANALYTICS": "1"}
+    command = command.replace("python ", f"{sys.executable} ").replace("dvc ", f"{sys.executable} -m dvc ")
+    done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def damage(path, content):
+    """Change a file as a loss of power may: its time and its protection stay."""
+    stat = path.stat()
+    path.chmod(0o644)
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    path.chmod(stat.st_mode)
+
+
+BOTH = ["first: out", "second: last"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("ending", "content", "said"),
+    [(A[2:], b"", BOTH), (A[2:], b"3\n", BOTH), (LIST, b"", ["first: out"])],
+    ids=["empty", "flipped", "an empty list"],
+)
+def test_a_damaged_object_is_named_and_healed(tmp_path, ending, content, said):
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    assert shell(tmp_path, "git init --quiet && dvc init --quiet && dvc repro --quiet") == (0, "")
+    (path,) = (each for each in tmp_path.glob(".dvc/cache/files/md5/??/*") if each.name.endswith(ending))
+    damage(path, content)
+    shell(tmp_path, "rm -r out last && dvc checkout --quiet; dvc repro --force --quiet")
+    status, lines = shell(tmp_path, "python -m tools.verify")
+    assert status == 1
+    healed = [line.split(" is damaged; to make it again: ") for line in lines.splitlines()]
+    assert [each for each, _ in healed] == said
+    for _, commands in healed:
+        assert shell(tmp_path, commands)[0] == 0
+    assert shell(tmp_path, "python -m tools.verify && dvc status --quiet")[0] == 0
+    assert [(tmp_path / name).read_text() for name in ("out/a", "out/b", "last")] == ["1\n", "2\n", "1\n"]
+
+
+def test_only_an_output_is_removed(tmp_path):
+    (tmp_path / "dvc.lock").write_text("stages: {a: {outs: [{path: out, md5: ab}]}}")
+    (tmp_path / "mine").write_text("")
+    assert shell(tmp_path, "git init --quiet && dvc init --quiet")[0] == 0
+    status, said = shell(tmp_path, "python -m tools.verify --remove mine")
+    assert (status, said) == (1, "mine is in no output that dvc.lock names\n")
+    assert (tmp_path / "mine").exists()
