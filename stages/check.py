@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import psutil
+
 from pipeline import artifacts
 from pipeline.data.sources import source_of
 from pipeline.network.devices import device_of
@@ -14,9 +16,12 @@ def main(params: Params) -> None:
     """Write a constant, so that later stages rerun only when their own parameters change."""
     source = source_of(params.data.dataset)
     params.require_fit(params.data.dataset, len(source.classes), source.train_examples)
-    device_of(params.training.device, rank=params.training.processes - 1)  # the last process needs a device too
+    params.require_memory(psutil.virtual_memory().total)
+    device_of(params.training.device, rank=params.training.usable_processes - 1)  # the last process needs a device too
     require_drawable({name: arm.title for name, arm in params.arms.items()})
     artifacts.write_json(CHECKED, "params.yaml is valid")
+    if said := params.training.said_of_cores():
+        print(said)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
+from ruamel.yaml import YAML
 
 from pipeline.artifacts import REMEDY
 
@@ -72,7 +72,7 @@ def remove(cache: Path, path: Path) -> None:
 
 def outputs() -> Iterator[tuple[str, Path, str]]:
     """Yield stage, path and checksum of each output."""
-    for stage, locked in yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"].items():
+    for stage, locked in YAML(typ="safe").load(LOCK)["stages"].items():
         for out in locked.get("outs", []):
             yield stage, Path(out["path"]), out["md5"]
 

@@ -1,8 +1,8 @@
 """What is edited while a stage runs is not recorded as what the stage ran with."""
 
 import pytest
-import yaml
 from clones import Clone
+from dvc.utils.serialize import loads_yaml
 
 # A line that a stage of the clone runs first: the edit comes while it runs, at the same moment every time.
 EDITS = {
@@ -33,7 +33,7 @@ def edited_by(tmp_path):
 
 
 def locked(clone):
-    return yaml.safe_load((clone.folder / "dvc.lock").read_text())["stages"]
+    return loads_yaml((clone.folder / "dvc.lock").read_text())["stages"]
 
 
 @pytest.mark.parametrize(("line", "named"), EDITS.values(), ids=EDITS.keys())
@@ -53,5 +53,5 @@ def test_a_stage_whose_inputs_were_edited_meanwhile_fails_in_one_line_and_runs_a
 def test_an_edit_that_concerns_another_stage_alone_does_no_harm(edited_by):
     clone = edited_by(OF_ANOTHER_STAGE)
     assert "split" in clone.repro("split")
-    assert yaml.safe_load((clone.folder / "params.yaml").read_text())["training"]["max_steps"] == 101
+    assert loads_yaml((clone.folder / "params.yaml").read_text())["training"]["max_steps"] == 101
     assert locked(clone)["split"]["params"]["params.yaml"]["data.split_seed"] == 0

@@ -1,0 +1,103 @@
+"""Digits that stand in for a data set without a source are never taken for it, and never outlast their reason."""
+
+import json
+import shutil
+
+import pytest
+from clones import Clone, small_params
+from mirrors import FILES, checksums
+
+from pipeline import artifacts
+from pipeline.data.sources import SOURCES
+
+OFFLINE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "DATA_MIRROR": ""}
+LOUD = "NO SOURCE GAVE mnist: RUNNING ON THE BUNDLED digits INSTEAD."
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """Give what says where a small set lies that is taken for MNIST."""
+    for file, packed in FILES.items():
+        artifacts.write_bytes(tmp_path / "mirror" / file, packed)
+    return {"DATA_MIRROR": str(tmp_path / "mirror")}
+
+
+def clone_that_knows_the_small_set(folder):
+    clone = Clone(folder)
+    table = clone.folder / "pipeline" / "data" / "sources.py"
+    text = table.read_text()
+    for real, small in zip(SOURCES["mnist"].sha256.values(), checksums(FILES).values(), strict=True):
+        text = text.replace(real, small)
+    table.write_text(text)
+    return clone
+
+
+@pytest.fixture
+def stood_in(tmp_path):
+    """Give a clone in which the digits stand in for MNIST."""
+    clone = clone_that_knows_the_small_set(tmp_path)
+    clone.env |= OFFLINE
+    choose(clone, "mnist")
+    clone.commit()
+    assert clone.repro("download") == ["check", "download"]
+    assert LOUD in clone.printed
+    assert held_by(clone) == "digits"
+    return clone
+
+
+def choose(clone, dataset):
+    (clone.folder / "params.yaml").write_text(small_params(data={"dataset": dataset}))
+
+
+def held_by(clone):
+    return json.loads((clone.folder / "data" / "source" / "record.json").read_text())["name"]
+
+
+@pytest.mark.parametrize("command", ["repro download", "exp run download"])
+def test_the_next_run_takes_the_set_that_was_asked_for_as_soon_as_a_source_has_it(stood_in, mirror, command):
+    assert "check" in stood_in.dvc("status", "check")  # not finished, for everyone to see
+    assert stood_in.repro("download") == ["check", "download"]  # no source yet: loud again
+    assert LOUD in stood_in.printed and held_by(stood_in) == "digits"
+    stood_in.commit()
+    stood_in.env |= mirror
+    stood_in.dvc(*command.split())
+    assert held_by(stood_in) == "mnist"
+    assert stood_in.repro("download") == []
+
+
+def test_a_data_set_that_is_changed_and_changed_back_does_not_bring_the_digits_from_the_cache(stood_in, mirror):
+    choose(stood_in, "digits")
+    stood_in.repro("download")
+    choose(stood_in, "mnist")
+    stood_in.env |= mirror
+    assert "download" in stood_in.repro("download")
+    assert held_by(stood_in) == "mnist"
+
+
+def test_the_real_set_comes_back_from_the_cache_without_a_source(stood_in, mirror):
+    stood_in.env |= mirror
+    stood_in.repro("download")
+    stood_in.env |= OFFLINE
+    choose(stood_in, "digits")
+    stood_in.repro("download")
+    choose(stood_in, "mnist")
+    assert stood_in.repro("download") == ["check"]
+    assert held_by(stood_in) == "mnist"
+
+
+def test_a_colleague_with_the_same_cache_does_not_get_the_digits(stood_in, mirror, tmp_path):
+    colleague = clone_that_knows_the_small_set(tmp_path / "colleague")
+    shutil.copytree(stood_in.folder / ".dvc" / "cache", colleague.folder / ".dvc" / "cache")
+    colleague.env |= mirror
+    choose(colleague, "mnist")
+    assert "download" in colleague.repro("download")
+    assert held_by(colleague) == "mnist"
+
+
+def test_what_dvc_commit_has_accepted_ends_with_the_next_check(stood_in, mirror):
+    stood_in.dvc("commit", "--force", "check", "download")
+    assert stood_in.repro("download") == []
+    stood_in.env |= mirror
+    stood_in.dvc("repro", "--force", "--single-item", "check")
+    assert stood_in.repro("download") == ["download"]
+    assert held_by(stood_in) == "mnist"
