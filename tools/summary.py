@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pandas import DataFrame
-
-from pipeline.params import load_params
+from ruamel.yaml import YAML
 
 METRICS = Path("metrics")
 
@@ -23,9 +22,10 @@ def table(titles: dict[str, str], arms: dict[str, dict[str, Any]], study: dict[s
 
 def main() -> None:
     """Print the table and the paths."""
-    titles = {name: arm.title for name, arm in load_params(Path("params.yaml")).arms.items()}
-    arms = {arm: json.loads((METRICS / "arms" / f"{arm}.json").read_text(encoding="utf-8")) for arm in titles}
     study = json.loads((METRICS / "study.json").read_text(encoding="utf-8"))
+    params = YAML(typ="safe").load(Path("params.yaml"))
+    titles = {arm: params["arms"][arm]["title"] for arm in study["arms"]}
+    arms = {arm: json.loads((METRICS / "arms" / f"{arm}.json").read_text(encoding="utf-8")) for arm in titles}
     print(f"\nTest accuracy on {study['dataset']}, %: headline model, and over all seeds; mean steps\n")
     print(table(titles, arms, study["arms"]))
     print("\nreport  report.docx\nplots   make plots writes dvc_plots/index.html")

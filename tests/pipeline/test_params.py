@@ -349,10 +349,10 @@ GIB = 2**30
 def test_networks_that_no_memory_holds_are_refused(tmp_path, changes, memory, said):
     params = loaded(tmp_path, changes)
     if said is None:
-        params.require_memory(784, memory)
+        params.require_memory(memory)
     else:
         with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
-            params.require_memory(784, memory)
+            params.require_memory(memory)
 
 
 @pytest.mark.parametrize("cores", [1, 2, 64])

@@ -118,7 +118,9 @@ def test_the_network_needs_torch_alone():
 
 OPENS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "load_file", "read_csv", "unlink", "mkdir"}
 # artifacts: files of results. params: params.yaml. download: files of data. lifetime: the list of running stages.
-MAY_OPEN = {"pipeline/artifacts.py", "pipeline/params.py", "pipeline/data/download.py", "stages/lifetime.py"}
+# stages/__init__: a stage's own code.
+MAY_OPEN = {"pipeline/artifacts.py", "pipeline/params.py", "pipeline/data/download.py"}
+MAY_OPEN |= {"stages/lifetime.py", "stages/__init__.py"}
 
 
 def test_files_of_results_are_opened_by_one_module():
@@ -157,10 +159,16 @@ def test_whatever_training_is_set_to_reruns_it(name):
     assert settings <= set(named(name, "params"))
 
 
+NOT_IN_THE_RUN_CACHE = {"check": ["data/checked.json"]}  # so that no note of stand-in data comes back from there
+
+
 @each_stage
 def test_outputs_are_cached_and_only_metrics_and_plots_are_not(name):
     assert all(options.get("cache", True) for _, options in entries(name, "outs"))
-    assert not any({"persist", "always_changed"} & {*options, *STAGES[name]} for _, options in entries(name, "outs"))
+    assert "always_changed" not in STAGES[name]
+    assert [entry for entry, options in entries(name, "outs") if "persist" in options] == NOT_IN_THE_RUN_CACHE.get(
+        name, []
+    )
     small = list(entries(name, "metrics", "plots"))
     assert all(options.get("cache") is False for _, options in small)
     assert all(entry.split("/")[0] in ("metrics", "plots") for entry, _ in small)
@@ -396,7 +404,8 @@ def test_the_end_shows_a_table_of_results_and_where_they_lie(clone):
     assert len({len(line) for line in (header, *rows)}) == 1
     assert (clone.folder / report.split()[-1]).is_file()
     assert page.endswith("dvc_plots/index.html")
-    assert "torch" not in imports_in(ast.parse((ROOT / "tools/summary.py").read_text()))  # which takes seconds
+    loads_torch = "import sys, tools.summary; sys.exit('torch' in sys.modules)"  # which takes seconds
+    subprocess.run([sys.executable, "-c", loads_torch], cwd=clone.folder, check=True)
     assert "python -m tools.summary" in (ROOT / "Makefile").read_text().partition("\n\n")[2].partition("install:")[0]
     assert "Warning" not in clone.printed_first
 
@@ -410,12 +419,12 @@ def test_a_second_run_runs_nothing(clone):
     assert clone.repro() == []
 
 
-def test_one_arms_lambda_reruns_that_arm_alone_and_changing_back_runs_nothing(clone):
+def test_one_arms_lambda_reruns_that_arm_alone_and_changing_back_runs_the_check_alone(clone):
     before = clone.contents()
     with clone.edited("params.yaml", small_params(arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.5}})):
         assert clone.repro() == existing("check", "train@l2", "evaluate", "report")
         assert clone.contents() != before
-    assert clone.repro() == []
+    assert clone.repro() == ["check"]
     assert clone.contents() == before
 
 
@@ -450,9 +459,9 @@ def test_a_fourth_arm_is_four_lines_and_no_code(clone):
     with clone.edited("params.yaml", small_params(arms={"batchnorm_l2": arm})):
         assert clone.repro("evaluate") == ["check", "evaluate", "train@batchnorm_l2"]
     study = json.loads((clone.folder / "metrics" / "study.json").read_text())
-    assert list(study["arms"]) == [*PARAMS["arms"], "batchnorm_l2"]
+    assert list(study["arms"]) == sorted([*PARAMS["arms"], "batchnorm_l2"])
     for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
         arms = artifacts.read_table(clone.folder / "plots" / f"{plot}.csv")["arm"]
         assert {*arms} == {*PARAMS["arms"], "batchnorm_l2"}
     shutil.rmtree(clone.folder / "models" / "batchnorm_l2")  # dvc leaves what no stage makes any more
-    assert clone.repro("evaluate") == []
+    assert clone.repro("evaluate") == ["check"]
