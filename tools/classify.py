@@ -1,7 +1,7 @@
 """Classify an image file of a handwritten digit by the headline model of an arm.
 
-The digit is found on its background, then scaled and centred as the images of MNIST were: 20 pixels along the
-longer side, grey from smoothing, the centre of mass at the centre of 28x28.
+Shadows and ruled lines are removed, and the largest piece of ink is the digit. It is scaled and centred as the images
+of MNIST were: 20 pixels along the longer side, grey from smoothing, the centre of mass at the centre of 28x28.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy import ndimage
 from torch import Tensor
 
 from pipeline import L_model_forward, TrainingResult, artifacts
@@ -27,11 +27,15 @@ from pipeline.params import load_params
 from stages import MODELS, PARAMS, RESULTS, SPLIT
 
 SIDE, BOX = 28, 20  # pixels of MNIST's images, and of the digit in them
-LARGEST = 2000  # pixels; an image whose longer side has more is reduced first
-EDGE = 1 / 20  # of the shorter side: the frame that shows what the background is
+SHORTER = 120  # pixels; an image whose shorter side has more is reduced first
+DARKEST = 64  # levels; ink is compared with a background no darker than this
 FAINTEST = 25  # levels of 255 that ink must differ by from the background; an image with less is blank
-NOISE = 0.2  # of the strongest ink: what is fainter is background
-CLUTTER = 0.1  # of the edge: where more of it is ink, there is no plain background
+STRONG = 0.4  # of the strongest ink: pieces are made of what is stronger
+NOISE = 0.2  # of the digit's strongest ink: what is fainter is background
+GAP = 1 / 50  # of the shorter side: pieces closer than twice this are one
+SECOND = 0.25  # of the largest piece: a second one of this size is no speck
+CLUTTER = 0.03  # of the page: where more of it is ink beside the digit, it is not plain
+ASKEW = 1 / 8  # rise of a ruled line over the width of the page, at most
 BAR = 40  # characters
 
 Levels = NDArray[np.float32]
@@ -51,7 +55,7 @@ class Model:
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read an image file, upright and at most 2000 pixels long, as red, green, blue and opacity."""
+    """Read an image file, upright, as red, green, blue and opacity."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -67,29 +71,68 @@ def read_image(path: Path) -> Image.Image:
         raise ClassifyError(f"{path} has 32 bits a pixel: save it with 8 or 16")
     if image.mode.startswith("I;16"):  # convert would clip its 16 bits at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = image.convert("RGBA")
-    image.thumbnail((LARGEST, LARGEST))
-    return image
+    return image.convert("RGBA")
 
 
 def find_ink(image: Image.Image) -> Levels:
-    """Measure how far each pixel is from the background: dark on light, light on dark and colours alike.
+    """Find ink on a page: dark on light, light on dark and colours alike, without shadows and ruled lines.
 
-    The background is the plane through the medians of the four edges, so that light may fall from one side.
     What is transparent is white, or black where the drawing itself is white.
 
     Returns
     -------
     (height, width) array
-        Levels, 0 to 255.
+        Levels, 0 to 255; the shorter side has at most 120 pixels.
     """
+    image = image.copy()
+    scale = SHORTER / min(image.size)
+    image.thumbnail((scale * image.width, scale * image.height))
     for paper in ("white", "black"):
         opaque = Image.alpha_composite(Image.new("RGBA", image.size, paper), image).convert("RGB")
-        levels = np.asarray(opaque, dtype=np.float32)
-        ink: Levels = np.abs(levels - _background(levels)).max(axis=-1)
+        ink = difference(np.asarray(opaque, dtype=np.float32))
         if not is_blank(ink):
             break
+    drawn = np.where(ink > 2 * np.maximum(lines_across(ink), lines_across(ink.T).T), ink, 0)
+    return ink if is_blank(drawn) else drawn  # of a photograph of something else, all may look like lines
+
+
+def difference(levels: Levels) -> Levels:
+    """Measure how far each pixel is from the background to black or white, in the colour that shows most."""
+    paper = background(levels)
+    darker, lighter = (paper - levels) / paper.clip(DARKEST), (levels - paper) / (255 - paper).clip(DARKEST)
+    ink: Levels = 255 * np.maximum(darker, lighter).max(axis=-1)
     return ink
+
+
+def background(levels: Levels) -> Levels:
+    """Fill what is narrower than half the shorter side, colour by colour: strokes, and no side or corner in shadow.
+
+    Ink is dark if the pixel that differs most from its surroundings is darker than they are.
+    """
+    size = 3 + 2 * (min(levels.shape[:2]) // 4)
+    typical = ndimage.median_filter(ndimage.median_filter(levels, (size, 1, 1)), (1, size, 1))
+    is_dark = (typical - levels).max(axis=(0, 1)) >= (levels - typical).max(axis=(0, 1))
+    wide = np.pad(levels, ((size, size), (size, size), (0, 0)), mode="edge")
+    window = (size, size, 1)
+    filled = np.where(is_dark, ndimage.grey_closing(wide, window), ndimage.grey_opening(wide, window))
+    paper: Levels = filled[size:-size, size:-size]
+    return paper
+
+
+def lines_across(ink: Levels) -> Levels:
+    """Find lines from the left edge to the right, straight and slightly askew: their levels, 0 elsewhere."""
+    height, width = ink.shape
+    thick = ndimage.maximum_filter1d(ink, 3, axis=0)
+    reach, edge = int(ASKEW * width), max(1, width // 20)
+    lines = np.zeros_like(ink)
+    for rise in range(-reach, reach + 1):
+        rows = (np.arange(height)[:, None] + np.linspace(0, rise, width).round().astype(int)) % height
+        along = np.take_along_axis(thick, rows, axis=0)
+        parts = (np.quantile(along, 0.2, axis=1), np.median(along[:, :edge], 1), np.median(along[:, -edge:], 1))
+        line = np.empty_like(ink)
+        np.put_along_axis(line, rows, np.min(parts, axis=0).astype(ink.dtype)[:, None], axis=0)
+        lines = np.maximum(lines, line)
+    return lines
 
 
 def is_blank(ink: Levels) -> bool:
@@ -97,10 +140,27 @@ def is_blank(ink: Levels) -> bool:
     return bool(ink.max() < FAINTEST)
 
 
+def pieces(ink: Levels) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Find the pieces of ink that hang together, or nearly so: their numbers from 1, and the weight of each."""
+    near = ndimage.binary_dilation(ink > STRONG * ink.max(), iterations=1 + int(GAP * min(ink.shape)))
+    labels, count = ndimage.label(near)
+    return labels, ndimage.sum_labels(ink, labels, range(1, count + 1))
+
+
+def largest_piece(ink: Levels) -> Levels:
+    """Keep the largest piece of ink: the digit, without specks."""
+    labels, weights = pieces(ink)
+    return np.where(labels == 1 + weights.argmax(), ink, 0)
+
+
 def is_cluttered(ink: Levels) -> bool:
-    """Whether the edge holds ink, as a photograph's does and a digit's on a plain background does not."""
-    strong = ink > NOISE * ink.max()
-    return bool(np.concatenate([edge.ravel() for edge in _edges(strong)]).mean() > CLUTTER)
+    """Whether this is not one digit on a plain page: ink is at an edge or all over, or a second piece is no speck."""
+    digit = largest_piece(ink)
+    _, weights = pieces(ink)
+    strong = digit > STRONG * ink.max()
+    at_edge = strong[[0, -1]].any() or strong[:, [0, -1]].any()
+    all_over = (ink - digit > NOISE * ink.max()).mean() > CLUTTER
+    return bool(at_edge or all_over or (weights > SECOND * weights.max()).sum() > 1)
 
 
 def as_mnist(ink: Levels) -> NDArray[np.uint8]:
@@ -187,24 +247,10 @@ def main() -> None:
     if classes != [str(digit) for digit in range(10)]:
         print(f"The model tells the classes of {model.card.name} apart; a digit is none of them.", file=sys.stderr)
     if is_cluttered(ink):
-        print("This does not look like one digit on a plain background: the figures mean little.", file=sys.stderr)
-    probabilities = classify(as_mnist(ink)[None], model)[:, 0].tolist()
+        print("This does not look like one digit on a plain page: the figures mean little.", file=sys.stderr)
+    probabilities = classify(as_mnist(largest_piece(ink))[None], model)[:, 0].tolist()
     print(f"{model.title}, trained on {model.card.name}: {classes[int(np.argmax(probabilities))]}")
     print("\n".join(table(classes, probabilities)))
-
-
-def _edges(pixels: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    """Cut the four edges of an image: top, bottom, left, right."""
-    depth = max(1, round(min(pixels.shape[:2]) * EDGE))
-    return pixels[:depth], pixels[-depth:], pixels[:, :depth], pixels[:, -depth:]
-
-
-def _background(levels: Levels) -> Levels:
-    """Lay a plane through the medians of the four edges, colour by colour."""
-    top, bottom, left, right = (np.median(edge, axis=(0, 1)) for edge in _edges(levels))
-    down, across = (np.linspace(-0.5, 0.5, length, dtype=np.float32)[:, None] for length in levels.shape[:2])
-    plane: Levels = (top + bottom + left + right) / 4 + (down * (bottom - top))[:, None] + across * (right - left)
-    return plane
 
 
 def _centre(mass: NDArray[np.floating]) -> float:
