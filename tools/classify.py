@@ -192,7 +192,7 @@ def as_mnist(ink: Levels) -> NDArray[np.uint8]:
 
 
 def load_model(arm: str | None = None) -> Model:
-    """Read the headline model of an arm, the first if none is named, from what the pipeline has made."""
+    """Read the headline model of an arm, the reference if none is named, from what the pipeline has made."""
     arms = load_params(PARAMS).arms
     arm = arm or next(iter(arms))
     if arm not in arms:
@@ -234,7 +234,7 @@ def main() -> None:
     """Print the probabilities of the classes for one image file."""
     parser = argparse.ArgumentParser(prog="python -m tools.classify", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("image", type=Path, help="a PNG or JPEG file, one digit on a plain background")
-    parser.add_argument("--arm", help="whose headline model; default: the first in params.yaml")
+    parser.add_argument("--arm", help="whose headline model; default: the reference")
     arguments = parser.parse_args()
     try:
         model = load_model(arguments.arm)
