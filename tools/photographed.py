@@ -115,10 +115,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tools.photographed", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--images", type=int, default=300, help="of the test set; default: %(default)s")
+    parser.add_argument("--images", type=int, default=300, help="from the end of the test set; default: %(default)s")
     count = parser.parse_args().images
     test = artifacts.read_record(Examples, SPLIT / "test")
-    images, labels = test.images[:count].view(-1, SIDE, SIDE).numpy(), test.labels[:count].long()
+    # The last ones: the preparation was tuned on some of the first.
+    images, labels = test.images[-count:].view(-1, SIDE, SIDE).numpy(), test.labels[-count:].long()
     models = [load_model(arm) for arm in load_params(PARAMS).arms]
 
     def row(name: str, prepared: NDArray[np.uint8], warned: str = "") -> str:
