@@ -22,7 +22,7 @@ install: packages $(PAGE)
 packages:
 	@$(PYTHON) -I -S -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0])'
 	@$(INSTALL)
-	@grep -qs site_cache_dir .dvc/config.local || { mkdir -p -m 700 "$(SITE_CACHE)" && \
+	@grep -qs site_cache_dir .dvc/config.local || { mkdir -p "$(SITE_CACHE)" && chmod 700 "$(SITE_CACHE)" && \
 	    dvc config --local --quiet core.site_cache_dir "$(SITE_CACHE)"; }
 
 $(PAGE): .dvc/plots/page.html tools/plots_template.py | packages

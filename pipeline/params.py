@@ -184,7 +184,8 @@ class Params(_Section):
     @model_validator(mode="after")
     def _fit_together(self) -> Params:
         if self.reference not in self.arms:
-            raise ValueError(f"reference is {shown(repr(self.reference))}: must be one of {', '.join(self.arms)}")
+            arms = shown(", ".join(self.arms))
+            raise ValueError(f"reference is {shown(repr(self.reference))}: must be one of {arms}")
         batch, threads, processes = self.training.batch_size, self.training.threads, self.training.processes
         normalised = [name for name, arm in self.arms.items() if arm.use_batchnorm]
         if normalised and batch < 2:
@@ -206,7 +207,7 @@ class Params(_Section):
         """
         layers, batch, share = self.network.layers, self.training.batch_size, self.data.validation_fraction
         if layers[-1] != classes:
-            raise ValueError(f"network.layers is {layers}: it must end in the {classes} classes of {name}")
+            raise ValueError(f"network.layers is {shown(layers)}: it must end in the {classes} classes of {name}")
         try:
             train, _ = split_indices(examples, share, seed=0)
         except ValueError as error:
@@ -243,12 +244,7 @@ def _cores() -> int:
 
 def load_params(path: Path) -> Params:
     """Read and validate a parameter file; a :class:`ParamsError` says what is wrong with it."""
-    try:
-        values = read_yaml(path)
-    except OSError as error:
-        raise ParamsError(f"{path.name} cannot be read: {error.strerror}") from error
-    except (YAMLError, ValueError, LookupError) as error:  # "2020-13-45" is a ValueError, "!!bool x" a LookupError
-        raise ParamsError(f"{path.name} is not YAML as it should be: {shown(error, longest=300)}") from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise ParamsError(f"{path.name} must be a map of sections, got {type(values).__name__}")
     try:
@@ -258,7 +254,17 @@ def load_params(path: Path) -> Params:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read YAML as DVC does, but of bounded size and depth, without aliases: a few lines can make billions of items."""
+    """Read YAML as DVC does; a :class:`ParamsError` says why a file cannot be read."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise ParamsError(f"{path.name} cannot be read: {error.strerror}") from error
+    except (YAMLError, ValueError, LookupError) as error:  # "2020-13-45" is a ValueError, "!!bool x" a LookupError
+        raise ParamsError(f"{path.name} is not YAML as it should be: {shown(error, longest=300)}") from error
+
+
+def _read(path: Path) -> Any:
+    """Read YAML of bounded size and depth, without aliases: a few lines can make billions of items."""
     with path.open(encoding="utf-8") as file:
         text = file.read(LARGEST + 1)
     if len(text) > LARGEST:

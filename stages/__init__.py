@@ -5,7 +5,6 @@ from __future__ import annotations
 from stages import lifetime
 
 # isort: split
-import functools
 import os
 import sys
 from collections.abc import Callable
@@ -33,8 +32,9 @@ CPU = torch.device("cpu")
 def run(stage: Callable[[Params], None], name: str) -> None:
     """Run a stage on the parameters; say in one line what stopped it, or ``python -X dev`` where."""
     try:
+        params = load_params(PARAMS)
         given = inputs_of(name) if "DVC_STAGE" in os.environ else {}
-        stage(load_params(PARAMS))
+        stage(params)
         if given:
             require_unchanged(given, inputs_of(name))
     except ParamsError as error:
@@ -51,20 +51,27 @@ def run(stage: Callable[[Params], None], name: str) -> None:
 def inputs_of(stage: str) -> dict[str, Any]:
     """Read what ``dvc.yaml`` lists for a stage: the values of its parameters, and its code."""
     name, _, arm = stage.partition("@")
-    listed = read_yaml(Path("dvc.yaml"))["stages"][name]
+    listed = value_at(read_yaml(Path("dvc.yaml")), f"stages.{name}") or {}
     listed = listed.get("do", listed)
     values = read_yaml(PARAMS)
     inputs: dict[str, Any] = {}
     for key in listed.get("params", []):
-        if key == {PARAMS.name: None}:  # all of them
-            inputs |= values
-        else:
-            path = key.replace("${key}", arm).split(".")
-            inputs[".".join(path)] = functools.reduce(lambda section, part: (section or {}).get(part), path, values)
-    for dep in map(Path, listed["deps"]):
+        if isinstance(key, str):
+            of_this_arm = key.replace("${key}", arm)
+            inputs[of_this_arm] = value_at(values, of_this_arm)
+        else:  # the whole file
+            inputs[PARAMS.name] = values
+    for dep in map(Path, listed.get("deps", [])):
         files = [dep, *dep.rglob("*.py")]
         inputs |= {str(file): file.read_bytes() for file in files if file.suffix in (".py", ".yaml")}
     return inputs
+
+
+def value_at(values: Any, key: str) -> Any:
+    """Look up a value by its key, such as ``training.batch_size``; None if there is none."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
 
 
 def require_unchanged(given: dict[str, Any], now: dict[str, Any]) -> None:

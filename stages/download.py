@@ -20,8 +20,8 @@ def main(params: Params) -> None:
             raise
         _warn(f"{error}\nNO SOURCE GAVE {wanted}: RUNNING ON THE BUNDLED {fallback} INSTEAD.")
         dataset = download.load(fallback)
-        # A dependency of this stage that is not as dvc.lock says: the next dvc repro tries the sources again, and the
-        # run cache keeps these images under a key that is never asked for.
+        # This dependency of the stage is now not as dvc.lock says: the next dvc repro tries the sources again, and the
+        # run cache stores the digits under a key that no other run uses.
         artifacts.write_json(CHECKED, f"{fallback} stands in for {wanted}")
     artifacts.write_record(SOURCE, dataset)
     print(f"{dataset.name}: {len(dataset.train_labels):,} training and {len(dataset.test_labels):,} test images")

@@ -16,6 +16,7 @@ from pipeline.network import distributed
 from pipeline.network.devices import take_device
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
+from pipeline.text import shown
 from stages import MODELS, examples
 from stages.launch import run_training
 from stages.progress import TrainingProgress
@@ -25,7 +26,7 @@ ENDS = {"no improvement": "stopped without a new low", "cap reached": "reached m
 
 def main(params: Params, name: str) -> None:
     if name not in params.arms:
-        raise ValueError(f"there is no arm {name!r} in params.yaml, only {', '.join(params.arms)}")
+        raise ValueError(f"there is no arm {shown(repr(name))} in params.yaml, only {shown(', '.join(params.arms))}")
     arm = params.arms[name]
     seeds = params.training.seeds
     train_ensemble(params, f"train@{name}", MODELS / name, seeds, use_batchnorm=arm.use_batchnorm, l2=arm.l2)

@@ -23,6 +23,7 @@ from torch import Tensor
 from pipeline import L_model_forward, TrainingResult, artifacts
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.data.preprocessing import DatasetCard, standardise
+from pipeline.data.sources import require_classes
 from pipeline.params import load_params
 from stages import MODELS, PARAMS, RESULTS, SPLIT
 
@@ -201,6 +202,8 @@ def load_model(arm: str | None = None) -> Model:
         ensemble = artifacts.read_record(TrainingResult, MODELS / arm).parameters
         headline = artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm).headline
         card = artifacts.read_record(DatasetCard, SPLIT / "card")
+        with artifacts.damage_named(SPLIT / "card"):
+            require_classes(card.name, card.classes)
     except FileNotFoundError as error:
         raise ClassifyError(f"there is no trained model of the arm {arm!r}: make it by `dvc repro evaluate`") from error
     return Model(arms[arm].title, {name: stacked[headline] for name, stacked in ensemble.items()}, card)

@@ -37,7 +37,7 @@ def main() -> None:
     elif damaged := list(verify(cache / "files/md5")):
         sys.exit("\n".join(damaged))
     else:
-        print("every object in DVC's cache and every output has its checksum")
+        print("every object in DVC's cache has its checksum, and so have the outputs whose objects are there")
 
 
 def verify(cache: Path) -> Iterator[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
+from pipeline.text import shown
+
 FILES = [file for file, _ in MNIST.resources]  # training images and labels, test images and labels; all sets share them
 
 
@@ -69,11 +71,11 @@ def source_of(name: str) -> DataSource:
     if name == "digits":
         return DIGITS
     if name not in SOURCES:
-        raise ValueError(f"data.dataset is {name!r}: must be one of {', '.join([*SOURCES, 'digits'])}")
+        raise ValueError(f"data.dataset is {shown(repr(name))}: must be one of {', '.join([*SOURCES, 'digits'])}")
     return SOURCES[name]
 
 
 def require_classes(name: str, classes: list[str]) -> None:
     """Refuse a record of a data set whose classes are not the source's: their names reach tables and pages."""
     if classes != (known := source_of(name).classes):
-        raise ValueError(f"the classes are {classes}: those of {name} are {known}")
+        raise ValueError(f"the classes are {shown(classes)}: those of {name} are {shown(known)}")

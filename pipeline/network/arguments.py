@@ -82,7 +82,11 @@ def statistics(function: str, mean: Any, var: Any, A: Tensor) -> tuple[Tensor, T
     """Take both statistics of a normalisation, like the activations."""
     if mean is None or var is None:
         raise ValueError(f"{function} wants both mean and var, or neither of them")
-    return as_tensor(function, "mean", mean, like=A), as_tensor(function, "var", var, like=A)
+    taken = as_tensor(function, "mean", mean, like=A), as_tensor(function, "var", var, like=A)
+    for name, tensor in zip(("mean", "var"), taken, strict=True):
+        if tensor.shape[-2:] != (A.shape[-2], 1):
+            raise ValueError(f"{function} wants {name} of shape (..., {A.shape[-2]}, 1), got {tuple(tensor.shape)}")
+    return taken
 
 
 def gradient(function: str, name: str, array: Any, at: str, shape: Sequence[int], like: Tensor) -> Tensor:
@@ -114,6 +118,18 @@ def parts(function: str, cache: Any, *names: str) -> list[Any]:
     return values
 
 
+def require_dict(function: str, name: str, value: Any) -> None:
+    """Refuse what is no dictionary."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{function} wants a dict as {name}, got {_kind(value)}")
+
+
+def require_caches(function: str, caches: Any) -> None:
+    """Refuse what is no list of the caches of one layer at least."""
+    if not isinstance(caches, list | tuple) or not caches:
+        raise ValueError(f"{function} wants a list of the caches of all layers, got {_kind(caches)}")
+
+
 def weights_in(cache: Any) -> Tensor:
     """Read W from the cache of a layer."""
     linear_cache, _ = parts("L_model_backward", cache, "linear_cache", "activation_cache")
@@ -126,6 +142,8 @@ def lambda_of(function: str, l2: Any, like: Tensor, *, per_matrix: bool = False)
         return float(l2)
     if hasattr(l2, "shape"):
         tensor = as_tensor(function, "l2", l2, like=like)
+        if not isinstance(l2, Tensor) and not ((tensor >= 0) & tensor.isfinite()).all():
+            raise ValueError(f"{function} wants l2 of at least 0 and finite, got {l2!r}")
         return tensor[..., None, None] if per_matrix else tensor
     raise ValueError(f"{function} wants l2 as a number of at least 0, or an array of one for each network, got {l2!r}")
 
@@ -133,9 +151,12 @@ def lambda_of(function: str, l2: Any, like: Tensor, *, per_matrix: bool = False)
 def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> list[str]:
     """List ``W{l}`` and ``b{l}``, each with its gradient; refuse names that no network has."""
     function, names = "update_parameters", []
+    require_dict(function, "parameters", parameters)
+    require_dict(function, "grads", grads)
     for name, array in parameters.items():
-        kind = name.rstrip("0123456789")
-        if kind == name or kind not in ("W", "b", "mean", "var"):
+        kind = str(name).rstrip("0123456789")
+        layer = str(name).removeprefix(kind)
+        if kind not in ("W", "b", "mean", "var") or not layer or layer.startswith("0"):
             raise ValueError(f"{function} wants parameters W, b, mean, var with a layer's number, got {name!r}")
         if kind in ("W", "b"):
             names.append(name)
@@ -157,9 +178,10 @@ def gradient_of(name: str, parameter: Tensor, gradient: Any) -> Tensor:
 
 def number_of_layers(parameters: Mapping[str, Any], function: str = "number_of_layers") -> int:
     """Count the layers L of a network, the input not among them; all of W1..WL and b1..bL must be there."""
-    L = sum(name.startswith("W") for name in parameters)
+    require_dict(function, "parameters", parameters)
+    L = sum(str(name).startswith("W") for name in parameters)
     if not L or not all(f"{kind}{layer}" in parameters for layer in range(1, L + 1) for kind in "Wb"):
-        held = ", ".join(sorted(parameters)) or "none"
+        held = ", ".join(sorted(map(str, parameters))) or "none"
         raise ValueError(f"{function} wants parameters W1, b1 and so on, got {held}")
     return L
 
@@ -319,4 +341,6 @@ def _one_hot_hint(name: str, Y: Tensor, classes: int) -> str:
 def _kind(cache: Any) -> str:
     if cache is None:
         return "None, which inference leaves"
-    return f"a dict of {', '.join(map(str, cache))}" if isinstance(cache, dict) else f"a {type(cache).__name__}"
+    if isinstance(cache, dict):
+        return f"a dict of {', '.join(map(str, cache))}"
+    return "an empty list" if cache == [] else f"a {type(cache).__name__}"

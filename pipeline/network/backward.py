@@ -181,6 +181,7 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     AL = arguments.columns("L_model_backward", "AL", AL)
     Y = arguments.labels("L_model_backward", Y, AL)
     l2 = arguments.lambda_of("L_model_backward", l2, AL, per_matrix=True)
+    arguments.require_caches("L_model_backward", caches)
     L = len(caches)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
@@ -192,7 +193,8 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
         if dA_prev is not None:
             grads[f"dA{layer - 1}"] = dA_prev
         if isinstance(l2, Tensor) or l2 != 0:
-            dW = dW + l2 * arguments.weights_in(cache)
+            W = arguments.weights_in(cache)
+            dW = dW + l2 * W
         grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
     return grads
 

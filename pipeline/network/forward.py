@@ -303,7 +303,7 @@ def batch_statistics(A: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def update_running_statistics(parameters: dict[str, Any], layer: int, batchnorm_cache: Cache) -> None:
-    """Put ``0.9 * running + 0.1 * of the batch`` into the parameters, for the mean and the unbiased variance."""
+    """Set ``mean{l}`` to ``0.9 * mean{l} + 0.1 * mean of the batch``, and ``var{l}`` likewise, unbiased."""
     mean, variance, m = batchnorm_cache["mean"], batchnorm_cache["variance"], batchnorm_cache["NA"].shape[-1]
     running_mean = as_tensor("L_model_forward", "mean", parameters.get(f"mean{layer}", torch.zeros_like(mean)))
     running_var = as_tensor("L_model_forward", "var", parameters.get(f"var{layer}", torch.ones_like(variance)))

@@ -33,7 +33,8 @@ def predict(
         One-hot labels.
     parameters : dict
     use_batchnorm : bool, optional
-        By default whether the parameters hold ``mean1`` and ``var1``. True refuses parameters that lack them.
+        By default whether the parameters hold running statistics, ``mean{l}`` or ``var{l}``. If it is to be used,
+        parameters that lack one are refused.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def forward_in_blocks(
 ) -> Iterator[tuple[Tensor, list[Cache]]]:
     """Run trained networks on 1,000 examples at a time, as L_model_forward does at inference."""
     if use_batchnorm is None:
-        use_batchnorm = "mean1" in parameters
+        use_batchnorm = any(name.startswith(("mean", "var")) for name in parameters)
     for X_block in torch.split(X, BLOCK, dim=1):
         yield L_model_forward(X_block, dict(parameters), use_batchnorm, inference=True)
 

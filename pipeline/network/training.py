@@ -142,10 +142,11 @@ def L_layer_model(
                 is_recorded = step % COST_EVERY == 0
                 penalty = l2_penalty(parameters, l2) if is_recorded else 0.0
                 AL = training_step(X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
-                if is_recorded:
+                if is_recorded:  # AL and the penalty are of the parameters before the update
                     costs.append((compute_cost(AL, Y_batch) + penalty).item())
                     if report:
-                        report(Snapshot(step, torch.tensor(costs[-1:]), 1, best_cost if validation else math.nan))
+                        known = best_cost if validation and best_step else math.nan
+                        report(Snapshot(step, torch.tensor(costs[-1:]), 1, known))
                 if step % evaluate_every == 0 or step == num_iterations:
                     checked = compute_cost(AL, Y_batch) if validation is None else evaluate(*validation, parameters)[0]
                     if not all(each.isfinite().all() for each in (checked, *parameters.values())):
@@ -156,8 +157,8 @@ def L_layer_model(
                     elif step - best_step >= patience:  # no new low for too long
                         break
     except KeyboardInterrupt:
-        raise _interrupted(step, best_step, parameters=best, costs=costs) from None
-    return {name: each.cpu() for name, each in best.items()}, costs
+        raise _interrupted(step, best_step, parameters=_on_cpu(best), costs=costs) from None
+    return _on_cpu(best), costs
 
 
 def train(
@@ -292,6 +293,10 @@ def batch_indices(
 def _print_costs(snapshot: Snapshot) -> None:
     costs = "  ".join(f"{cost:.6f}" for cost in snapshot.costs.tolist())
     print(f"step {snapshot.step:6d}  cost {costs}", flush=True)
+
+
+def _on_cpu(parameters: Parameters) -> Parameters:
+    return {name: each.cpu() for name, each in parameters.items()}
 
 
 def _interrupted(step: int, best_step: int, **reached: Any) -> TrainingInterrupted:

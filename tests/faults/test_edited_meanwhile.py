@@ -1,8 +1,14 @@
 """What is edited while a stage runs is not recorded as what the stage ran with."""
 
+import re
+import shutil
+
 import pytest
-from clones import Clone
+from clones import ROOT, Clone, left_out
 from dvc.utils.serialize import loads_yaml
+from wrong_params import COSTLY
+
+import stages
 
 # A line that a stage of the clone runs first: the edit comes while it runs, at the same moment every time.
 EDITS = {
@@ -14,6 +20,11 @@ EDITS = {
         'import stages.lifetime as file; open(file.__file__, "a").write("# a comment\\n")',
         "stages/lifetime.py",
     ),
+}
+UNREADABLE = {
+    "half-written": "data: [",
+    "a section that became a list": "data: [1]",
+    "an alias": "data: &a 1\ntraining: *a",
 }
 OF_ANOTHER_STAGE = 'PARAMS.write_text(PARAMS.read_text().replace("max_steps: 100", "max_steps: 101"))'
 
@@ -55,3 +66,24 @@ def test_an_edit_that_concerns_another_stage_alone_does_no_harm(edited_by):
     assert "split" in clone.repro("split")
     assert loads_yaml((clone.folder / "params.yaml").read_text())["training"]["max_steps"] == 101
     assert locked(clone)["split"]["params"]["params.yaml"]["data.split_seed"] == 0
+
+
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_a_file_that_cannot_be_read_at_the_end_is_one_line_too(tmp_path, monkeypatch, text):
+    shutil.copytree(ROOT, tmp_path, ignore=left_out, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "split")
+    with pytest.raises(SystemExit) as caught:
+        stages.run(lambda params: (tmp_path / "params.yaml").write_text(text), "split")
+    assert re.match(r"(params\.yaml is not YAML as it should be: |split: data\.\w+, )", caught.value.code)
+    assert caught.value.code.isprintable()
+
+
+def test_a_file_that_cannot_be_read_at_the_start_is_named_under_dvc_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "split")
+    for text, said in COSTLY.values():
+        (tmp_path / "params.yaml").write_text(text)
+        with pytest.raises(SystemExit, match=f"params.yaml.*{re.escape(said)}") as caught:
+            stages.run(lambda params: None, "split")
+        assert caught.value.code.isprintable()

@@ -23,6 +23,7 @@ from pipeline import (
     linear_activation_forward,
     linear_backward,
     linear_forward,
+    predict,
     relu,
     relu_backward,
     softmax,
@@ -366,3 +367,54 @@ def test_ctrl_c_in_train_ends_in_a_keyboard_interrupt_with_the_result():
         train(X, Y, DIMS, learning_rate=0.1, max_steps=400, batch_size=10, seeds=[0, 1], progress=interrupt_at(200))
     assert stopped.value.result.stop_reason == ["interrupted"] * 2
     assert stopped.value.result.best_step == [200] * 2
+
+
+NO_DICT = [None, [1], "W1", 3]
+
+
+@pytest.mark.parametrize("value", NO_DICT, ids=repr)
+def test_what_is_no_dict_of_parameters_or_gradients_is_refused_by_name(value):
+    for function, call in {
+        "L_model_forward": lambda: L_model_forward(torch.ones(2, 3), value, False),
+        "predict": lambda: predict(torch.ones(2, 3), torch.eye(3), value),
+        "update_parameters": lambda: update_parameters(value, {}, 0.1),
+    }.items():
+        with pytest.raises(ValueError, match=rf"^{function} wants a dict as parameters, got "):
+            call()
+    with pytest.raises(ValueError, match=r"^update_parameters wants a dict as grads, got "):
+        update_parameters({"W1": W, "b1": b}, value, 0.1)
+
+
+@pytest.mark.parametrize("caches", [None, [], {}, "caches"], ids=repr)
+def test_what_is_no_list_of_caches_is_refused_by_name(caches):
+    with pytest.raises(ValueError, match=r"^L_model_backward wants a list of the caches of all layers, got "):
+        L_model_backward(torch.full((3, 4), 1 / 3), torch.eye(3)[:, [0, 1, 2, 0]], caches)
+
+
+@pytest.mark.parametrize("name", [1, "W0", "b01", "mean0"], ids=repr)
+def test_a_name_whose_number_is_none_of_a_layer_is_refused(name):
+    with pytest.raises(ValueError, match=r"^update_parameters wants parameters W, b, mean, var .*got "):
+        update_parameters({name: W}, {f"d{name}": W}, 0.1)
+
+
+@pytest.mark.parametrize("l2", [-1.0, float("nan"), float("inf")])
+def test_an_array_of_lambdas_is_at_least_0_and_finite(l2):
+    parameters = {"W1": torch.ones(3, 2), "b1": torch.zeros(3, 1)}
+    AL, Y = torch.full((3, 4), 1 / 3), torch.eye(3)[:, [0, 1, 2, 0]]
+    with pytest.raises(ValueError, match=r"^compute_cost wants l2 of at least 0 and finite, got "):
+        compute_cost(AL, Y, parameters=parameters, l2=np.array(l2))
+
+
+@pytest.mark.parametrize("lacking", ["mean1", "var1"])
+def test_parameters_with_half_of_the_running_statistics_are_refused(lacking):
+    parameters = random_parameters(DIMS) | {"mean1": torch.zeros(DIMS[1], 1), "var1": torch.ones(DIMS[1], 1)}
+    del parameters[lacking]
+    X, Y = blobs(20)
+    with pytest.raises(ValueError, match=f"wants running statistics {lacking}, which the parameters lack"):
+        predict(X, Y, parameters)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 1), (2,)])
+def test_statistics_of_another_number_of_units_are_refused(shape):
+    with pytest.raises(ValueError, match=r"^apply_batchnorm wants mean of shape \(\.\.\., 3, 1\), got "):
+        apply_batchnorm(torch.ones(3, 4), mean=torch.zeros(shape), var=torch.ones(3, 1))
