@@ -68,7 +68,13 @@ def run_rank(stage: Callable[[Params], None], name: str) -> None:
     """Run a stage as one rank of several, which ends with its launcher."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # torchrun passes Ctrl-C on: end without a word
     threading.Thread(target=_end_with, args=[int(os.environ.get(LAUNCHER, os.getppid()))], daemon=True).start()
-    run(stage, f"{name}: rank {os.environ['RANK']} on {socket.gethostname()}")
+    try:
+        run(stage, f"{name}: rank {os.environ['RANK']} on {socket.gethostname()}")
+    except SystemExit as end:
+        if not isinstance(end.code, str):
+            raise
+        sys.stderr.write(f"{end.code}\n")  # in one piece: the other ranks write to the same place
+        sys.exit(1)
 
 
 def _end_with(launcher: int) -> None:

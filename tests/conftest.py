@@ -1,5 +1,6 @@
 """Fixtures that every test shares."""
 
+import os
 import signal
 
 import pytest
@@ -8,6 +9,8 @@ from clones import finished_clone, shared_clone
 from pretended_gpu import NEEDS_A_GPU, pretended_gpu
 from samples import trained_folder
 
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the make that runs the tests; a test runs its own
+    os.environ.pop(name, None)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, and so its children
 torch.set_num_threads(1)  # the tensors are tiny: waiting for a second thread on a busy machine costs tenfold
 

@@ -141,7 +141,7 @@ def write_split(folder, sets):
         artifacts.write_record(folder / name, examples)
     sizes = {name: X.shape[1] for name, (X, _) in sets.items()}
     artifacts.write_record(
-        folder / "card", preprocessing.DatasetCard("x", [str(k) for k in range(10)], 100.0, 20.0, sizes)
+        folder / "card", preprocessing.DatasetCard("digits", [str(k) for k in range(10)], 100.0, 20.0, sizes)
     )
 
 

@@ -647,7 +647,7 @@ def with_arms(arms):
     renamed = {name: study().arms[old].model_copy(update={"title": arms[name]}) for name, old in taken.items()}
     return dataclasses.replace(
         study(),
-        params=study().params.model_copy(update={"arms": renamed}),
+        params=study().params.model_copy(update={"arms": renamed, "reference": next(iter(arms))}),
         results={name: study().results[old] for name, old in taken.items()},
         evaluations={name: study().evaluations[old] for name, old in taken.items()},
     )
