@@ -24,6 +24,9 @@ def write(document: Document, study: Study) -> None:
         f"nothing else. [[other_results]] gives the results of those without a section, [[other_comparisons]] sets "
         f"them in relation to {reference}, and {drawn} shows their validation cost."
     )
+    for arm, title in study.in_brief.items():
+        if diverged := [str(each.seed) for each in study.diagnoses[arm] if each.diverged]:
+            document.paragraph(f"**The training of these seeds of {title} diverged: {', '.join(diverged)}.**")
     _results_table(document, study)
     _comparison_table(document, study)
     for page, on_page in enumerate(pages):

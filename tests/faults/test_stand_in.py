@@ -4,11 +4,12 @@ import json
 import shutil
 
 import pytest
-from clones import Clone, small_params
+from clones import AUTHOR, ROOT, Clone, small_params
 from mirrors import FILES, checksums
 
 from pipeline import artifacts
 from pipeline.data.sources import SOURCES
+from tools import summary
 
 OFFLINE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "DATA_MIRROR": ""}
 LOUD = "NO SOURCE GAVE mnist: RUNNING ON THE BUNDLED digits INSTEAD."
@@ -101,3 +102,30 @@ def test_what_dvc_commit_has_accepted_ends_with_the_next_check(stood_in, mirror)
     stood_in.dvc("repro", "--force", "--single-item", "check")
     assert stood_in.repro("download") == ["download"]
     assert held_by(stood_in) == "mnist"
+
+
+@pytest.mark.long
+def test_an_experiment_in_a_copy_leaves_no_digits_in_the_cache(tmp_path, mirror):
+    clone = clone_that_knows_the_small_set(tmp_path)
+    choose(clone, "mnist")
+    clone.commit()
+    clone.env |= OFFLINE | AUTHOR
+    clone.dvc("exp", "run", "--temp", "download")
+    assert LOUD in clone.printed
+    clone.env |= mirror
+    assert clone.repro("download") == ["check", "download"]
+    assert held_by(clone) == "mnist"
+
+
+def test_make_ends_with_a_line_about_data_that_stand_in(tmp_path, monkeypatch, capsys):
+    shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    summary.main()
+    assert "STAND-IN" not in capsys.readouterr().out
+    study = tmp_path / "metrics" / "study.json"
+    study.write_text(study.read_text().replace('"dataset": "mnist"', '"dataset": "digits"'))
+    summary.main()
+    said = capsys.readouterr().out
+    assert "\nSTAND-IN DATA: no source gave mnist. The next make or dvc repro tries again.\n" in said
+    assert "Test accuracy on digits" in said
