@@ -23,8 +23,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def _same_random_numbers_in_every_run():
+def _alike_in_every_run():
     torch.manual_seed(20240229)
+    torch.set_num_threads(1)  # a stage run in this process may have changed it, and a fork with more threads hangs
 
 
 @pytest.fixture(scope="session")
