@@ -1,5 +1,6 @@
 """An image file of a digit is made into an image as MNIST's, and classified; what is no digit is told apart."""
 
+import dataclasses
 import io
 import random
 import runpy
@@ -14,6 +15,7 @@ from sklearn.datasets import load_digits, load_sample_images
 
 from pipeline import artifacts
 from pipeline.data import download, preprocessing
+from pipeline.data.sources import SOURCES
 from tools import classify, photographed
 from tools.classify import ClassifyError, as_mnist, find_ink, is_blank, is_cluttered, largest_piece, read_image
 
@@ -193,12 +195,23 @@ def test_a_photograph_is_classified_with_a_warning(folder, tmp_path, monkeypatch
 def test_a_model_of_other_classes_says_so(folder, tmp_path, monkeypatch, capsys):
     seven().save(tmp_path / "seven.png")
     card = artifacts.read_record(preprocessing.DatasetCard, folder / "data/split/card")
-    clothes = preprocessing.DatasetCard("fashion_mnist", list("abcdefghij"), card.mean, card.std, card.sizes)
+    names = SOURCES["fashion_mnist"].classes
+    clothes = preprocessing.DatasetCard("fashion_mnist", names, card.mean, card.std, card.sizes)
     monkeypatch.setattr(artifacts, "read_record", with_card(artifacts.read_record, clothes))
     code, printed, warned = command(monkeypatch, capsys, tmp_path / "seven.png")
     assert code is None and printed.startswith("Baseline, trained on fashion_mnist: ")
-    assert [row.split()[0] for row in printed.splitlines()[1:]] == list("abcdefghij")
+    assert all(row.strip().startswith(name) for row, name in zip(printed.splitlines()[1:], names, strict=True))
     assert warned == "The model tells the classes of fashion_mnist apart; a digit is none of them.\n"
+
+
+def test_a_card_of_hostile_classes_is_refused_and_not_shown(folder, tmp_path, monkeypatch, capsys):
+    seven().save(tmp_path / "seven.png")
+    card = artifacts.read_record(preprocessing.DatasetCard, folder / "data/split/card")
+    forged = dataclasses.replace(card, classes=["\x1b[31m", *card.classes[1:]])
+    monkeypatch.setattr(artifacts, "read_record", with_card(artifacts.read_record, forged))
+    code, printed, warned = command(monkeypatch, capsys, tmp_path / "seven.png")
+    assert code.startswith("classify: ") and "card is damaged" in code and code.isprintable()
+    assert printed == warned == ""
 
 
 def with_card(read_record, card):
