@@ -29,9 +29,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--remove", type=Path, metavar="PATH", help="an output, or a file or folder in it")
     path = parser.parse_args().remove
-    command = [sys.executable, "-m", "dvc", "cache", "dir"]
-    folder = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    cache = Path(folder).relative_to(Path.cwd()) if Path(folder).is_relative_to(Path.cwd()) else Path(folder)
+    asked = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], check=True, capture_output=True, text=True)
+    folder = Path(asked.stdout.strip())
+    cache = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     if path:
         remove(cache / "files/md5", path)
     elif damaged := list(verify(cache / "files/md5")):

@@ -11,16 +11,19 @@ from wrong_params import COSTLY
 import stages
 
 # A line that a stage of the clone runs first: the edit comes while it runs, at the same moment every time.
-EDITS = {
-    "a parameter of its own": (
+EDITS = [
+    pytest.param(
         'PARAMS.write_text(PARAMS.read_text().replace("split_seed: 0", "split_seed: 1"))',
         "data.split_seed",
+        id="a parameter of its own",
     ),
-    "its code": (
+    pytest.param(
         'import stages.lifetime as file; open(file.__file__, "a").write("# a comment\\n")',
         "stages/lifetime.py",
+        id="its code",
+        marks=pytest.mark.long,
     ),
-}
+]
 UNREADABLE = {
     "half-written": "data: [",
     "a section that became a list": "data: [1]",
@@ -47,7 +50,7 @@ def locked(clone):
     return loads_yaml((clone.folder / "dvc.lock").read_text())["stages"]
 
 
-@pytest.mark.parametrize(("line", "named"), EDITS.values(), ids=EDITS.keys())
+@pytest.mark.parametrize(("line", "named"), EDITS)
 def test_a_stage_whose_inputs_were_edited_meanwhile_fails_in_one_line_and_runs_again(edited_by, line, named):
     clone = edited_by(line)
     with pytest.raises(
@@ -61,6 +64,7 @@ def test_a_stage_whose_inputs_were_edited_meanwhile_fails_in_one_line_and_runs_a
     assert clone.repro("split") == []
 
 
+@pytest.mark.long
 def test_an_edit_that_concerns_another_stage_alone_does_no_harm(edited_by):
     clone = edited_by(OF_ANOTHER_STAGE)
     assert "split" in clone.repro("split")

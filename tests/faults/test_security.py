@@ -53,7 +53,7 @@ def dangers_in(source, *, processes=False):
             yield ast.unparse(call)
         if name == "YAML" and ast.unparse(call) != "YAML(typ='safe')":
             yield ast.unparse(call)
-        if name.startswith("subprocess.") and not isinstance(call.args[0], ast.List):
+        if name.startswith("subprocess.") and not (call.args and isinstance(call.args[0], ast.List)):
             yield ast.unparse(call)
 
 

@@ -54,7 +54,7 @@ def held_by(clone):
     return json.loads((clone.folder / "data" / "source" / "record.json").read_text())["name"]
 
 
-@pytest.mark.parametrize("command", ["repro download", "exp run download"])
+@pytest.mark.parametrize("command", ["repro download", pytest.param("exp run download", marks=pytest.mark.long)])
 def test_the_next_run_takes_the_set_that_was_asked_for_as_soon_as_a_source_has_it(stood_in, mirror, command):
     assert "check" in stood_in.dvc("status", "check")  # not finished, for everyone to see
     assert stood_in.repro("download") == ["check", "download"]  # no source yet: loud again
@@ -75,6 +75,7 @@ def test_a_data_set_that_is_changed_and_changed_back_does_not_bring_the_digits_f
     assert held_by(stood_in) == "mnist"
 
 
+@pytest.mark.long
 def test_the_real_set_comes_back_from_the_cache_without_a_source(stood_in, mirror):
     stood_in.env |= mirror
     stood_in.repro("download")
@@ -86,6 +87,7 @@ def test_the_real_set_comes_back_from_the_cache_without_a_source(stood_in, mirro
     assert held_by(stood_in) == "mnist"
 
 
+@pytest.mark.long
 def test_a_colleague_with_the_same_cache_does_not_get_the_digits(stood_in, mirror, tmp_path):
     colleague = clone_that_knows_the_small_set(tmp_path / "colleague")
     shutil.copytree(stood_in.folder / ".dvc" / "cache", colleague.folder / ".dvc" / "cache")
@@ -95,6 +97,7 @@ def test_a_colleague_with_the_same_cache_does_not_get_the_digits(stood_in, mirro
     assert held_by(colleague) == "mnist"
 
 
+@pytest.mark.long
 def test_what_dvc_commit_has_accepted_ends_with_the_next_check(stood_in, mirror):
     stood_in.dvc("commit", "--force", "check", "download")
     assert stood_in.repro("download") == []

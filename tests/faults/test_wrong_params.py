@@ -72,14 +72,19 @@ def digits_of(classes, examples):
     ("classes", "examples", "said"),
     [
         (10, 61, "training.batch_size is 50: it must be at most the 49 examples of digits that are left to train on"),
-        (9, 100, "network.layers is [6, 5, 4, 10]: it must end in the 9 classes of digits"),
+        (
+            *(9, 100),
+            "data/source is damaged: the classes are ['0', '1', '2', '3', '4', '5', '6', '7', '8']: those of digits "
+            "are ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']; to make it again: "
+            "python -m tools.verify --remove data/source && dvc repro",
+        ),
         (
             *(10, 2),
             "data.validation_fraction is 0.2: of the 2 training examples of digits "
             "it must set at least one aside and leave at least one",
         ),
     ],
-    ids=["a batch", "layers", "a share"],
+    ids=["a batch", "classes", "a share"],
 )
 def test_the_split_refuses_what_does_not_go_with_the_data_that_stand_in(tmp_path, classes, examples, said):
     (tmp_path / "params.yaml").write_text(small_params(data={"dataset": "mnist"}))
