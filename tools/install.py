@@ -79,15 +79,16 @@ def install(environment: Path, lock: str) -> None:
     locked_builder = ["--no-build-isolation", "--use-pep517"]
     subprocess.run([environment / "bin/python", *PIP, *locked_builder, "--requirement", lock], check=True)
     for script in (environment / "bin").iterdir():
-        free_of_its_folder(script)
+        if script.is_file() and not script.is_symlink():
+            free_of_its_folder(script)
     note = {"locks": noted(environment, "locks") | {lock: checksum(lock)}, "entries": entries(environment)}
     (environment / NOTE).write_text(json.dumps(note), encoding="utf-8")
 
 
 def free_of_its_folder(script: Path) -> None:
     """Make a script start the Python beside it, so that the environment can be moved."""
-    text = b"\0" if script.is_symlink() else script.read_bytes()
-    if b"\0" not in text:
+    text = script.read_bytes()
+    if b"\0" not in text:  # no program
         script.write_bytes(SHEBANG.sub(LAUNCHER, text).replace(bytes(NEW), bytes(ENVIRONMENT)))
 
 

@@ -182,6 +182,7 @@ def test_a_further_lock_is_added_once(project):
     add_package(project.folder, 2)
     shutil.copy(lock, project.folder / "more.lock")
     lock.write_text(main)
+    (project.environment / "bin" / "__pycache__").mkdir(exist_ok=True)  # what Python leaves beside scripts
     said = [project.run([*project.command(), "more.lock"]).stdout for _ in range(2)]
     assert said == ["installing the packages of more.lock\n", ""]
     assert project.works(2)
