@@ -71,6 +71,10 @@ def test_code_is_listed_by_room_or_by_file_and_never_twice(name):
     assert not [(file, dep) for file in listed for dep in listed if file != dep and lies_in(file, dep)]
 
 
+def test_the_reports_room_is_used_by_the_report_alone():
+    assert {name for name in STAGES if any(lies_in(dep, "pipeline/report") for dep in code_of(name))} == {"report"}
+
+
 def loaded_by(script):
     """Import a stage afresh and list the local files that came with it."""
     ours = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
@@ -97,7 +101,7 @@ ARROWS = {
     "network": {"network"},
     "data": {"data", "text"},
     "analysis": {"analysis", "network"},
-    "report": {"report", "analysis", "network", "data", "params"},
+    "report": {"report", "analysis", "network", "data", "params", "drawing"},
 }
 
 

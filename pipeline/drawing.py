@@ -1,6 +1,6 @@
 """What keeps the drawing apart from the reader's own Matplotlib: its backend, settings and font; which titles it draws.
 
-The stage `check` imports this module alone, so nothing here is slow to import.
+It stands beside the report's room, as the stage `check` uses it too; nothing here is slow to import.
 """
 
 from __future__ import annotations
