@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Parameters = dict[str, Tensor]
 Cache = dict[str, Any]
 
+_broadcast_shapes: Any = torch.broadcast_shapes  # which lacks type hints
+
 
 def as_tensor(function: str, name: str, array: Any, like: Tensor | None = None) -> Tensor:
     """Take an array of floats as a tensor, on the device and in the dtype of another one if that is given.
@@ -30,8 +32,7 @@ def as_tensor(function: str, name: str, array: Any, like: Tensor | None = None) 
     """
     tensor = array if isinstance(array, Tensor) else _numbers(function, name, array)
     if not tensor.is_floating_point():
-        hint = f"convert it, as by {name}.astype('float32')"
-        raise ValueError(f"{function} wants floats as {name}, got {tensor.dtype}: {hint}")
+        raise ValueError(f"{function} wants floats as {name}, got {tensor.dtype}: convert it by {_floats(name, array)}")
     if like is None or (tensor.dtype == like.dtype and tensor.device == like.device):
         return tensor
     return tensor.to(like.device, like.dtype)
@@ -49,53 +50,79 @@ def columns(function: str, name: str, array: Any) -> Tensor:
 def labels(function: str, Y: Any, AL: Tensor) -> Tensor:
     """Take one-hot labels as a tensor like the probabilities; class numbers are refused."""
     one_hot = _numbers(function, "Y", Y)
-    if one_hot.shape[-2:] != AL.shape[-2:]:
-        got = f"{tuple(AL.shape)} and {tuple(one_hot.shape)}{_one_hot_hint('Y', one_hot, AL.shape[-2])}"
+    if one_hot.shape[-2:] != AL.shape[-2:] or _networks(AL, one_hot) is None:
+        got = f"{tuple(AL.shape)} and {tuple(one_hot.shape)}{_one_hot_hint('Y', Y, one_hot, AL.shape[-2])}"
         raise ValueError(f"{function} wants AL and Y of one shape (classes, m), got {got}")
     return one_hot.to(AL.device, AL.dtype)
 
 
-def linear(function: str, A: Any, W: Any, b: Any) -> tuple[Tensor, Tensor, Tensor]:
+def linear(function: str, A: Any, W: Any, b: Any, names: Sequence[str] = "AWb") -> tuple[Tensor, Tensor, Tensor]:
     """Take the arguments of ``W @ A + b``, which fit each other; A comes in the dtype of W."""
-    W, b = as_tensor(function, "W", W), as_tensor(function, "b", b)
-    A = as_tensor(function, "A", A, like=W)
+    A_name, W_name, b_name = names
+    W, b = as_tensor(function, W_name, W), as_tensor(function, b_name, b)
+    A = as_tensor(function, A_name, A, like=W)
     if W.dtype != b.dtype:
-        raise ValueError(f"{function} wants W and b of one dtype, got {W.dtype} and {b.dtype}")
-    are_matrices = A.dim() > 1 and W.dim() > 1 and b.dim() > 1
+        raise ValueError(f"{function} wants {W_name} and {b_name} of one dtype, got {W.dtype} and {b.dtype}")
+    are_matrices = A.dim() > 1 and W.dim() > 1 and b.dim() > 1 and _networks(A, W, b) is not None
     if not are_matrices or W.shape[-1] != A.shape[-2] or b.shape[-2:] != (W.shape[-2], 1):
-        got = f"A {tuple(A.shape)}, W {tuple(W.shape)} and b {tuple(b.shape)}"
-        raise ValueError(f"{function} wants A (..., n_prev, m), W (..., n, n_prev) and b (..., n, 1), got {got}")
+        wanted = f"{A_name} (..., n_prev, m), {W_name} (..., n, n_prev) and {b_name} (..., n, 1)"
+        got = f"{A_name} {tuple(A.shape)}, {W_name} {tuple(W.shape)} and {b_name} {tuple(b.shape)}"
+        raise ValueError(f"{function} wants {wanted}, got {got}")
     return A, W, b
 
 
-def network_input(function: str, X: Any, W1: Any) -> Tensor:
-    """Take data whose columns fit the first layer, on its device and in its dtype."""
-    W1 = as_tensor(function, "W1", W1)
-    A = as_tensor(function, "X", X, like=W1)
-    if A.dim() < 2 or A.shape[-2] != W1.shape[-1]:
-        wanted = f"X of shape (..., {W1.shape[-1]}, m) for W1 {tuple(W1.shape)}"
-        raise ValueError(f"{function} wants {wanted}, got {tuple(A.shape)}")
-    return A
+def network(
+    function: str, X: Any, parameters: Mapping[str, Any], use_batchnorm: bool, inference: bool
+) -> tuple[Tensor, int]:
+    """Take data that fit the first layer of a network, whose layers fit each other, and the number of its layers L."""
+    require_flags(function, use_batchnorm=use_batchnorm, inference=inference)
+    L = number_of_layers(parameters, function)
+    names = ("X", "W1", "b1")
+    X, _, b = linear(function, X, parameters["W1"], parameters["b1"], names)
+    if use_batchnorm and not inference and X.shape[-1] < 2:  # normalised by itself, one example is zero
+        wanted = "two examples or more as X to train with batch norm"
+        raise ValueError(f"{function} wants {wanted}, got {X.shape[-1]}: to predict, pass inference=True")
+    for layer in range(1, L):
+        for name in (f"mean{layer}", f"var{layer}") if use_batchnorm else ():
+            if name in parameters:
+                statistic(function, name, parameters[name], b)
+            elif inference:
+                hint = "train with batch norm first"
+                raise ValueError(f"{function} wants running statistics {name}, which the parameters lack: {hint}")
+        names = (f"b{layer}", f"W{layer + 1}", f"b{layer + 1}")  # biases have the shape of one example's activations
+        _, _, b = linear(function, b, parameters[names[1]], parameters[names[2]], names)
+    return X, L
+
+
+def holds_statistics(parameters: Mapping[str, Any]) -> bool:
+    """Tell whether parameters are of a network with batch norm."""
+    return any(str(name).startswith(("mean", "var")) for name in parameters)
 
 
 def statistics(function: str, mean: Any, var: Any, A: Tensor) -> tuple[Tensor, Tensor]:
     """Take both statistics of a normalisation, like the activations."""
     if mean is None or var is None:
         raise ValueError(f"{function} wants both mean and var, or neither of them")
-    taken = as_tensor(function, "mean", mean, like=A), as_tensor(function, "var", var, like=A)
-    for name, tensor in zip(("mean", "var"), taken, strict=True):
-        if tensor.shape[-2:] != (A.shape[-2], 1):
-            raise ValueError(f"{function} wants {name} of shape (..., {A.shape[-2]}, 1), got {tuple(tensor.shape)}")
-    return taken
+    return statistic(function, "mean", mean, A), statistic(function, "var", var, A)
 
 
-def gradient(function: str, name: str, array: Any, at: str, shape: Sequence[int], like: Tensor) -> Tensor:
-    """Take the gradient at something of the given units and examples."""
-    tensor = as_tensor(function, name, array, like=like)
-    if tensor.shape[-2:] != tuple(shape):
-        wanted = f"the shape of {at}, (..., {shape[0]}, {shape[1]})"
-        raise ValueError(f"{function} wants {name} of {wanted}, got {tuple(tensor.shape)}")
+def statistic(function: str, name: str, array: Any, A: Tensor) -> Tensor:
+    """Take a mean or a variance of each unit, like the activations."""
+    tensor = as_tensor(function, name, array, like=A)
+    if tensor.shape[-2:] != (A.shape[-2], 1) or _networks(tensor, A) is None:
+        wanted = f"{name} of shape (..., {A.shape[-2]}, 1) for A {tuple(A.shape)}"
+        raise ValueError(f"{function} wants {wanted}, got {tuple(tensor.shape)}")
     return tensor
+
+
+def shaped(function: str, name: str, array: Any, at: str, shape: Sequence[int], like: Tensor) -> Tensor:
+    """Take an array of given units and examples, for as many networks."""
+    tensor = as_tensor(function, name, array, like=like)
+    whole = _broadcast(tensor.shape, shape)
+    if whole is None or tensor.shape[-2:] != tuple(shape[-2:]):
+        wanted = f"{name} of the shape of {at}, (..., {', '.join(map(str, shape))})"
+        raise ValueError(f"{function} wants {wanted}, got {tuple(tensor.shape)}")
+    return tensor.expand(whole)
 
 
 def activation_gradient(function: str, dA: Any, Z: Any) -> tuple[Tensor, Tensor]:
@@ -104,17 +131,18 @@ def activation_gradient(function: str, dA: Any, Z: Any) -> tuple[Tensor, Tensor]
         hint = "pass cache['activation_cache']"
         raise ValueError(f"{function} wants the array Z as activation_cache, got {_kind(Z)}: {hint}")
     Z = columns(function, "activation_cache", Z)
-    return gradient(function, "dA", dA, "Z", Z.shape[-2:], like=Z), Z
+    return shaped(function, "dA", dA, "activation_cache", Z.shape, like=Z), Z
 
 
-def parts(function: str, cache: Any, *names: str) -> list[Any]:
+def parts(function: str, cache: Any, *names: str, of: str = "cache") -> list[Any]:
     """Read the parts of a cache: a dictionary of these names, or the assignment's tuple in this order."""
     try:
         values = [cache[name] for name in names] if isinstance(cache, dict) else [*cache]
     except (KeyError, TypeError):
         values = []
     if len(values) != len(names):
-        raise ValueError(f"{function} wants a cache of {', '.join(names)}, got {_kind(cache)}")
+        got = "None, which inference leaves" if cache is None else _kind(cache)
+        raise ValueError(f"{function} wants {', '.join(names)} in {of}, got {got}")
     return values
 
 
@@ -124,28 +152,77 @@ def require_dict(function: str, name: str, value: Any) -> None:
         raise ValueError(f"{function} wants a dict as {name}, got {_kind(value)}")
 
 
-def require_caches(function: str, caches: Any) -> None:
-    """Refuse what is no list of the caches of one layer at least."""
+def linear_cache(function: str, cache: Any, name: str = "cache") -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    """Read A, W and b from a cache, which fit each other, and the shape of ``W @ A + b``."""
+    A, W, b = parts(function, cache, "A", "W", "b", of=name)
+    A, W, b = linear(function, A, W, b, names=[f"{part} of {name}" for part in "AWb"])
+    return A, W, b, [*(_networks(A, W, b) or ()), W.shape[-2], A.shape[-1]]
+
+
+def layer_cache(function: str, cache: Any, name: str = "cache") -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    """Read ``(A, W, b)`` and Z from the cache of a layer, which fit each other."""
+    of_linear, Z = parts(function, cache, "linear_cache", "activation_cache", of=name)
+    A, W, b, shape = linear_cache(function, of_linear, f"linear_cache of {name}")
+    return (A, W, b), shaped(function, f"activation_cache of {name}", Z, "W @ A + b", shape, like=W)
+
+
+def batchnorm_cache(function: str, cache: Any, name: str = "cache") -> tuple[Tensor, Tensor]:
+    """Read the normalised activations and the variance."""
+    NA, variance = parts(function, cache, "NA", "variance", of=name)
+    NA = columns(function, f"NA of {name}", NA)
+    return NA, statistic(function, f"variance of {name}", variance, NA)
+
+
+def caches_of_layers(function: str, caches: Any, AL: Tensor) -> list[tuple[Any, Tensor, Any]]:
+    """Read ``(A, W, b)``, Z and what batch norm needs, or None, of all layers; each fits the layer above it."""
     if not isinstance(caches, list | tuple) or not caches:
         raise ValueError(f"{function} wants a list of the caches of all layers, got {_kind(caches)}")
-
-
-def weights_in(cache: Any) -> Tensor:
-    """Read W from the cache of a layer."""
-    linear_cache, _ = parts("L_model_backward", cache, "linear_cache", "activation_cache")
-    return as_tensor("L_model_backward", "W", parts("L_model_backward", linear_cache, "A", "W", "b")[1])
+    layers: list[tuple[Any, Tensor, Any]] = []
+    above, name_above = AL, "AL"
+    for k in reversed(range(len(caches))):
+        cache, name, of_batchnorm = caches[k], f"caches[{k}]", None
+        of_linear, Z = layer_cache(function, cache, name)
+        shaped(function, name_above, above, f"activation_cache of {name}", Z.shape, like=Z)
+        if isinstance(cache, dict) and "batchnorm_cache" in cache:
+            of_batchnorm = cache["batchnorm_cache"]
+            batchnorm_cache(function, of_batchnorm, f"batchnorm_cache of {name}")
+        layers.insert(0, (of_linear, Z, of_batchnorm))
+        above, name_above = of_linear[0], f"A of {name}"
+    return layers
 
 
 def lambda_of(function: str, l2: Any, like: Tensor, *, per_matrix: bool = False) -> float | Tensor:
     """Take lambda as one number for all networks, or as a tensor of one for each, in front of a matrix if wanted."""
-    if isinstance(l2, Real) and 0 <= float(l2) < math.inf:
+    if 0 <= _real(l2) < math.inf:
         return float(l2)
-    if hasattr(l2, "shape"):
-        tensor = as_tensor(function, "l2", l2, like=like)
-        if not isinstance(l2, Tensor) and not ((tensor >= 0) & tensor.isfinite()).all():
-            raise ValueError(f"{function} wants l2 of at least 0 and finite, got {l2!r}")
-        return tensor[..., None, None] if per_matrix else tensor
-    raise ValueError(f"{function} wants l2 as a number of at least 0, or an array of one for each network, got {l2!r}")
+    if not hasattr(l2, "shape"):
+        wanted = "l2 as a number of at least 0, or an array of one for each network"
+        raise ValueError(f"{function} wants {wanted}, got {_shown(l2)}")
+    tensor = as_tensor(function, "l2", l2, like=like)
+    if _broadcast(tensor.shape, like.shape[:-2]) is None:
+        raise ValueError(f"{function} wants l2 for networks {tuple(like.shape[:-2])}, got {tuple(tensor.shape)}")
+    if not isinstance(l2, Tensor) and not ((tensor >= 0) & tensor.isfinite()).all():
+        raise ValueError(f"{function} wants l2 of at least 0 and finite, got {_shown(l2)}")
+    return tensor[..., None, None] if per_matrix else tensor
+
+
+def weights(function: str, parameters: Mapping[str, Any]) -> list[Tensor]:
+    """Take the weights of each layer, for as many networks."""
+    names = [f"W{layer}" for layer in range(1, number_of_layers(parameters, function) + 1)]
+    taken = [as_tensor(function, name, parameters[name]) for name in names]
+    networks = _networks(*taken) if min(W.dim() for W in taken) > 1 else None
+    if networks is None:
+        got = ", ".join(str(tuple(W.shape)) for W in taken)
+        raise ValueError(f"{function} wants {', '.join(names)} (..., n, n_prev), got {got}")
+    return [W.expand(*networks, *W.shape[-2:]) for W in taken]
+
+
+def require_penalised(l2: float | Tensor, parameters: Any) -> None:
+    """Refuse a penalty of nothing, and of what is no network."""
+    if parameters is not None:
+        weights("compute_cost", parameters)
+    elif isinstance(l2, Tensor) or l2 != 0:
+        raise ValueError(f"compute_cost wants the parameters that l2 = {l2} is to penalise")
 
 
 def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> list[str]:
@@ -153,17 +230,20 @@ def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> 
     function, names = "update_parameters", []
     require_dict(function, "parameters", parameters)
     require_dict(function, "grads", grads)
-    for name, array in parameters.items():
+    for name in parameters:
         kind = str(name).rstrip("0123456789")
         layer = str(name).removeprefix(kind)
         if kind not in ("W", "b", "mean", "var") or not layer or layer.startswith("0"):
-            raise ValueError(f"{function} wants parameters W, b, mean, var with a layer's number, got {name!r}")
+            raise ValueError(f"{function} wants parameters W, b, mean, var with a layer's number, got {_shown(name)}")
         if kind in ("W", "b"):
             names.append(name)
             if f"d{name}" not in grads:
-                raise ValueError(f"{function} wants the gradient d{name}, got {', '.join(sorted(grads)) or 'none'}")
-            if getattr(array, "requires_grad", False):
-                raise ValueError(f"{function} wants {name} without autograd, got one that requires grad: detach it")
+                raise ValueError(f"{function} wants the gradient d{name} in grads, got {_names(grads)}")
+            for each, array in ((name, parameters[name]), (f"d{name}", grads[f"d{name}"])):
+                if getattr(array, "requires_grad", False):
+                    hint = "detach it, and the data that it comes from"
+                    raise ValueError(f"{function} wants {each} without autograd, got one that requires grad: {hint}")
+    number_of_layers(parameters, function)
     return names
 
 
@@ -177,50 +257,35 @@ def gradient_of(name: str, parameter: Tensor, gradient: Any) -> Tensor:
 
 
 def number_of_layers(parameters: Mapping[str, Any], function: str = "number_of_layers") -> int:
-    """Count the layers L of a network, the input not among them; all of W1..WL and b1..bL must be there."""
+    """Count the layers L of a network, the input not among them; all of W1..WL and b1..bL must be there, no other."""
     require_dict(function, "parameters", parameters)
-    L = sum(str(name).startswith("W") for name in parameters)
-    if not L or not all(f"{kind}{layer}" in parameters for layer in range(1, L + 1) for kind in "Wb"):
-        held = ", ".join(sorted(map(str, parameters))) or "none"
-        raise ValueError(f"{function} wants parameters W1, b1 and so on, got {held}")
+    held = {name for name in parameters if str(name).startswith(("W", "b"))}
+    L = len(held) // 2
+    if not L or held != {f"{kind}{layer}" for layer in range(1, L + 1) for kind in "Wb"}:
+        raise ValueError(f"{function} wants parameters W1, b1 and so on, got {_names(parameters)}")
     return L
 
 
 def generator_of(function: str, seed: Any, dtype: torch.dtype) -> torch.Generator:
     """Take a generator as it is, and make one of a seed; refuse a dtype that would cut its numbers to whole ones."""
-    if not dtype.is_floating_point:
-        raise ValueError(f"{function} wants a floating type as dtype, got {dtype}")
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"{function} wants a floating type as dtype, such as torch.float32, got {_shown(dtype)}")
     if isinstance(seed, torch.Generator):
         return seed
-    require_seeds(function, "seed", [seed])
-    return torch.Generator().manual_seed(int(seed))
+    return torch.Generator().manual_seed(seeds_of(function, "seed", [seed])[0])
 
 
 def require_activation(function: str, activation: str, known: Mapping[str, Any]) -> None:
     """Refuse the name of an activation that is unknown."""
-    if activation not in known:
-        raise ValueError(f"{function} wants as activation one of {sorted(known)}, got {activation!r}")
+    if not isinstance(activation, str) or activation not in known:
+        raise ValueError(f"{function} wants as activation one of {sorted(known)}, got {_shown(activation)}")
 
 
-def require_batch(A: Tensor) -> None:
-    """Refuse to train with batch norm on one example: normalised by itself it is zero."""
-    if A.shape[-1] < 2:
-        wanted = "two examples or more to train with batch norm"
-        raise ValueError(f"L_model_forward wants {wanted}, got {A.shape[-1]}: to predict, pass inference=True")
-
-
-def require_statistics(function: str, parameters: Mapping[str, Any], L: int) -> None:
-    """Refuse inference with batch norm without the running statistics of each hidden layer."""
-    for name in (f"{kind}{layer}" for layer in range(1, L) for kind in ("mean", "var")):
-        if name not in parameters:
-            hint = "train with batch norm first"
-            raise ValueError(f"{function} wants running statistics {name}, which the parameters lack: {hint}")
-
-
-def require_parameters_for(l2: float | Tensor, parameters: Any) -> None:
-    """Refuse a penalty of nothing."""
-    if parameters is None and (isinstance(l2, Tensor) or l2 != 0):
-        raise ValueError(f"compute_cost wants the parameters that l2 = {l2} is to penalise")
+def require_flags(function: str, **flags: Any) -> None:
+    """Refuse what is neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{function} wants True or False as {name}, got {_shown(value)}")
 
 
 def sizes_of_layers(function: str, name: str, layers: Sequence[int]) -> list[int]:
@@ -230,7 +295,7 @@ def sizes_of_layers(function: str, name: str, layers: Sequence[int]) -> list[int
     except TypeError:
         sizes = []
     if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"{function} wants {name} of two or more whole numbers of at least 1, got {layers!r}")
+        raise ValueError(f"{function} wants {name} of two or more whole numbers of at least 1, got {_shown(layers)}")
     return sizes
 
 
@@ -239,18 +304,18 @@ def examples(
 ) -> tuple[Tensor, Tensor]:
     """Take a set of examples: finite columns ``X`` (n_0, m) and one-hot columns ``Y`` (n_L, m) of the same dtype."""
     inputs, classes, (x_name, y_name) = layers_dims[0], layers_dims[-1], names
-    X, Y = _numbers(function, x_name, X), _numbers(function, y_name, Y)
+    given, X, Y = (X, Y), _numbers(function, x_name, X).detach(), _numbers(function, y_name, Y).detach()
     if X.dim() != 2 or X.shape[0] != inputs or X.shape[1] < 1:
         raise ValueError(
             f"{function} wants {x_name} of shape ({inputs}, examples), an example a column, got {tuple(X.shape)}"
         )
     if X.dtype not in (torch.float32, torch.float64):
-        hint = f": convert pixels by {x_name}.astype('float32') / 255" if X.dtype == torch.uint8 else ""
+        hint = f": convert pixels by {_floats(x_name, given[0])} / 255" if X.dtype == torch.uint8 else ""
         raise ValueError(f"{function} wants {x_name} of float32 or float64, got {X.dtype}{hint}")
     if not X.isfinite().all():
         raise ValueError(f"{function} wants a finite {x_name}, got NaN or inf in {int((~X.isfinite()).sum())} places")
     if Y.shape != (classes, X.shape[1]):
-        hint = _one_hot_hint(y_name, Y, classes)
+        hint = _one_hot_hint(y_name, given[1], Y, classes)
         raise ValueError(f"{function} wants {y_name} of shape ({classes}, {X.shape[1]}), got {tuple(Y.shape)}{hint}")
     is_one_hot = ((Y == 0) | (Y == 1)).all(dim=0) & (Y.sum(dim=0) == 1)
     if not is_one_hot.all():
@@ -261,38 +326,34 @@ def examples(
 
 def validation_set(function: str, validation: Any, layers_dims: Sequence[int]) -> tuple[Tensor, Tensor] | None:
     """Take the validation set, if there is one."""
-    names = ("validation[0]", "validation[1]")
-    return None if validation is None else examples(function, validation[0], validation[1], layers_dims, names)
+    if validation is None:
+        return None
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise ValueError(f"{function} wants a pair (X, Y) as validation, or None, got {_kind(validation)}")
+    return examples(function, validation[0], validation[1], layers_dims, ("validation[0]", "validation[1]"))
 
 
 def lambda_of_each(function: str, l2: Any, networks: int) -> list[float]:
     """Return lambda network by network, from one number for all or one for each."""
     is_one_for_all = isinstance(l2, Real) or getattr(l2, "ndim", None) == 0
-    wanted = f"{function} wants l2 as one number or one for each of the {networks} seeds"
     try:
         lambdas = [float(l2)] * networks if is_one_for_all else [float(each) for each in l2]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{wanted}, got {l2!r}") from error
-    if len(lambdas) != networks:
-        raise ValueError(f"{wanted}, got {len(lambdas)}")
-    if not all(0 <= each < math.inf for each in lambdas):
-        raise ValueError(f"{function} wants l2 of at least 0 and finite, got {lambdas}")
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        lambdas = []
+    if len(lambdas) != networks or not all(0 <= each < math.inf for each in lambdas):
+        wanted = f"l2 of at least 0 and finite, as one number or one for each of {networks} networks"
+        raise ValueError(f"{function} wants {wanted}, got {_shown(l2)}")
     return lambdas
 
 
 def require_settings(
-    function: str,
-    examples: int,
-    use_batchnorm: bool,
-    learning_rate: Any,
-    min_delta: Any,
-    seeds: Mapping[str, Any],
-    **counts: Any,
+    function: str, examples: int, use_batchnorm: Any, learning_rate: Any, min_delta: Any, progress: Any, **counts: Any
 ) -> None:
     """Refuse settings of a training that cannot be, each by its name."""
+    require_flags(function, use_batchnorm=use_batchnorm)
     for name, value in counts.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) < 2**63:
-            raise ValueError(f"{function} wants a whole {name}, at least 1 and below 2**63, got {value!r}")
+            raise ValueError(f"{function} wants a whole {name}, at least 1 and below 2**63, got {_shown(value)}")
     batch_size = counts["batch_size"]
     if batch_size > examples:
         raise ValueError(f"{function} wants a batch_size of at most the {examples} examples, got {batch_size}")
@@ -300,26 +361,28 @@ def require_settings(
         reason = "as one example is normalised to zero"
         raise ValueError(f"{function} wants a batch_size of at least 2 for batch norm, {reason}, got {batch_size}")
     require_learning_rate(function, learning_rate)
-    if not isinstance(min_delta, Real) or not 0 <= float(min_delta) < math.inf:
-        raise ValueError(f"{function} wants a min_delta of at least 0 and finite, got {min_delta!r}")
-    for name, values in seeds.items():
-        require_seeds(function, name, values)
+    if not 0 <= _real(min_delta) < math.inf:
+        raise ValueError(f"{function} wants a min_delta of at least 0 and finite, got {_shown(min_delta)}")
+    if not isinstance(progress, bool) and not callable(progress):
+        raise ValueError(f"{function} wants True, False or a function as progress, got {_shown(progress)}")
 
 
-def require_seeds(function: str, name: str, seeds: Sequence[Any]) -> None:
-    """Refuse seeds that torch.Generator does not take, and a list of none."""
-    if not len(seeds):
-        raise ValueError(f"{function} wants at least one seed as {name}, got none")
-    for seed in seeds:
-        if not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64:
-            raise ValueError(f"{function} wants {name} whole, from -2**63 to 2**64 - 1, got {seed!r}")
+def seeds_of(function: str, name: str, seeds: Any) -> list[int]:
+    """Take seeds, one at least, that torch.Generator takes."""
+    try:
+        numbers = [operator.index(seed) for seed in seeds]
+    except TypeError:
+        numbers = []
+    if not numbers or not all(-(2**63) <= number < 2**64 for number in numbers):
+        wanted = f"{name} whole, from -2**63 to 2**64 - 1"
+        raise ValueError(f"{function} wants {wanted}, one at least, got {_shown(seeds)}")
+    return numbers
 
 
 def require_learning_rate(function: str, learning_rate: Any) -> None:
     """Refuse a learning rate that is not a positive and finite number."""
-    is_number = isinstance(learning_rate, Real) and not isinstance(learning_rate, bool)
-    if not is_number or not 0 < float(learning_rate) < math.inf:
-        raise ValueError(f"{function} wants a positive and finite learning_rate, got {learning_rate!r}")
+    if not 0 < _real(learning_rate) < math.inf:
+        raise ValueError(f"{function} wants a positive and finite learning_rate, got {_shown(learning_rate)}")
 
 
 def _numbers(function: str, name: str, array: Any) -> Tensor:
@@ -334,13 +397,52 @@ def _numbers(function: str, name: str, array: Any) -> Tensor:
         raise ValueError(f"{function} wants an array of numbers as {name}, got {type(array).__name__}") from error
 
 
-def _one_hot_hint(name: str, Y: Tensor, classes: int) -> str:
-    return f": make columns of class numbers by numpy.eye({classes})[{name}].T" if Y.dim() == 1 else ""
+def _real(value: Any) -> float:
+    """Return a real number as a float, and what is none as NaN, which no range holds."""
+    try:
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.inf
+
+
+def _broadcast(*shapes: Sequence[int]) -> torch.Size | None:
+    """Return the shape to which shapes broadcast, or None."""
+    try:
+        shape: torch.Size = _broadcast_shapes(*shapes)
+    except RuntimeError:
+        return None
+    return shape
+
+
+def _networks(*arrays: Tensor) -> torch.Size | None:
+    """Return the leading axes to which arrays broadcast, one network each, or None."""
+    return _broadcast(*(array.shape[:-2] for array in arrays))
+
+
+def _floats(name: str, array: Any) -> str:
+    return f"{name}.float()" if isinstance(array, Tensor) else f"numpy.asarray({name}, 'float32')"
+
+
+def _one_hot_hint(name: str, given: Any, Y: Tensor, classes: int) -> str:
+    if Y.dim() > 1 and 1 not in Y.shape:
+        return ""
+    is_tensor = isinstance(given, Tensor)
+    columns = f"torch.eye({classes})[{name}.ravel()].T" if is_tensor else f"numpy.eye({classes})[numpy.ravel({name})].T"
+    return f": make columns of class numbers by {columns}"
+
+
+def _names(of: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(map(str, of))) or "none"
+
+
+def _shown(value: Any) -> str:
+    """Show a value on one line, and cut."""
+    return f"{' '.join(repr(value).split()):.120}"
 
 
 def _kind(cache: Any) -> str:
-    if cache is None:
-        return "None, which inference leaves"
     if isinstance(cache, dict):
         return f"a dict of {', '.join(map(str, cache))}"
-    return "an empty list" if cache == [] else f"a {type(cache).__name__}"
+    if isinstance(cache, list) and not cache:
+        return "an empty list"
+    return "None" if cache is None else f"a {type(cache).__name__}"

@@ -8,7 +8,7 @@ argument. A ValueError names whole numbers where floats are wanted, a malformed 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -42,8 +42,9 @@ def linear_backward(
     dW : (..., n_l, n_{l-1})
     db : (..., n_l, 1)
     """
-    A_prev, W, b = arguments.linear("linear_backward", *arguments.parts("linear_backward", cache, "A", "W", "b"))
-    dZ = arguments.gradient("linear_backward", "dZ", dZ, "W @ A_prev", (W.shape[-2], A_prev.shape[-1]), like=W)
+    arguments.require_flags("linear_backward", input_gradient=input_gradient)
+    A_prev, W, b, shape_of_Z = arguments.linear_cache("linear_backward", cache)
+    dZ = arguments.shaped("linear_backward", "dZ", dZ, "W @ A_prev", shape_of_Z, like=W)
     m = A_prev.shape[-1]
     dA_prev = W.mT @ dZ if input_gradient else None
     dW = dZ @ A_prev.mT / m
@@ -52,7 +53,7 @@ def linear_backward(
 
 
 def linear_activation_backward(
-    dA: Array, cache: Cache, activation: str, *, input_gradient: bool = True
+    dA: Array, cache: Cache | tuple[Any, Array], activation: str, *, input_gradient: bool = True
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Pass the gradient through one layer, LINEAR -> ACTIVATION (assignment, 2b).
 
@@ -78,7 +79,9 @@ def linear_activation_backward(
         If the activation is unknown.
     """
     arguments.require_activation("linear_activation_backward", activation, ACTIVATIONS_BACKWARD)
-    linear_cache, Z = arguments.parts("linear_activation_backward", cache, "linear_cache", "activation_cache")
+    arguments.require_flags("linear_activation_backward", input_gradient=input_gradient)
+    linear_cache, Z = arguments.layer_cache("linear_activation_backward", cache)
+    dA = arguments.shaped("linear_activation_backward", "dA", dA, "Z", Z.shape, like=Z)
     dZ = ACTIVATIONS_BACKWARD[activation](dA, Z)
     return linear_backward(dZ, linear_cache, input_gradient=input_gradient)
 
@@ -123,7 +126,7 @@ def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
 ACTIVATIONS_BACKWARD = {"relu": relu_backward, "softmax": softmax_backward}
 
 
-def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
+def batchnorm_backward(dNA: Array, cache: Cache | tuple[Array, Array] | None) -> Tensor:
     """Pass the gradient through :func:`pipeline.network.forward.batchnorm_forward`, statistics included.
 
     With ``g = dNA`` and ``n = NA``, ``dA = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps)``: the second term
@@ -132,7 +135,7 @@ def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     Parameters
     ----------
     dNA : (..., units, m)
-    cache : dict
+    cache : dict or pair
         ``NA`` (..., units, m) and ``variance`` (..., units, 1).
 
     Returns
@@ -148,9 +151,8 @@ def batchnorm_backward(dNA: Array, cache: Cache | None) -> Tensor:
     ----------
     S. Ioffe, C. Szegedy, "Batch normalization", 2015, section 3.
     """
-    parts = arguments.parts("batchnorm_backward", cache, "NA", "variance")
-    n, variance = (as_tensor("batchnorm_backward", "cache", part) for part in parts)
-    g = arguments.gradient("batchnorm_backward", "dNA", dNA, "NA", n.shape[-2:], like=n)
+    n, variance = arguments.batchnorm_cache("batchnorm_backward", cache)
+    g = arguments.shaped("batchnorm_backward", "dNA", dNA, "NA", n.shape, like=n)
     mean_g, mean_gn = g.mean(dim=-1, keepdim=True), (g * n).mean(dim=-1, keepdim=True)
     dA = (g - mean_g - n * mean_gn) / torch.sqrt(variance + BATCHNORM_EPSILON)
     return dA
@@ -181,19 +183,19 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     AL = arguments.columns("L_model_backward", "AL", AL)
     Y = arguments.labels("L_model_backward", Y, AL)
     l2 = arguments.lambda_of("L_model_backward", l2, AL, per_matrix=True)
-    arguments.require_caches("L_model_backward", caches)
-    L = len(caches)
+    layers = arguments.caches_of_layers("L_model_backward", caches, AL)
+    L = len(layers)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
-        cache, dA = caches[layer - 1], grads[f"dA{layer}"]
-        if isinstance(cache, dict) and "batchnorm_cache" in cache:
-            dA = batchnorm_backward(dA, cache["batchnorm_cache"])
+        (A_prev, W, b), Z, batchnorm_cache = layers[layer - 1]
+        dA = grads[f"dA{layer}"]
+        if batchnorm_cache is not None:
+            dA = batchnorm_backward(dA, batchnorm_cache)
         activation = "softmax" if layer == L else "relu"
-        dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
+        dA_prev, dW, db = linear_activation_backward(dA, ((A_prev, W, b), Z), activation, input_gradient=layer > 1)
         if dA_prev is not None:
             grads[f"dA{layer - 1}"] = dA_prev
         if isinstance(l2, Tensor) or l2 != 0:
-            W = arguments.weights_in(cache)
             dW = dW + l2 * W
         grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
     return grads
@@ -231,7 +233,7 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
 
 
 def _sum_to(gradient: Tensor, of: Tensor) -> Tensor:
-    """Sum a gradient over the networks to which an array was broadcast; of one network it stays as it is."""
+    """Sum over networks that share an array: each adds its part to the gradient. One network leaves nothing to sum."""
     return gradient if gradient.shape == of.shape else gradient.sum_to_size(of.shape)
 
 

@@ -205,7 +205,7 @@ class Ensemble:
         self.steps, self.stop_reason, self.parameters, self.l2, self.live = (
             self.steps.index_fill(0, self.live[which], self.step),
             [reason if k in leaving else earlier for k, earlier in enumerate(self.stop_reason)],
-            {name: stacked[~which] for name, stacked in self.parameters.items()},
+            {name: each[~which] for name, each in self.parameters.items()},
             self.l2[~which] if isinstance(self.l2, Tensor) else self.l2,
             self.live[~which],
         )
@@ -227,7 +227,7 @@ class Ensemble:
         cost_steps, costs, penalties = self._curves(self.recorded)
         evaluation_steps, validation_costs, validation_accuracies = self._curves(self.checked)
         return TrainingResult(
-            parameters={name: stacked.cpu() for name, stacked in self.best.items()},
+            parameters={name: each.cpu() for name, each in self.best.items()},
             seeds=seeds,
             l2=lambdas,
             cost_steps=cost_steps,
@@ -244,8 +244,8 @@ class Ensemble:
 
     def _keep(self, costs: Tensor, improved: Tensor, checked: list[tuple[int, Tensor, Tensor]]) -> None:
         finite = costs.isfinite()
-        for stacked in self.parameters.values():
-            finite = finite & stacked.isfinite().flatten(start_dim=1).all(dim=1)
+        for each in self.parameters.values():
+            finite = finite & each.isfinite().flatten(start_dim=1).all(dim=1)
         improved = improved & finite
         kept = self.live[improved]
         self.checked, self.best, self.best_cost, self.best_step = (

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.network import arguments
-from pipeline.network.arguments import as_tensor, number_of_layers
+from pipeline.network.arguments import as_tensor
 
 if TYPE_CHECKING:
     from pipeline.network.arguments import Array, Cache, Parameters
@@ -143,6 +143,7 @@ def linear_activation_forward(A_prev: Array, W: Array, B: Array, activation: str
         If the activation is unknown.
     """
     arguments.require_activation("linear_activation_forward", activation, ACTIVATIONS)
+    A_prev, W, B = arguments.linear("linear_activation_forward", A_prev, W, B, names=("A_prev", "W", "B"))
     Z, linear_cache = linear_forward(A_prev, W, B)
     A, activation_cache = ACTIVATIONS[activation](Z)
     return A, {"linear_cache": linear_cache, "activation_cache": activation_cache}
@@ -181,10 +182,7 @@ def L_model_forward(
     ValueError
         If a batch to train on with batch norm has one example, or inference with it finds no running statistics.
     """
-    L = number_of_layers(parameters, "L_model_forward")
-    A = arguments.network_input("L_model_forward", X, parameters["W1"])
-    if use_batchnorm:
-        arguments.require_statistics("L_model_forward", parameters, L) if inference else arguments.require_batch(A)
+    A, L = arguments.network("L_model_forward", X, parameters, use_batchnorm, inference)
     caches = []
     for layer in range(1, L):
         A, cache = linear_activation_forward(A, parameters[f"W{layer}"], parameters[f"b{layer}"], "relu")
@@ -225,7 +223,7 @@ def compute_cost(
     """
     AL = arguments.columns("compute_cost", "AL", AL)
     Y = arguments.labels("compute_cost", Y, AL)
-    arguments.require_parameters_for(arguments.lambda_of("compute_cost", l2, AL), parameters)
+    arguments.require_penalised(arguments.lambda_of("compute_cost", l2, AL), parameters)
     log_AL = torch.log(AL.clamp(min=torch.finfo(AL.dtype).tiny))
     cost = -(Y * log_AL).sum(dim=-2).mean(dim=-1)
     return cost if parameters is None else cost + l2_penalty(parameters, l2)
@@ -240,8 +238,7 @@ def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
     l2 : float or (...) tensor
         Lambda, one for all networks or one for each, as is the penalty in nats.
     """
-    names = [f"W{layer}" for layer in range(1, number_of_layers(parameters, "l2_penalty") + 1)]
-    weights = [as_tensor("l2_penalty", name, parameters[name]) for name in names]
+    weights = arguments.weights("l2_penalty", parameters)
     l2 = arguments.lambda_of("l2_penalty", l2, weights[0])
     return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)
 
@@ -305,8 +302,8 @@ def batch_statistics(A: Tensor) -> tuple[Tensor, Tensor]:
 def update_running_statistics(parameters: dict[str, Any], layer: int, batchnorm_cache: Cache) -> None:
     """Set ``mean{l}`` to ``0.9 * mean{l} + 0.1 * mean of the batch``, and ``var{l}`` likewise, unbiased."""
     mean, variance, m = batchnorm_cache["mean"], batchnorm_cache["variance"], batchnorm_cache["NA"].shape[-1]
-    running_mean = as_tensor("L_model_forward", "mean", parameters.get(f"mean{layer}", torch.zeros_like(mean)))
-    running_var = as_tensor("L_model_forward", "var", parameters.get(f"var{layer}", torch.ones_like(variance)))
+    running_mean = as_tensor("L_model_forward", f"mean{layer}", parameters.get(f"mean{layer}", torch.zeros_like(mean)))
+    running_var = as_tensor("L_model_forward", f"var{layer}", parameters.get(f"var{layer}", torch.ones_like(variance)))
     momentum, unbiased = BATCHNORM_MOMENTUM, variance * m / (m - 1)
     parameters[f"mean{layer}"] = ((1 - momentum) * running_mean + momentum * mean).detach()
     parameters[f"var{layer}"] = ((1 - momentum) * running_var + momentum * unbiased).detach()

@@ -1,7 +1,9 @@
 """Full float32 around a training or an evaluation, by the faster of torch's two CPU backends.
 
-torch multiplies by its BLAS unless ``torch.backends.mkldnn.matmul.fp32_precision = "bf16"`` lets oneDNN do it. On some
-processors oneDNN is faster and as exact; on others it rounds to bfloat16. So it is tried, once in a process.
+BLAS is the linear algebra library that torch was built with; oneDNN (MKL-DNN) is Intel's library for neural networks.
+torch takes oneDNN for float32 products only where ``fp32_precision = "bf16"`` lets it round to bfloat16, of 16 bits.
+Some processors do round; on others oneDNN is as exact as BLAS, and faster. So it is tried, once in a process.
+"ieee" keeps to float32 and takes BLAS.
 """
 
 from __future__ import annotations

@@ -46,10 +46,11 @@ def predict(
     ValueError
         If ``X`` is not finite, ``Y`` not one-hot, a shape does not fit, or running statistics are missing.
     """
-    L = arguments.number_of_layers(parameters, "predict")
-    first, last = (arguments.as_tensor("predict", name, parameters[name]) for name in ("W1", f"W{L}"))
-    layers_dims = [first.shape[-1], last.shape[-2]]
-    X, Y = arguments.examples("predict", X, Y, layers_dims)
+    weights = arguments.weights("predict", parameters)
+    X, Y = arguments.examples("predict", X, Y, [weights[0].shape[-1], weights[-1].shape[-2]])
+    if use_batchnorm is None:
+        use_batchnorm = arguments.holds_statistics(parameters)
+    arguments.network("predict", X, parameters, use_batchnorm, inference=True)
     _, accuracy = evaluate(X, Y, parameters, use_batchnorm=use_batchnorm)
     return accuracy if accuracy.dim() else accuracy.item()
 
@@ -75,7 +76,7 @@ def forward_in_blocks(
 ) -> Iterator[tuple[Tensor, list[Cache]]]:
     """Run trained networks on 1,000 examples at a time, as L_model_forward does at inference."""
     if use_batchnorm is None:
-        use_batchnorm = any(name.startswith(("mean", "var")) for name in parameters)
+        use_batchnorm = arguments.holds_statistics(parameters)
     for X_block in torch.split(X, BLOCK, dim=1):
         yield L_model_forward(X_block, dict(parameters), use_batchnorm, inference=True)
 

@@ -115,17 +115,9 @@ def L_layer_model(
     X, Y = arguments.examples("L_layer_model", X, Y, layers_dims)
     validation = arguments.validation_set("L_layer_model", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    seeds = {"seed": [seed]}
-    arguments.require_settings(
-        "L_layer_model",
-        X.shape[1],
-        use_batchnorm,
-        learning_rate,
-        min_delta,
-        seeds,
-        num_iterations=num_iterations,
-        **counts,
-    )
+    settings = (X.shape[1], use_batchnorm, learning_rate, min_delta, progress)
+    arguments.require_settings("L_layer_model", *settings, num_iterations=num_iterations, **counts)
+    (seed,) = arguments.seeds_of("L_layer_model", "seed", [seed])
     (l2,) = arguments.lambda_of_each("L_layer_model", l2, networks=1)
     _warn_of_unscaled_pixels(X)
     report = _print_costs if progress is True else progress or None
@@ -229,14 +221,13 @@ def train(
     X, Y = arguments.examples("train", X, Y, layers_dims)
     validation = arguments.validation_set("train", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    every_seed = {"seeds": seeds, "shuffle_seed": [shuffle_seed]}
-    arguments.require_settings(
-        "train", X.shape[1], use_batchnorm, learning_rate, min_delta, every_seed, max_steps=max_steps, **counts
-    )
+    settings = (X.shape[1], use_batchnorm, learning_rate, min_delta, progress)
+    arguments.require_settings("train", *settings, max_steps=max_steps, **counts)
+    seeds = arguments.seeds_of("train", "seeds", seeds)
+    (shuffle_seed,) = arguments.seeds_of("train", "shuffle_seed", [shuffle_seed])
     lambdas = arguments.lambda_of_each("train", l2, networks=len(seeds))
     report = _print_costs if progress is True else progress or None
     epochs_per_step = batch_size / X.shape[1]
-    seeds = [int(seed) for seed in seeds]
 
     start = initialize_ensemble(layers_dims, seeds, use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
     ensemble = Ensemble(start, lambdas)
@@ -315,10 +306,10 @@ def _warn_of_divergence(step: int, best_step: int) -> None:
 
 
 def _warn_of_unscaled_pixels(X: Tensor) -> None:
-    if X.min() >= 0 and 100 < X.max() <= 255:
+    if X.square().mean().sqrt() > 10:  # it is below 1 for pixels from 0 to 1, and 1 for standardised data
         warnings.warn(
-            f"X holds values up to {X.max():g}, as unscaled pixels do, with which training stays at the cost of "
-            "guessing: divide by 255, or standardise",
+            f"L_layer_model got an X of values up to {X.abs().max():g}, as unscaled pixels are, with which training "
+            "stays at the cost of guessing: divide by 255, or standardise",
             RuntimeWarning,
             stacklevel=3,
         )

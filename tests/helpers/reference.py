@@ -52,7 +52,7 @@ def blobs(examples, dims=DIMS, noise=1.0, seed=0, dtype=torch.float64):
 
 
 def one_of(parameters, k):
-    return {name: stacked[k] for name, stacked in parameters.items()}
+    return {name: each[k] for name, each in parameters.items()}
 
 
 def tensors_in(nested):

@@ -1,5 +1,6 @@
 """Whatever a caller can get wrong is a ValueError that names function, argument, what came and what is wanted."""
 
+import math
 import mmap
 import re
 import warnings
@@ -10,6 +11,7 @@ import pytest
 import torch
 from reference import DIMS, assert_close, blobs, normal, one_hot, random_parameters
 
+import pipeline
 from pipeline import (
     L_layer_model,
     L_model_backward,
@@ -17,8 +19,11 @@ from pipeline import (
     Predict,
     TrainingInterrupted,
     apply_batchnorm,
+    batchnorm_backward,
+    batchnorm_forward,
     compute_cost,
     initialize_parameters,
+    l2_penalty,
     linear_activation_backward,
     linear_activation_forward,
     linear_backward,
@@ -42,7 +47,7 @@ FLOATS = {  # calls of functions, with the place of each array
     "apply_batchnorm A": lambda array: apply_batchnorm(array(A)),
     "compute_cost AL": lambda array: compute_cost(array(softmax(Z)[0]), Y),
     "linear_backward dZ": lambda array: linear_backward(array(Z), (A, W, b)),
-    "linear_backward W": lambda array: linear_backward(Z, (A, array(W), b)),
+    "linear_backward W of cache": lambda array: linear_backward(Z, (A, array(W), b)),
     "relu_backward dA": lambda array: relu_backward(array(Z), Z),
     "relu_backward activation_cache": lambda array: relu_backward(Z, array(Z)),
     "softmax_backward dA": lambda array: softmax_backward(array(Z), Z),
@@ -60,15 +65,15 @@ WHOLE = {
 @pytest.mark.parametrize("kind", WHOLE)
 @pytest.mark.parametrize("where", FLOATS)
 def test_whole_numbers_where_floats_are_wanted_are_refused_with_the_way_to_convert_them(where, kind):
-    function, name = where.split()
-    with pytest.raises(ValueError, match=rf"^{function} wants floats as {name}, got torch\.\w+: convert it"):
+    function, name = where.split(maxsplit=1)
+    with pytest.raises(ValueError, match=rf"^{function} wants floats as {name}, got torch\.\w+: convert it by "):
         FLOATS[where](WHOLE[kind])
 
 
 @pytest.mark.parametrize("where", FLOATS)
 @pytest.mark.parametrize("nothing", [None, {"Z": Z}, "text", object()], ids=["None", "dict", "text", "object"])
 def test_whatever_is_no_array_is_refused_by_name(where, nothing):
-    function, name = where.split()
+    function, name = where.split(maxsplit=1)
     with pytest.raises(ValueError, match=rf"^{function} wants .*{name}, got "):
         FLOATS[where](lambda tensor: nothing)
 
@@ -140,8 +145,8 @@ def test_a_name_that_no_network_has_is_refused_and_nothing_is_updated(name):
 @pytest.mark.parametrize(
     ("grads", "said"),
     [
-        ({"dW1": W}, "wants the gradient db1, got dW1"),
-        ({}, "wants the gradient dW1, got none"),
+        ({"dW1": W}, "wants the gradient db1 in grads, got dW1"),
+        ({}, "wants the gradient dW1 in grads, got none"),
         ({"dW1": W.T, "db1": b}, r"wants dW1 of the shape of W1, \(4, 5\), got \(5, 4\)"),
         ({"dW1": W, "db1": b[0]}, r"wants db1 of the shape of b1, \(4, 1\), got \(1,\)"),
     ],
@@ -166,10 +171,17 @@ def test_a_missing_parameter_is_named_by_what_is_there():
         L_model_forward(normal(6, 7), parameters, False)
 
 
-@pytest.mark.parametrize("Y_wrong", [torch.tensor([0, 1, 2, 3, 0, 1, 2]), np.arange(7) % 4], ids=["tensor", "numpy"])
-def test_class_numbers_are_refused_with_the_way_to_convert_them(Y_wrong):
+NUMBERS = [0, 1, 2, 3, 0, 1, 2]
+
+
+@pytest.mark.parametrize("shape", [(7,), (1, 7), (7, 1)])
+@pytest.mark.parametrize("array", [torch.tensor, np.array])
+def test_class_numbers_are_refused_with_the_way_to_convert_them(array, shape):
+    Y_wrong = array(NUMBERS).reshape(shape)
     AL, caches = L_model_forward(normal(6, 7), random_parameters(DIMS), False)
-    hint = re.escape("make columns of class numbers by numpy.eye(4)[Y].T")
+    way = "torch.eye(4)[Y.ravel()].T" if array is torch.tensor else "numpy.eye(4)[numpy.ravel(Y)].T"
+    assert np.array_equal(eval(way, {"torch": torch, "numpy": np, "Y": Y_wrong}), np.eye(4)[NUMBERS].T)
+    hint = re.escape(f"make columns of class numbers by {way}")
     for call in (
         lambda: compute_cost(AL, Y_wrong),
         lambda: L_model_backward(AL, Y_wrong, caches),
@@ -184,13 +196,13 @@ def test_class_numbers_are_refused_with_the_way_to_convert_them(Y_wrong):
     "cache", [None, A, {"A": A}, (A, W), {"linear_cache": (A, W, b)}], ids=lambda c: type(c).__name__
 )
 def test_a_linear_cache_that_is_none_is_refused(cache):
-    with pytest.raises(ValueError, match=r"^linear_backward wants a cache of A, W, b, got "):
+    with pytest.raises(ValueError, match=r"^linear_backward wants A, W, b in cache, got "):
         linear_backward(Z, cache)
 
 
 @pytest.mark.parametrize("cache", [None, {"A": A, "W": W, "b": b}, (A, W, b)], ids=["None", "linear", "tuple"])
 def test_a_layers_cache_that_is_none_is_refused(cache):
-    said = "^linear_activation_backward wants a cache of linear_cache, activation_cache, got "
+    said = "^linear_activation_backward wants linear_cache, activation_cache in cache, got "
     with pytest.raises(ValueError, match=said):
         linear_activation_backward(Z, cache, "relu")
 
@@ -317,8 +329,10 @@ def test_predict_refuses_weights_without_running_statistics_when_told_of_batch_n
 def test_unscaled_pixels_are_warned_of_and_scaled_ones_are_not():
     X, Y = blobs(40)
     pixels = 255 * (X - X.min()) / (X.max() - X.min())
-    with pytest.warns(RuntimeWarning, match="X holds values up to 255, as unscaled pixels do.*divide by 255"):
-        L_layer_model(pixels, Y, DIMS, 0.009, 2, 10, progress=False)
+    for unscaled in (pixels, pixels / 4, 257 * pixels, pixels - pixels.mean()):
+        said = rf"^L_layer_model got an X of values up to {unscaled.abs().max():g}, as unscaled pixels .*divide by 255"
+        with pytest.warns(RuntimeWarning, match=said):
+            L_layer_model(unscaled, Y, DIMS, 0.009, 2, 10, progress=False)
     for scaled in (pixels / 255, X, (pixels - pixels.mean()) / pixels.std()):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -329,7 +343,7 @@ def test_bytes_as_pixels_are_refused_with_the_way_to_convert_them():
     X, Y = blobs(40)
     with pytest.raises(
         ValueError,
-        match=r"^L_layer_model wants X of float32 or float64, got torch.uint8: .*X\.astype\('float32'\) / 255",
+        match=r"^L_layer_model wants X of float32 or float64, got torch.uint8: .*numpy\.asarray\(X, 'float32'\) / 255",
     ):
         L_layer_model(X.abs().numpy().astype(np.uint8), Y, DIMS, 0.009, 2, 10)
 
@@ -416,5 +430,106 @@ def test_parameters_with_half_of_the_running_statistics_are_refused(lacking):
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 1), (2,)])
 def test_statistics_of_another_number_of_units_are_refused(shape):
-    with pytest.raises(ValueError, match=r"^apply_batchnorm wants mean of shape \(\.\.\., 3, 1\), got "):
+    with pytest.raises(ValueError, match=r"^apply_batchnorm wants mean of shape \(\.\.\., 3, 1\) for .*, got "):
         apply_batchnorm(torch.ones(3, 4), mean=torch.zeros(shape), var=torch.ones(3, 1))
+
+
+# every argument of every public function, and values that it cannot be
+
+PARAMETERS = random_parameters(DIMS) | {
+    f"{kind}{layer}": torch.ones(DIMS[layer], 1, dtype=torch.float64) for kind in ("mean", "var") for layer in (1, 2)
+}
+SET, LAYER = blobs(20), linear_activation_forward(A, W, b, "relu")[1]
+AL, CACHES = L_model_forward(SET[0], dict(PARAMETERS), True)
+TRAINING = {
+    "X": SET[0], "Y": SET[1], "layers_dims": DIMS, "learning_rate": 0.1, "batch_size": 10, "use_batchnorm": False,
+    "l2": 0.0, "validation": SET, "evaluate_every": 2, "patience": 9, "min_delta": 0.0, "progress": False,
+}  # fmt: skip
+GOOD = {  # arguments that each function takes
+    initialize_parameters: {"layer_dims": DIMS, "seed": 0, "dtype": torch.float32},
+    linear_forward: {"A": A, "W": W, "b": b},
+    softmax: {"Z": Z},
+    relu: {"Z": Z},
+    linear_activation_forward: {"A_prev": A, "W": W, "B": b, "activation": "relu"},
+    L_model_forward: {"X": SET[0], "parameters": PARAMETERS, "use_batchnorm": True, "inference": False},
+    compute_cost: {"AL": AL, "Y": SET[1], "parameters": PARAMETERS, "l2": 0.1},
+    l2_penalty: {"parameters": PARAMETERS, "l2": 0.1},
+    apply_batchnorm: {"A": A, "mean": torch.zeros(5, 1), "var": torch.ones(5, 1)},
+    batchnorm_forward: {"A": A},
+    linear_backward: {"dZ": Z, "cache": LAYER["linear_cache"], "input_gradient": True},
+    linear_activation_backward: {"dA": Z, "cache": LAYER, "activation": "relu", "input_gradient": True},
+    relu_backward: {"dA": Z, "activation_cache": Z},
+    softmax_backward: {"dA": Z, "activation_cache": Z},
+    batchnorm_backward: {"dNA": A, "cache": batchnorm_forward(A)[1]},
+    L_model_backward: {"AL": AL, "Y": SET[1], "caches": CACHES, "l2": 0.1},
+    update_parameters: {"parameters": PARAMETERS, "grads": L_model_backward(AL, SET[1], CACHES), "learning_rate": 0.1},
+    predict: {"X": SET[0], "Y": SET[1], "parameters": PARAMETERS, "use_batchnorm": None},
+    L_layer_model: {**TRAINING, "num_iterations": 2, "seed": 0},
+    train: {**TRAINING, "max_steps": 2, "seeds": [0, 1], "shuffle_seed": 0},
+}
+WRONG = {
+    "None": None, "True": True, "text": "x", "3": 3, "a list": [], "a dict": {}, "an object": object(),
+    "NaN": math.nan, "infinity": math.inf, "-1": -1, "a huge number": 10**400, "ragged": [[1.0, 2.0], [3.0]],
+    "texts": np.array(["a", "b"]), "whole numbers": torch.ones(4, 7, dtype=torch.int64), "complex": 1j,
+    "another shape": torch.ones(11, 13), "a vector": torch.ones(3), "one of a pair": (A,),
+}  # fmt: skip
+NUMBER = {"3", "True", "-1"}
+TAKEN = {  # what is right for an argument after all
+    "seed": NUMBER, "shuffle_seed": NUMBER, "progress": {"True"}, "validation": {"None"}, "learning_rate": {"3"},
+    "l2": {"3", "True", "another shape", "a vector"}, "min_delta": {"3"}, "batch_size": {"3"}, "patience": {"3"},
+    "evaluate_every": {"3"}, "max_steps": {"3"}, "num_iterations": {"3"}, "inference": {"True"},
+    "input_gradient": {"True"}, "use_batchnorm": {"True", "None"},
+}  # fmt: skip
+TAKEN_BY = {
+    (relu, "Z"): {"NaN", "infinity", "a list", "another shape", "a vector"},
+    (softmax, "Z"): {"another shape"},
+    (batchnorm_forward, "A"): {"another shape"},
+}
+PART_OF = {"parameters": r"parameters|[Wb]\d", "grads": r"grads|d[Wb]\d"}  # what names an argument, beside its name
+
+
+def raised(function, **changes):
+    arguments = {name: dict(each) if isinstance(each, dict) else each for name, each in GOOD[function].items()}
+    with pytest.raises(ValueError) as error:
+        function(**(arguments | changes))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("function", GOOD, ids=lambda function: function.__name__)
+def test_a_wrong_value_of_any_argument_is_refused_by_the_names_of_function_and_argument(function, wrong):
+    for argument in GOOD[function]:
+        if wrong not in TAKEN_BY.get((function, argument), TAKEN.get(argument, set())):
+            said = raised(function, **{argument: WRONG[wrong]})
+            assert re.match(rf"{function.__name__} wants .*\b({PART_OF.get(argument, argument)})\b", said), said
+            assert len(said) < 400
+
+
+def test_every_public_function_is_among_them():
+    public = {getattr(pipeline, name) for name in pipeline.__all__}
+    assert public - {TrainingInterrupted, pipeline.TrainingResult} == set(GOOD)
+
+
+@pytest.mark.parametrize("name", ["W2", "b2", "mean2", "var2"])
+@pytest.mark.parametrize(
+    "array", [torch.ones(11, 13, dtype=torch.float64), None, "text"], ids=["shape", "None", "text"]
+)
+@pytest.mark.parametrize("function", [L_model_forward, predict])
+def test_a_parameter_of_a_later_layer_is_named_and_no_statistic_changes(function, name, array):
+    parameters = PARAMETERS | {name: array}
+    assert re.match(rf"{function.__name__} wants .*\b{name}\b", raised(function, parameters=parameters))
+    assert parameters["mean1"] is PARAMETERS["mean1"]
+
+
+@pytest.mark.parametrize("part", [None, "text", {}, (1, 2)], ids=str)
+@pytest.mark.parametrize("k", range(3))
+def test_a_cache_of_any_layer_is_named(k, part):
+    caches = [*CACHES]
+    caches[k] = part
+    assert re.match(rf"L_model_backward wants .* caches\[{k}\]", raised(L_model_backward, caches=caches))
+
+
+def test_data_under_autograd_train_and_leave_none_of_it():
+    X, Y = SET
+    parameters, _ = L_layer_model(X.clone().requires_grad_(), Y, DIMS, 0.1, 2, 10)
+    assert not any(each.requires_grad for each in parameters.values())

@@ -119,14 +119,14 @@ def test_a_step_changes_the_cost_as_the_second_order_says():
     start = random_parameters(DIMS)  # at biases of zero, pre-activations stand on the kink of ReLU
     sizes = [each.numel() for each in start.values()]
 
-    def stack(theta):
+    def parameters_of(theta):
         parts = theta.split(sizes)
         return {name: part.view_as(start[name]) for name, part in zip(start, parts, strict=True)}
 
     def cost(theta):
         A, L = X, len(DIMS) - 1
         for layer in range(1, L + 1):
-            A = stack(theta)[f"W{layer}"] @ A + stack(theta)[f"b{layer}"]
+            A = parameters_of(theta)[f"W{layer}"] @ A + parameters_of(theta)[f"b{layer}"]
             A = A.clamp(min=0) if layer < L else A
         return -(Y * A.log_softmax(0)).sum(0).mean()
 

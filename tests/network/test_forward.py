@@ -133,7 +133,7 @@ def test_start_depends_on_the_seed_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": 0.2}, r"initialize_parameters wants seed whole, .*got 0.2"),
+        ({"seed": 0.2}, r"initialize_parameters wants seed whole, .*got \[0.2"),
         ({"dtype": torch.int64}, "initialize_parameters wants a floating type as dtype"),
     ],
 )
@@ -292,7 +292,7 @@ def test_network_takes_a_batch_for_each_network():
     AL, _ = L_model_forward(X, parameters, True)
     for i in range(2):
         for k in range(3):
-            alone = {name: stacked[k].clone() for name, stacked in parameters.items() if name[0] in "Wb"}
+            alone = {name: each[k].clone() for name, each in parameters.items() if name[0] in "Wb"}
             assert_close(AL[i, k], L_model_forward(X[i, k], alone, True)[0])
 
 
@@ -343,7 +343,9 @@ def test_inference_without_running_statistics_names_them():
 
 
 def test_network_names_an_input_that_does_not_fit():
-    with pytest.raises(ValueError, match=r"L_model_forward wants X of shape \(\.\.\., 6, m\) .*got \(7, 9\)"):
+    with pytest.raises(
+        ValueError, match=r"L_model_forward wants X \(\.\.\., n_prev, m\), .*got X \(7, 9\), W1 \(8, 6\)"
+    ):
         L_model_forward(normal(7, 9), random_parameters(DIMS), False)
 
 

@@ -210,7 +210,7 @@ def test_compute_cost(data, axes, classes, m, dtype):
 
 
 def networks(draw, dtype, *, batchnorm=False):
-    """Draw a network of one to three layers, alone or as a stack."""
+    """Draw a network of one to three layers, alone or as an ensemble."""
     dims, axes = draw(st.lists(sizes, min_size=2, max_size=4)), draw(leading_axes)
     parameters = {}
     for layer, (inputs, units) in enumerate(itertools.pairwise(dims), start=1):
@@ -269,14 +269,14 @@ def test_the_whole_network(data, dtype, m, use_batchnorm, l2):
 
 @slow
 @given(st.data(), dtypes, st.booleans(), st.sampled_from(LAMBDAS), st.integers(1, 3), st.integers(2, 12))
-def test_training(data, dtype, use_batchnorm, l2, stack, examples):
+def test_training(data, dtype, use_batchnorm, l2, networks, examples):
     dims = data.draw(st.lists(sizes, min_size=2, max_size=4))
     X = data.draw(tensors((dims[0], examples), dtype, largest=1e6))
     Y = data.draw(labels(dims[-1], examples, dtype))
     batch_size = data.draw(st.integers(1 + use_batchnorm, examples))
     before = (X.clone(), Y.clone())
     options = {"batch_size": batch_size, "use_batchnorm": use_batchnorm, "l2": l2, "validation": (X, Y)}
-    result = train(X, Y, dims, learning_rate=0.01, max_steps=120, seeds=list(range(stack)), **options)
+    result = train(X, Y, dims, learning_rate=0.01, max_steps=120, seeds=list(range(networks)), **options)
     assert isinstance(result, TrainingResult)
     assert torch.equal(X, before[0])
     assert torch.equal(Y, before[1])
@@ -284,11 +284,11 @@ def test_training(data, dtype, use_batchnorm, l2, stack, examples):
     for name, each in result.parameters.items():
         assert each.isfinite().all()
         assert each.dtype == dtype
-        assert name[0] in "mv" or tuple(each.shape) == (stack, *shapes[name])
-    assert len(result.stop_reason) == len(result.steps) == stack
-    assert result.costs.shape == (len(result.cost_steps), stack)
-    assert result.validation_costs.shape == (len(result.evaluation_steps), stack)
-    if stack == 1 and result.stop_reason != ["diverged"]:
+        assert name[0] in "mv" or tuple(each.shape) == (networks, *shapes[name])
+    assert len(result.stop_reason) == len(result.steps) == networks
+    assert result.costs.shape == (len(result.cost_steps), networks)
+    assert result.validation_costs.shape == (len(result.evaluation_steps), networks)
+    if networks == 1 and result.stop_reason != ["diverged"]:
         parameters, costs = L_layer_model(X, Y, dims, 0.01, 120, progress=False, **options)
         assert parameters.keys() == result.parameters.keys()
         assert all(each.shape == result.parameters[name][0].shape for name, each in parameters.items())

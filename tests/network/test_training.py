@@ -102,7 +102,7 @@ def assert_same_run(result, k, alone):
     for name in ("costs", "penalties", "validation_costs", "validation_accuracies"):
         ours, theirs = getattr(result, name)[:, k], getattr(alone, name)[:, 0]
         assert_close(ours[: len(theirs)], theirs, 1e-9)
-        assert ours[len(theirs) :].isnan().all()  # it had left the stack
+        assert ours[len(theirs) :].isnan().all()  # it had left the ensemble
 
 
 # beside torch.nn and torch.optim
@@ -148,18 +148,18 @@ def test_recorded_costs_are_those_of_torch_at_each_hundredth_step(use_batchnorm,
     assert result.penalties[:, 0].tolist() == pytest.approx(penalties[99::100], rel=1e-9)
 
 
-# stacks
+# ensembles
 
 
 @with_and_without_batchnorm
-def test_a_stack_equals_its_seeds_trained_alone_also_where_they_stop_apart(use_batchnorm):
+def test_an_ensemble_equals_its_seeds_trained_alone_also_where_they_stop_apart(use_batchnorm):
     result = run(use_batchnorm=use_batchnorm)
     assert len(set(result.steps)) >= 3
     for k, seed in enumerate(SEEDS):
         assert_same_run(result, k, run(seeds=[seed], use_batchnorm=use_batchnorm))
 
 
-def test_a_stack_of_lambdas_equals_each_lambda_alone_also_where_they_stop_apart():
+def test_an_ensemble_of_lambdas_equals_each_lambda_alone_also_where_they_stop_apart():
     lambdas = [0.0, 0.3, 0.01, 0.1]
     result = run(l2=lambdas, seeds=[1, 1, 1, 0])
     assert len(set(result.steps)) >= 3
@@ -170,8 +170,8 @@ def test_a_stack_of_lambdas_equals_each_lambda_alone_also_where_they_stop_apart(
 def test_a_network_does_not_depend_on_its_place_in_the_ensemble():
     forwards, backwards = run(max_steps=50), run(max_steps=50, seeds=SEEDS[::-1])
     assert backwards.seeds == SEEDS[::-1]
-    for name, stacked in forwards.parameters.items():
-        assert_close(backwards.parameters[name].flip(0), stacked, 1e-12)
+    for name, each in forwards.parameters.items():
+        assert_close(backwards.parameters[name].flip(0), each, 1e-12)
 
 
 # the stopping rule
@@ -320,7 +320,7 @@ def test_only_the_network_that_diverges_stops(use_batchnorm, validation):
     assert [reason == "diverged" for reason in result.stop_reason] == [False, True, False, False]
     assert result.steps[1] < min(result.steps[0], result.steps[2], result.steps[3])
     assert result.costs[:, 1].isnan().all()
-    assert all(stacked[1].isfinite().all() for stacked in result.parameters.values())
+    assert all(each[1].isfinite().all() for each in result.parameters.values())
     assert math.isfinite(evaluate(*VALIDATION, result.parameters)[0][1])
     for k, l2 in ((0, 0.1), (2, 0.1), (3, 0.0)):
         assert_same_run(result, k, run(seeds=[SEEDS[k]], l2=l2, **settings))
@@ -510,13 +510,13 @@ def test_predict_gives_one_accuracy_for_each_network():
     parameters = random_parameters(DIMS, (2, 3))
     accuracy = predict(*VALIDATION, parameters)
     assert accuracy.shape == (2, 3)
-    alone = {name: stacked[1, 2] for name, stacked in parameters.items()}
+    alone = {name: each[1, 2] for name, each in parameters.items()}
     assert accuracy[1, 2].item() == predict(*VALIDATION, alone)
 
 
 def test_predict_classifies_an_image_alone_as_in_a_batch_under_batchnorm():
     parameters = run(max_steps=100, use_batchnorm=True).parameters
-    before = {name: stacked.clone() for name, stacked in parameters.items()}
+    before = {name: each.clone() for name, each in parameters.items()}
     alone = torch.stack([predict(x[:, None], y[:, None], parameters) for x, y in zip(X.T, Y.T, strict=True)])
     assert_close(alone.mean(0), predict(X, Y, parameters))
     assert_all_close(parameters, before, 0)  # and predicting learns nothing
@@ -559,23 +559,26 @@ BAD_SETTINGS = {
     "validation Y": ({"validation": (X, Y.T)}, r"validation\[1\] of shape .*got \(40, 4\)"),
     "layers_dims": ({"layers_dims": [6, 0, 4]}, r"layers_dims of .*got \[6, 0, 4\]"),
     "layers_dims of one layer": ({"layers_dims": [6]}, r"layers_dims of .*got \[6\]"),
-    "seeds of which two would be one": ({"seeds": [0.2, 0.7]}, "seeds whole, .*got 0.2"),
+    "seeds of which two would be one": ({"seeds": [0.2, 0.7]}, r"seeds whole, .*got \[0.2, 0.7\]"),
     "a batch of one with batch norm": (
         {"batch_size": 1, "use_batchnorm": True},
         "a batch_size of at least 2 .*got 1",
     ),
-    "no seeds": ({"seeds": []}, "at least one seed as seeds, got none"),
+    "no seeds": ({"seeds": []}, r"seeds whole, .* one at least, got \[\]"),
     "batch_size above the examples": ({"batch_size": 41}, "a batch_size of at most the 40 .*got 41"),
     "min_delta": ({"min_delta": -0.1}, "a min_delta of .*got -0.1"),
     "min_delta infinite": ({"min_delta": math.inf}, "a min_delta of .*got inf"),
     "l2": ({"l2": -0.1}, "l2 of at least 0 and finite, got .*-0.1"),
-    "shuffle_seed": ({"shuffle_seed": 1.5}, "shuffle_seed whole, .*got 1.5"),
-    "a seed too large": ({"seeds": [0, 2**64]}, r"seeds whole, from -2\*\*63 to .*got 18446744073709551616"),
+    "shuffle_seed": ({"shuffle_seed": 1.5}, r"shuffle_seed whole, .*got \[1.5\]"),
+    "a seed too large": ({"seeds": [0, 2**64]}, r"seeds whole, from -2\*\*63 to .*got \[0, 18446744073709551616\]"),
     "l2 not a number": ({"l2": math.nan}, "l2 of .*got .*nan"),
     "l2 of one network": ({"l2": [0, 0, math.inf, 0]}, "l2 of .*got .*inf"),
-    "l2 in words": ({"l2": "0.1"}, "l2 as one number or one for each of the 4 seeds, got '0.1'"),
-    "l2 nested": ({"l2": [[0.1, 0.2]] * 4}, r"l2 as one number or one for each of the 4 seeds, got \[\["),
-    "l2 of too few networks": ({"l2": [0.1, 0.1]}, "l2 as one number or one for each of the 4 .*got 2"),
+    "l2 in words": ({"l2": "0.1"}, "l2 of .* as one number or one for each of 4 networks, got '0.1'"),
+    "l2 nested": ({"l2": [[0.1, 0.2]] * 4}, r"l2 of .* as one number or one for each of 4 networks, got \[\["),
+    "l2 of too few networks": (
+        {"l2": [0.1, 0.1]},
+        r"l2 of .* as one number or one for each of 4 networks, got \[0.1, 0.1\]",
+    ),
 }
 BAD_SETTINGS |= {
     f"{name} {value}": ({name: value}, rf"a whole {name}, at least 1 and below 2\*\*63, got {value}")
