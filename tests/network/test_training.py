@@ -455,7 +455,7 @@ def test_model_saves_one_cost_for_each_hundred_steps(steps, values):
 
 
 def test_model_prints_a_cost_that_is_no_number_too(capsys):
-    with pytest.warns(RuntimeWarning, match="diverged"):
+    with pytest.warns(RuntimeWarning, match="diverged"), pytest.warns(RuntimeWarning, match="as unscaled pixels"):
         _, costs = L_layer_model(1e30 * X, Y, DIMS, 1e6, 300, 10, evaluate_every=1000)
     assert all(math.isnan(cost) for cost in costs)
     printed = capsys.readouterr().out.splitlines()
