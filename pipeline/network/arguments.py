@@ -5,9 +5,10 @@ Every check raises a ValueError that says which function wants which argument, w
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -115,9 +116,11 @@ def statistic(function: str, name: str, array: Any, A: Tensor) -> Tensor:
     return tensor
 
 
-def shaped(function: str, name: str, array: Any, at: str, shape: Sequence[int], like: Tensor) -> Tensor:
+def shaped(function: str, name: str, array: Any, at: str, shape: torch.Size, like: Tensor) -> Tensor:
     """Take an array of given units and examples, for as many networks."""
     tensor = as_tensor(function, name, array, like=like)
+    if tensor.shape == shape:
+        return tensor
     whole = _broadcast(tensor.shape, shape)
     if whole is None or tensor.shape[-2:] != tuple(shape[-2:]):
         wanted = f"{name} of the shape of {at}, (..., {', '.join(map(str, shape))})"
@@ -152,18 +155,11 @@ def require_dict(function: str, name: str, value: Any) -> None:
         raise ValueError(f"{function} wants a dict as {name}, got {_kind(value)}")
 
 
-def linear_cache(function: str, cache: Any, name: str = "cache") -> tuple[Tensor, Tensor, Tensor, list[int]]:
+def linear_cache(function: str, cache: Any, name: str = "cache") -> tuple[Tensor, Tensor, Tensor, torch.Size]:
     """Read A, W and b from a cache, which fit each other, and the shape of ``W @ A + b``."""
     A, W, b = parts(function, cache, "A", "W", "b", of=name)
     A, W, b = linear(function, A, W, b, names=[f"{part} of {name}" for part in "AWb"])
-    return A, W, b, [*(_networks(A, W, b) or ()), W.shape[-2], A.shape[-1]]
-
-
-def layer_cache(function: str, cache: Any, name: str = "cache") -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-    """Read ``(A, W, b)`` and Z from the cache of a layer, which fit each other."""
-    of_linear, Z = parts(function, cache, "linear_cache", "activation_cache", of=name)
-    A, W, b, shape = linear_cache(function, of_linear, f"linear_cache of {name}")
-    return (A, W, b), shaped(function, f"activation_cache of {name}", Z, "W @ A + b", shape, like=W)
+    return A, W, b, torch.Size([*(_networks(A, W, b) or ()), W.shape[-2], A.shape[-1]])
 
 
 def batchnorm_cache(function: str, cache: Any, name: str = "cache") -> tuple[Tensor, Tensor]:
@@ -173,22 +169,25 @@ def batchnorm_cache(function: str, cache: Any, name: str = "cache") -> tuple[Ten
     return NA, statistic(function, f"variance of {name}", variance, NA)
 
 
-def caches_of_layers(function: str, caches: Any, AL: Tensor) -> list[tuple[Any, Tensor, Any]]:
-    """Read ``(A, W, b)``, Z and what batch norm needs, or None, of all layers; each fits the layer above it."""
+def require_caches(function: str, caches: Any) -> None:
+    """Refuse what is no list of caches."""
     if not isinstance(caches, list | tuple) or not caches:
         raise ValueError(f"{function} wants a list of the caches of all layers, got {_kind(caches)}")
-    layers: list[tuple[Any, Tensor, Any]] = []
-    above, name_above = AL, "AL"
-    for k in reversed(range(len(caches))):
-        cache, name, of_batchnorm = caches[k], f"caches[{k}]", None
-        of_linear, Z = layer_cache(function, cache, name)
-        shaped(function, name_above, above, f"activation_cache of {name}", Z.shape, like=Z)
-        if isinstance(cache, dict) and "batchnorm_cache" in cache:
-            of_batchnorm = cache["batchnorm_cache"]
-            batchnorm_cache(function, of_batchnorm, f"batchnorm_cache of {name}")
-        layers.insert(0, (of_linear, Z, of_batchnorm))
-        above, name_above = of_linear[0], f"A of {name}"
-    return layers
+
+
+def weights_in(cache: Any) -> Tensor:
+    """Read W from the cache of a layer."""
+    linear_cache, _ = parts("L_model_backward", cache, "linear_cache", "activation_cache")
+    return as_tensor("L_model_backward", "W", parts("L_model_backward", linear_cache, "A", "W", "b")[1])
+
+
+@contextlib.contextmanager
+def inside(function: str, argument: str) -> Iterator[None]:
+    """Let the error of a function that is called inside name the outer function and its argument."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{function} wants a fitting {argument}: {error}") from None
 
 
 def lambda_of(function: str, l2: Any, like: Tensor, *, per_matrix: bool = False) -> float | Tensor:
@@ -407,6 +406,8 @@ def _real(value: Any) -> float:
 
 def _broadcast(*shapes: Sequence[int]) -> torch.Size | None:
     """Return the shape to which shapes broadcast, or None."""
+    if all(shape == shapes[0] for shape in shapes):  # torch's function takes longer than a product
+        return torch.Size(shapes[0])
     try:
         shape: torch.Size = _broadcast_shapes(*shapes)
     except RuntimeError:

@@ -80,10 +80,10 @@ def linear_activation_backward(
     """
     arguments.require_activation("linear_activation_backward", activation, ACTIVATIONS_BACKWARD)
     arguments.require_flags("linear_activation_backward", input_gradient=input_gradient)
-    linear_cache, Z = arguments.layer_cache("linear_activation_backward", cache)
-    dA = arguments.shaped("linear_activation_backward", "dA", dA, "Z", Z.shape, like=Z)
-    dZ = ACTIVATIONS_BACKWARD[activation](dA, Z)
-    return linear_backward(dZ, linear_cache, input_gradient=input_gradient)
+    linear_cache, Z = arguments.parts("linear_activation_backward", cache, "linear_cache", "activation_cache")
+    with arguments.inside("linear_activation_backward", "dA and cache"):
+        dZ = ACTIVATIONS_BACKWARD[activation](dA, Z)
+        return linear_backward(dZ, linear_cache, input_gradient=input_gradient)
 
 
 def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
@@ -183,19 +183,20 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     AL = arguments.columns("L_model_backward", "AL", AL)
     Y = arguments.labels("L_model_backward", Y, AL)
     l2 = arguments.lambda_of("L_model_backward", l2, AL, per_matrix=True)
-    layers = arguments.caches_of_layers("L_model_backward", caches, AL)
-    L = len(layers)
+    arguments.require_caches("L_model_backward", caches)
+    L = len(caches)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
-        (A_prev, W, b), Z, batchnorm_cache = layers[layer - 1]
-        dA = grads[f"dA{layer}"]
-        if batchnorm_cache is not None:
-            dA = batchnorm_backward(dA, batchnorm_cache)
+        cache, dA = caches[layer - 1], grads[f"dA{layer}"]
         activation = "softmax" if layer == L else "relu"
-        dA_prev, dW, db = linear_activation_backward(dA, ((A_prev, W, b), Z), activation, input_gradient=layer > 1)
+        with arguments.inside("L_model_backward", f"caches[{layer - 1}]"):
+            if isinstance(cache, dict) and "batchnorm_cache" in cache:
+                dA = batchnorm_backward(dA, cache["batchnorm_cache"])
+            dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
         if dA_prev is not None:
             grads[f"dA{layer - 1}"] = dA_prev
         if isinstance(l2, Tensor) or l2 != 0:
+            W = arguments.weights_in(cache)
             dW = dW + l2 * W
         grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
     return grads

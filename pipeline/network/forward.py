@@ -143,8 +143,8 @@ def linear_activation_forward(A_prev: Array, W: Array, B: Array, activation: str
         If the activation is unknown.
     """
     arguments.require_activation("linear_activation_forward", activation, ACTIVATIONS)
-    A_prev, W, B = arguments.linear("linear_activation_forward", A_prev, W, B, names=("A_prev", "W", "B"))
-    Z, linear_cache = linear_forward(A_prev, W, B)
+    with arguments.inside("linear_activation_forward", "A_prev, W and B"):
+        Z, linear_cache = linear_forward(A_prev, W, B)
     A, activation_cache = ACTIVATIONS[activation](Z)
     return A, {"linear_cache": linear_cache, "activation_cache": activation_cache}
 
