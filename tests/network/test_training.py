@@ -568,7 +568,7 @@ BAD_SETTINGS = {
     "batch_size above the examples": ({"batch_size": 41}, "a batch_size of at most the 40 .*got 41"),
     "min_delta": ({"min_delta": -0.1}, "a min_delta of .*got -0.1"),
     "min_delta infinite": ({"min_delta": math.inf}, "a min_delta of .*got inf"),
-    "l2": ({"l2": -0.1}, "l2 of at least 0 and finite, got .*-0.1"),
+    "l2": ({"l2": -0.1}, "l2 of at least 0 and finite, .*got .*-0.1"),
     "shuffle_seed": ({"shuffle_seed": 1.5}, r"shuffle_seed whole, .*got \[1.5\]"),
     "a seed too large": ({"seeds": [0, 2**64]}, r"seeds whole, from -2\*\*63 to .*got \[0, 18446744073709551616\]"),
     "l2 not a number": ({"l2": math.nan}, "l2 of .*got .*nan"),
