@@ -6,7 +6,7 @@ PAGE := .dvc/plots/page-offline.html
 SITE_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dvc-site
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # With these, Python or pip would look elsewhere than in this folder and in .venv.
-unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_PREFIX PIP_ROOT PIP_TARGET PIP_USER
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_PYTHON
 
 .PHONY: all install packages test test-remotes .venv/bench .venv/remotes faults gradcheck bench experiments plots verify \
     readme lock clean

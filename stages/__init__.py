@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline import artifacts
 from pipeline.data import preprocessing
-from pipeline.params import Params, ParamsError, load_params, read_yaml
+from pipeline.params import PIXELS, Params, ParamsError, load_params, read_yaml
 
 PARAMS = Path("params.yaml")
 CHECKED = Path("data/checked.json")
@@ -83,8 +83,7 @@ def require_unchanged(given: dict[str, Any], now: dict[str, Any]) -> None:
 def examples(name: str, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Read one of the three sets as standardised columns ``X`` and one-hot columns ``Y``, and put it on a device."""
     card = artifacts.read_record(preprocessing.DatasetCard, SPLIT / "card")
-    columns = artifacts.read_record(
-        preprocessing.Examples, SPLIT / name, examples=card.sizes[name], classes=len(card.classes)
-    )
+    sizes = {"examples": card.sizes[name], "classes": len(card.classes), "pixels": PIXELS}
+    columns = artifacts.read_record(preprocessing.Examples, SPLIT / name, **sizes)
     X = preprocessing.standardise(columns.images, card.mean, card.std)
     return X.to(device), preprocessing.one_hot(columns.labels, len(card.classes)).to(device)

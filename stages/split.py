@@ -6,12 +6,12 @@ from pipeline import artifacts
 from pipeline.data import preprocessing
 from pipeline.data.preprocessing import Dataset
 from pipeline.data.sources import require_classes
-from pipeline.params import Params
+from pipeline.params import PIXELS, Params
 from stages import SOURCE, SPLIT, run
 
 
 def main(params: Params) -> None:
-    dataset = artifacts.read_record(Dataset, SOURCE)
+    dataset = artifacts.read_record(Dataset, SOURCE, pixels=PIXELS)
     with artifacts.damage_named(SOURCE):
         require_classes(dataset.name, dataset.classes)
     # Checked again: offline, the digits may stand in for the data set that the first stage checked.

@@ -23,6 +23,7 @@ ENVIRONMENT, NEW, OLD = (Path(name).absolute() for name in (".venv", ".venv.new"
 LOCK = "requirements.lock"
 NOTE = "installed"  # a file of the environment: the checksums of its locks, and how many entries each folder has
 PIP = ["-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+HERE = ["--no-user", "--target=", "--root=/"]  # with --prefix: into the environment, whatever pip.conf says
 SETUPTOOLS = re.compile(r"^setuptools==.*(\n .*)*", re.MULTILINE)  # comes first, as it builds the source packages
 SHEBANG = re.compile(rb"\A#!(/bin/sh\n'''exec' .*\n' '''|.*/python[\d.]*)\n")
 LAUNCHER = b"""#!/bin/sh\n'''exec' "$(dirname "$0")/python" "$0" "$@"\n' '''\n"""  # Python takes it for a text
@@ -62,7 +63,7 @@ def build() -> None:
         venv.create(NEW, symlinks=True, with_pip=True, prompt=ENVIRONMENT.name)
         if setuptools := SETUPTOOLS.search(Path(LOCK).read_text(encoding="utf-8")):
             (NEW / "setuptools.lock").write_text(setuptools[0], encoding="utf-8")
-            subprocess.run([NEW / "bin/python", *PIP, "--requirement", NEW / "setuptools.lock"], check=True)
+            pip_install(NEW, NEW / "setuptools.lock")
         install(NEW, LOCK)
         remove(OLD)
         if os.path.lexists(ENVIRONMENT):
@@ -76,13 +77,18 @@ def build() -> None:
 def install(environment: Path, lock: str) -> None:
     """Install the packages of a lock by their hashes, and note it."""
     print(f"installing the packages of {lock}", flush=True)
-    locked_builder = ["--no-build-isolation", "--use-pep517"]
-    subprocess.run([environment / "bin/python", *PIP, *locked_builder, "--requirement", lock], check=True)
+    pip_install(environment, lock, "--no-build-isolation", "--use-pep517")  # source packages: by the locked setuptools
     for script in (environment / "bin").iterdir():
         if script.is_file() and not script.is_symlink():
             free_of_its_folder(script)
     note = {"locks": noted(environment, "locks") | {lock: checksum(lock)}, "entries": entries(environment)}
     (environment / NOTE).write_text(json.dumps(note), encoding="utf-8")
+
+
+def pip_install(environment: Path, lock: str | Path, *options: str) -> None:
+    """Let the environment's pip install the packages of a lock into it."""
+    prefix = f"--prefix={environment}"
+    subprocess.run([environment / "bin/python", *PIP, *HERE, prefix, *options, "--requirement", lock], check=True)
 
 
 def free_of_its_folder(script: Path) -> None:

@@ -18,8 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.artifacts import REMEDY
+from pipeline.text import shown
 
 LOCK = Path("dvc.lock")
 
@@ -37,7 +39,7 @@ def main() -> None:
     elif damaged := list(verify(cache / "files/md5")):
         sys.exit("\n".join(damaged))
     else:
-        print("every object in DVC's cache has its checksum, and so have the outputs whose objects are there")
+        print("every object in DVC's cache has its checksum, and so have the outputs")
 
 
 def verify(cache: Path) -> Iterator[str]:
@@ -51,7 +53,7 @@ def verify(cache: Path) -> Iterator[str]:
         used |= names
         # On the disk may also be the output of another revision, which is whole in the cache under its own name.
         known = {md5, *objects} - damaged
-        if names & damaged or (md5 in objects and path.exists() and md5_of(path) not in known):
+        if names & damaged or (path.exists() and md5_of(path) not in known):
             yield f"{stage}: {path} is damaged; {REMEDY.format(path)}"
     for name in sorted(damaged - used):
         yield f"{objects[name]} is damaged, and no output in {LOCK} uses it: rm -f {objects[name]}"
@@ -72,9 +74,14 @@ def remove(cache: Path, path: Path) -> None:
 
 def outputs() -> Iterator[tuple[str, Path, str]]:
     """Yield stage, path and checksum of each output."""
-    for stage, locked in YAML(typ="safe").load(LOCK)["stages"].items():
-        for out in locked.get("outs", []):
-            yield stage, Path(out["path"]), out["md5"]
+    try:
+        stages = YAML(typ="safe").load(LOCK)["stages"]
+        listed = [(stage, out) for stage, locked in stages.items() for out in locked.get("outs", [])]
+        yield from [(stage, Path(out["path"]), out["md5"]) for stage, out in listed]
+    except OSError as error:
+        sys.exit(f"{LOCK} cannot be read: {error.strerror}")
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
+        sys.exit(f"{LOCK} is damaged: {shown(error)}; to take the committed one: git checkout {LOCK}")
 
 
 def objects_of(cache: Path, md5: str) -> set[str]:

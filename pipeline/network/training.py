@@ -236,7 +236,8 @@ def train(
             batches = mini_batches(X, Y, batch_size, max_steps, shuffle_seed)
             for step, (X_batch, Y_batch) in enumerate(batches, start=1):
                 is_recorded, parameters = step % COST_EVERY == 0, ensemble.parameters
-                penalties = l2_penalty(parameters, ensemble.l2) if is_recorded else None
+                # In double precision: the squares of large weights, times a large lambda, can overflow float32.
+                penalties = l2_penalty(_in_double(parameters), ensemble.l2) if is_recorded else None
                 AL = training_step(
                     X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
                 )
@@ -284,6 +285,10 @@ def batch_indices(
 def _print_costs(snapshot: Snapshot) -> None:
     costs = "  ".join(f"{cost:.6f}" for cost in snapshot.costs.tolist())
     print(f"step {snapshot.step:6d}  cost {costs}", flush=True)
+
+
+def _in_double(parameters: Parameters) -> Parameters:
+    return {name: each.double() for name, each in parameters.items()}
 
 
 def _on_cpu(parameters: Parameters) -> Parameters:

@@ -21,6 +21,7 @@ from pipeline.params import load_params
 
 CLOTHES = source_of("fashion_mnist").classes
 IMAGES = torch.arange(24, dtype=torch.uint8).reshape(6, 4)
+PIXELS = torch.zeros(6, 784, dtype=torch.uint8)
 LABELS = torch.arange(6, dtype=torch.uint8)
 DATASET = Dataset("fashion_mnist", CLOTHES, IMAGES, LABELS, IMAGES[:3], LABELS[:3])
 CARD = DatasetCard("fashion_mnist", CLOTHES, 33.3, 78.5, {"train": 6, "validation": 2, "test": 3})
@@ -140,6 +141,29 @@ def test_a_label_without_a_class_is_refused(tmp_path, label):
         artifacts.read_record(Examples, tmp_path, classes=10)
 
 
+@pytest.mark.parametrize("stage", ["split", "train", "l2_path", "timing", "evaluate"])
+def test_images_of_other_sides_are_refused_in_one_line(tmp_path, monkeypatch, stage):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stages, "load_params", lambda path: load_params(ROOT / "params.yaml"))
+    small = torch.zeros(6, 27 * 27, dtype=torch.uint8)
+    artifacts.write_record(
+        stages.SOURCE, Dataset("fashion_mnist", CLOTHES, *(each.clone() for each in (small, LABELS) * 2))
+    )
+    artifacts.write_record(stages.SPLIT / "card", CARD)
+    for name, size in CARD.sizes.items():
+        whole = Examples(small[:size].clone(), LABELS[:size].clone(), torch.arange(size))
+        artifacts.write_record(stages.SPLIT / name, whole)
+    main, arm = importlib.import_module(f"stages.{stage}").main, ["baseline"] if stage == "train" else []
+    with pytest.raises(SystemExit) as ended:
+        stages.run(lambda params: main(params, *arm), stage)
+    folder = stages.SOURCE if stage == "split" else stages.SPLIT / "train"
+    field = "train_images" if stage == "split" else "images"
+    assert ended.value.code.startswith(
+        f"{stage}: {folder} is damaged: {field} has the shape (6, 729): must have 784 as "
+    )
+    assert "\n" not in ended.value.code
+
+
 @pytest.mark.parametrize("stage", ["split", "evaluate", "report"])
 @pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", "=HYPERLINK(1)", "\x1b[2J"])
 def test_a_hostile_class_name_goes_no_further(tmp_path, monkeypatch, stage, name):
@@ -148,7 +172,7 @@ def test_a_hostile_class_name_goes_no_further(tmp_path, monkeypatch, stage, name
     monkeypatch.setattr(stages, "load_params", lambda path: load_params(ROOT / "params.yaml"))
     artifacts.write_record(
         stages.SOURCE,
-        replace(DATASET, classes=[name, *CLOTHES[1:]], test_images=IMAGES[:3].clone(), test_labels=LABELS[:3].clone()),
+        Dataset("fashion_mnist", [name, *CLOTHES[1:]], *(each.clone() for each in (PIXELS, LABELS) * 2)),
     )
     artifacts.write_record(stages.SPLIT / "card", replace(CARD, classes=[name, *CLOTHES[1:]]))
     with pytest.raises(SystemExit) as ended:

@@ -9,7 +9,7 @@ from clones import PARAMS, small_params
 from runs import run_stage
 from samples import text_of, write_split
 
-from pipeline import artifacts
+from pipeline import artifacts, train
 from pipeline.data import preprocessing
 from pipeline.network.ensemble import TrainingResult
 
@@ -104,6 +104,21 @@ def test_one_class_of_constant_pixels_is_learnt_and_evaluated(tmp_path):
         assert result.validation_accuracies[-1].tolist() == [100.0] * 3
         assert all(tensor.isfinite().all() for tensor in result.parameters.values())
     assert said["evaluate"].count("100.00 %") == len(ARMS)
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "l2", "steps"),
+    [(0.1, [30.0], 200), (0.1, [30.0, 0.0], 100), (1e20, [0.0, 1e-30], 200)],
+    ids=["until it diverges", "capped before", "without lambda"],
+)
+def test_a_penalty_too_large_for_float32_is_recorded_and_read_as_it_is(tmp_path, learning_rate, l2, steps):
+    X, Y = split(120, seed=0)
+    settings = {"learning_rate": learning_rate, "max_steps": steps, "batch_size": 20, "seeds": list(range(len(l2)))}
+    result = train(X, Y, [784, 10], l2=l2, validation=split(90, seed=1), patience=1000, **settings)
+    artifacts.write_record(tmp_path, result)
+    read = artifacts.read_record(TrainingResult, tmp_path)
+    assert read.penalties.equal(result.penalties) and read.penalties[0].isfinite().all()
+    assert l2[0] == 0 or not read.penalties.float().isfinite().all()
 
 
 @pytest.mark.parametrize("classes", [1, 10])

@@ -230,7 +230,7 @@ def test_a_stage_whose_dvc_was_gone_before_it_could_look_ends_too(tmp_path, note
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only on Linux may any process adopt orphans")
-def test_who_adopts_a_stage_in_its_own_session_is_not_taken_for_its_dvc(tmp_path):
+def test_a_new_parent_in_the_session_of_a_stage_is_not_taken_for_its_dvc(tmp_path):
     with started(tmp_path, ADOPTER, DVC, STAGE) as adopter:
         family = until(lambda: len(found := psutil.Process(adopter.pid).children(recursive=True)) == 2 and found)
         dvc, stage = family
@@ -241,7 +241,7 @@ def test_who_adopts_a_stage_in_its_own_session_is_not_taken_for_its_dvc(tmp_path
         assert until(lambda: not is_alive(stage))
 
 
-def test_a_stage_run_by_hand_outlives_who_started_it(tmp_path):
+def test_a_stage_run_by_hand_goes_on_when_its_parent_was_killed(tmp_path):
     with started(tmp_path, BY_HAND, STAGE) as parent:
         let_look(parent)
         assert parent.stdout.readline() == "up\n"

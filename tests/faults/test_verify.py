@@ -7,6 +7,8 @@ import sys
 import pytest
 from clones import ROOT
 
+from tools import verify
+
 DVC_YAML = """
 stages:
   first:
@@ -68,3 +70,34 @@ def test_only_an_output_is_removed(tmp_path):
     status, said = shell(tmp_path, "python -m tools.verify --remove mine")
     assert (status, said) == (1, "mine is in no output that dvc.lock names\n")
     assert (tmp_path / "mine").exists()
+
+
+def test_an_output_that_is_not_in_the_cache_is_compared_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lock = "stages: {a: {outs: [{path: kept, md5: %s}, {path: edited, md5: %s}, {path: gone, md5: %s}]}}"
+    (tmp_path / "dvc.lock").write_text(lock % (A, A, A))
+    (tmp_path / "kept").write_text("1\n")
+    (tmp_path / "edited").write_text("2\n")
+    (said,) = verify.verify(tmp_path / "no-cache")
+    assert said.startswith("a: edited is damaged; ")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "dvc.lock cannot be read: No such file or directory"),
+        (b"", "dvc.lock is damaged: "),
+        (b"stages: [", "dvc.lock is damaged: "),
+        (b"stages: {a: 1}", "dvc.lock is damaged: "),
+        (b"stages: {a: {outs: [{path: 1, md5: 2}]}}", "dvc.lock is damaged: "),
+        (b"<<<<<<< HEAD\nstages: {}\n", "dvc.lock is damaged: "),
+        (b"\xff", "dvc.lock is damaged: "),
+    ],
+)
+def test_a_lock_that_is_missing_or_damaged_is_said_in_one_line(tmp_path, monkeypatch, content, said):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / "dvc.lock").write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        list(verify.verify(tmp_path / "cache"))
+    assert ended.value.code.startswith(said) and ended.value.code.isprintable()

@@ -137,6 +137,7 @@ def text_of(report):
 def write_split(folder, sets):
     for name, (X, Y) in sets.items():
         images = (X.T * 20 + 100).clamp(0, 255).to(torch.uint8)
+        images = torch.nn.functional.pad(images, (0, 784 - len(X)), value=100)  # the card's mean
         examples = preprocessing.Examples(images, Y.argmax(0).to(torch.uint8), torch.arange(len(images)))
         artifacts.write_record(folder / name, examples)
     sizes = {name: X.shape[1] for name, (X, _) in sets.items()}

@@ -188,6 +188,18 @@ def test_a_further_lock_is_added_once(project):
     assert project.works(2)
 
 
+@pytest.mark.parametrize("setting", ["target", "prefix", "root", "user"])
+def test_a_place_in_pip_s_settings_is_not_where_it_installs(project, tmp_path, setting):
+    add_package(project.folder, 2)
+    elsewhere = tmp_path / "elsewhere"
+    place = "true" if setting == "user" else elsewhere
+    (tmp_path / "pip.conf").write_text(f"[install]\n{setting} = {place}\n")
+    of_pip = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PYTHONUSERBASE": str(elsewhere)}
+    done = project.run(project.command(), **of_pip, **{f"PIP_{setting.upper()}": str(place)})
+    assert done.returncode == 0, done.stderr
+    assert project.works(2) and not elsewhere.exists()
+
+
 def test_without_git_nothing_is_installed_and_one_line_says_what_to_do(project):
     shutil.rmtree(project.environment)
     (project.folder / ".git").rmdir()
@@ -210,11 +222,11 @@ def configured(project):
 def test_variables_that_lead_python_and_pip_elsewhere_do_not_reach_the_installation(configured, tmp_path):
     shutil.copytree(*configured.environment.glob("lib/python*/site-packages"), tmp_path / "elsewhere")
     shutil.rmtree(configured.environment)
-    elsewhere = {"PYTHONPATH": str(tmp_path / "elsewhere"), "PIP_TARGET": str(tmp_path / "pip"), "PIP_USER": "1"}
+    elsewhere = {"PYTHONPATH": str(tmp_path / "elsewhere"), "PYTHONHOME": "/nowhere", "PIP_PYTHON": "/nowhere/python3"}
     install = f"INSTALL={' '.join(configured.command())}"
-    done = configured.run(["make", "packages", install], **elsewhere, PYTHONHOME="/nowhere", PIP_PREFIX="/nowhere")
+    done = configured.run(["make", "packages", install], **elsewhere)
     assert done.returncode == 0, done.stderr
-    assert configured.works(1) and not (tmp_path / "pip").exists()
+    assert configured.works(1)
 
 
 def test_make_finds_the_tools_where_pythonsafepath_is_set(configured):

@@ -1,6 +1,7 @@
 """The page of `dvc plots show`: seven plots, each once, drawn with no network, from one revision and two."""
 
 import csv
+import html
 import json
 import math
 import os
@@ -15,11 +16,13 @@ from xml.etree import ElementTree
 
 import pytest
 from dvc.utils.serialize import dumps_yaml, loads_yaml
+from dvc_render.html import render_html
 from dvc_render.vega import VegaRenderer
 
 from pipeline.report import figures
 
 vl_convert = pytest.importorskip("vl_convert")
+plots_template = pytest.importorskip("tools.plots_template")
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / ".dvc" / "plots"
@@ -247,12 +250,13 @@ def pages(tmp_path_factory):
         _write_tables(repository, shift)
         _run("git", "add", "--all", cwd=repository)
         _run("git", "commit", "--quiet", "--message", f"shift {shift}", cwd=repository)
-    _run(sys.executable, "tools/plots_template.py", cwd=repository)
-    assert not _run("git", "status", "--porcelain", cwd=repository).stdout, "the page is not ignored"
     dvc = (sys.executable, "-m", "dvc", "plots")
+    _run(*dvc, "show", "--out", "online", cwd=repository)
+    _run(sys.executable, "tools/plots_template.py", cwd=repository)
+    assert not _run("git", "status", "--porcelain", ".dvc", cwd=repository).stdout, "the page is not ignored"
     _run(*dvc, "show", "--out", "one", cwd=repository)
     _run(*dvc, "diff", "HEAD~1", "workspace", "--out", "two", cwd=repository)
-    return {number: repository / number / "index.html" for number in ("one", "two")}
+    return {number: repository / number / "index.html" for number in ("online", "one", "two")}
 
 
 class _Page(HTMLParser):
@@ -262,6 +266,7 @@ class _Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
+        self.text = text
         self.marks, self.texts, self.loaded, self._open = {}, {}, [], []
         self.feed(text)
 
@@ -306,6 +311,18 @@ def test_page_is_whole_and_small(pages):
     assert not re.search(r"@import|url\(\s*['\"]?https?:", text.partition("<script>")[0])
 
 
+def test_in_a_clone_without_the_offline_page_the_libraries_come_from_the_internet(pages):
+    """And if the page alone was deleted, whose name is in DVC's settings, DVC says so."""
+    loaded = _Page(pages["online"].read_text(encoding="utf-8")).loaded
+    assert [address for address in loaded if address.startswith("https://")]
+    offline = pages["one"].parents[1] / ".dvc" / "plots" / "page-offline.html"
+    kept = offline.rename(offline.with_suffix(".kept"))
+    command = [sys.executable, "-m", "dvc", "plots", "show", "--out", "none"]
+    done = subprocess.run(command, cwd=offline.parents[2], capture_output=True, text=True, check=False)
+    kept.rename(offline)
+    assert done.returncode != 0 and "HTML template has to contain '{plot_divs}'" in done.stderr
+
+
 @pytest.mark.parametrize("number", ["one", "two"])
 def test_every_plot_is_drawn_once(pages, number, tmp_path):
     page = _opened(pages[number], tmp_path)
@@ -323,3 +340,24 @@ def test_every_plot_is_drawn_once(pages, number, tmp_path):
     assert not any("\\n" in text for text in heads)
     legend = [text for text in page.texts["plots_curves_csv"] if text in ARMS]
     assert legend == ARMS
+
+
+def test_what_a_table_or_a_revision_holds_is_text_on_the_page_and_never_runs(tmp_path):
+    """DVC writes both into the page as they are."""
+    run = "<script>document.body.id = 'ran'</script><img src=x onerror=\"document.body.id = 'ran'\">"
+    ends = ("</script>", "</plaintext>", "-->", "]]>", "</main></body></html>", "\\n", "\n    </script>")
+    hostile = "".join(f"{end}{run}" for end in ends)
+    rows = [
+        {**row, **dict.fromkeys(("dataset", "arm", "series", "rev"), hostile)}
+        for row in _datapoints("curves", REVISIONS)
+    ]
+    name = hostile.replace("\n", "")
+    plots = [VegaRenderer(rows, name, template_dir=str(TEMPLATES), **_template("curves")[1])]
+    (tmp_path / "page.html").write_text(
+        plots_template.offline_page((TEMPLATES / "page.html").read_text("utf-8")), "utf-8"
+    )
+    render_html(plots, tmp_path / "index.html", tmp_path / "page.html")
+    shown = _opened(tmp_path / "index.html", tmp_path / "profile").text
+    body = shown[shown.rindex("<body") :]
+    assert body.startswith("<body>") and not re.search("<(img|script|plaintext)", body)
+    assert "<svg" in body and html.escape(hostile, quote=False) in body  # as text
