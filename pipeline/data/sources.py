@@ -1,21 +1,17 @@
 """The data sets: torchvision's files, mirrors and classes, and our SHA-256 of every file.
 
-Another data set of the same four files is one entry of :data:`SOURCES`. What is torchvision's is repeated here, and a
-test compares it: the import of torchvision takes seconds, and most stages read this table.
+Another data set of the same four files is one entry of :data:`SOURCES`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torchvision.datasets import KMNIST, MNIST, FashionMNIST
+
 from pipeline.text import shown
 
-FILES = [  # all sets share them
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-]
+FILES = [file for file, _ in MNIST.resources]  # training images and labels, test images and labels; all sets share them
 
 
 @dataclass(frozen=True)
@@ -30,42 +26,41 @@ class DataSource:
     raw: str = ""  # torchvision's folder of the files, below its root
 
 
+def _from_torchvision(dataset: type[MNIST], title: str, sha256: dict[str, str]) -> DataSource:
+    classes = [name.split(" - ")[0] for name in dataset.classes]  # MNIST's are "0 - zero", "1 - one"
+    return DataSource(title, dataset.mirrors, sha256, classes, raw=f"{dataset.__name__}/raw/")
+
+
 SOURCES = {
-    "mnist": DataSource(
+    "mnist": _from_torchvision(
+        MNIST,
         "MNIST",
-        ["https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"],
         {
             "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
             "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
             "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
             "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         },
-        [*"0123456789"],
-        raw="MNIST/raw/",
     ),
-    "fashion_mnist": DataSource(
+    "fashion_mnist": _from_torchvision(
+        FashionMNIST,
         "Fashion-MNIST",
-        ["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"],
         {
             "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
             "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
             "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
             "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         },
-        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
-        raw="FashionMNIST/raw/",
     ),
-    "kmnist": DataSource(
+    "kmnist": _from_torchvision(
+        KMNIST,
         "Kuzushiji-MNIST",
-        ["http://codh.rois.ac.jp/kmnist/dataset/kmnist/"],
         {  # of the packed files, as those of the contents are not known
             "train-images-idx3-ubyte.gz": "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
             "train-labels-idx1-ubyte.gz": "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
             "t10k-images-idx3-ubyte.gz": "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
             "t10k-labels-idx1-ubyte.gz": "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
         },
-        ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"],
-        raw="KMNIST/raw/",
     ),
 }
 DIGITS = DataSource("the bundled 8x8 digits", [], {}, [*"0123456789"], train_examples=1438)
