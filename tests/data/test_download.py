@@ -392,6 +392,7 @@ def test_names_files_mirrors_and_classes_are_torchvisions_and_each_file_has_a_ch
     assert all(len(bytes.fromhex(sha256)) == 32 for sha256 in source.sha256.values())
     assert source.mirrors == theirs.mirrors
     assert source.mirrors
+    assert source.raw == f"{theirs.__name__}/raw/"
     for ours, shown in zip(source.classes, theirs.classes, strict=True):
         assert shown in (ours, f"{ours} - {shown.split()[-1]}")
     assert len(set(source.classes)) == 10

@@ -153,7 +153,7 @@ for module in map(Path, sys.argv[1:]):
     source = module.read_text(encoding="utf-8")
     module.write_text(source + "\\nraise SystemExit\\n", encoding="utf-8")
     with repo.lock:
-        changed[str(module)] = sorted(stage.addressing for stage in stages if stage.changed())  # as `dvc repro` does
+        changed[str(module)] = sorted(each.addressing for each in stages if each.changed_deps())  # as `dvc repro` does
     module.write_text(source, encoding="utf-8")
 print(json.dumps(changed))
 """

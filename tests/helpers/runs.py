@@ -52,7 +52,7 @@ def until(condition):
     """Wait for a condition and return what it gave, or None where it never came."""
     deadline = time.monotonic() + PATIENCE
     while not (value := condition()) and time.monotonic() < deadline:
-        time.sleep(0.01)
+        time.sleep(0.05)  # a look at all processes takes milliseconds, which the run needs itself
     return value
 
 

@@ -29,11 +29,11 @@ BATCH_SIZE, EVALUATE_EVERY, EXAMPLES = 10, 10, 40
 DATA = {"X": blobs(EXAMPLES, noise=1.5), "validation": blobs(300, noise=1.5, seed=1)}
 SETTINGS = {
     "learning_rate": 0.1,
-    "max_steps": 400,
+    "max_steps": 80,  # on the pretended GPU a step takes long
     "batch_size": BATCH_SIZE,
     "seeds": [0, 1, 2, 3],
     "evaluate_every": EVALUATE_EVERY,
-    "patience": 30,
+    "patience": 10,
 }
 
 
@@ -328,7 +328,7 @@ def test_the_first_stage_wants_a_gpu_for_every_process(folder, monkeypatch):
 
 def run_stages(folder, device, seen):
     """Run the stages that compute on a device, and read what they wrote."""
-    few = {"device": device, "max_steps": 20, "evaluate_every": 10, "seeds": [0, 1]}
+    few = {"device": device, "max_steps": 10, "evaluate_every": 10, "seeds": [0, 1]}
     (folder / "params.yaml").write_text(small_params(training=few))
     params = load_params(folder / "params.yaml")
     for arm in params.arms:

@@ -325,7 +325,7 @@ def wait_until(condition, said):
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, said()
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def has_ended(process):
@@ -335,12 +335,16 @@ def has_ended(process):
     return True
 
 
-def test_training_processes_makes_the_stage_start_them(workspace):
+def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_torchruns_logs(workspace, monkeypatch):
+    (workspace / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(workspace / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     with forks() as started:
         stage = functools.partial(launch.run_training, lambda params: None, "l2_path", "stages.l2_path")
         started.append(Fork(stage, workspace / "stage.log"))
         assert started[0].wait() == 0
         assert started[0].said() == "l2_path: mean 100 steps; 2 of 2 reached max_steps\n"
+    assert list((workspace / "temporary").iterdir()) == []
     together = artifacts.read_record(TrainingResult, workspace / "results" / "l2_path")
     l2_path.main(params_of_one_process(workspace))
     assert_same_training(together, artifacts.read_record(TrainingResult, workspace / "results" / "l2_path"), 1e-4)
@@ -404,7 +408,7 @@ def test_ctrl_c_ends_all_ranks_with_one_line(workspace):
         wait_until(lambda: all(map(has_ended, ranks)), started[0].said)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_ranks_end_with_a_launcher_that_was_killed(workspace, number):
     with forks() as started:
         started.append(start_stage(workspace))
@@ -425,16 +429,6 @@ def test_a_stage_whose_rank_fails_adds_no_line_to_the_rank_s_own(workspace):
     assert all(re.match(r"train@baseline: rank [01] on \S+: .*record\.json", each) for each in said), said
 
 
-def test_a_stage_leaves_no_folder_of_torchrun_s_logs(workspace, monkeypatch):
-    (workspace / "temporary").mkdir()
-    monkeypatch.setenv("TMPDIR", str(workspace / "temporary"))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    with forks() as started:
-        started.append(start_stage(workspace))
-        assert started[0].wait() == 0
-    assert list((workspace / "temporary").iterdir()) == []
-
-
 STOPPED_BY = {
     "Ctrl-C": (lambda dvc, ranks: os.killpg(dvc.pid, signal.SIGINT), r"^train@l2: interrupted$"),
     "a rank's death": (lambda dvc, ranks: ranks[1].kill(), r"^train@l2: rank 1 on \S+ was ended by SIGKILL$"),
@@ -443,13 +437,21 @@ STOPPED_BY = {
 }
 
 
+@pytest.fixture(scope="module")
+def checked(clone, tmp_path_factory):
+    """A clone whose next training has two ranks and no end."""
+    checked = clone.copied(tmp_path_factory.mktemp("checked") / "clone")
+    endless = {"processes": 2, "threads": 2, "max_steps": 10**7, "patience": 10**7}
+    (checked.folder / "params.yaml").write_text(small_params(training=endless))
+    assert checked.repro("check") == ["check"]
+    return checked
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("by", STOPPED_BY)
-def test_whatever_stops_ranks_under_dvc_one_line_says_it_and_nothing_is_left(clone, tmp_path, by):
+def test_whatever_stops_ranks_under_dvc_one_line_says_it_and_nothing_is_left(checked, tmp_path, by):
     stop, line = STOPPED_BY[by]
-    endless = {"processes": 2, "threads": 2, "max_steps": 10**7, "patience": 10**7}
-    here = clone.copied(tmp_path / "here")
-    (here.folder / "params.yaml").write_text(small_params(training=endless))
+    here = checked.copied(tmp_path / "here")
     command, log = [sys.executable, "-m", "dvc", "repro", "train@l2"], tmp_path / "dvc.log"
     with (
         log.open("w") as said,
