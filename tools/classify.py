@@ -206,7 +206,7 @@ def load_model(arm: str | None = None) -> Model:
             require_classes(card.name, card.classes)
     except FileNotFoundError as error:
         raise ClassifyError(f"there is no trained model of the arm {arm!r}: make it by `dvc repro evaluate`") from error
-    return Model(arms[arm].title, {name: stacked[headline] for name, stacked in ensemble.items()}, card)
+    return Model(arms[arm].title, {name: of_all[headline] for name, of_all in ensemble.items()}, card)
 
 
 def classify(images: NDArray[np.uint8], model: Model) -> Tensor:

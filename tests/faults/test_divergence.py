@@ -72,7 +72,7 @@ def test_all_of_an_arm_diverge_and_the_others_go_on(tmp_path):
     reasons = {arm: set(result.stop_reason) for arm, result in results(tmp_path).items()}
     assert reasons == {"baseline": {"cap reached"}, "batchnorm": {"cap reached"}, "l2": {"diverged"}}
     path = artifacts.read_record(TrainingResult, tmp_path / "results/l2_path")
-    assert path.stop_reason == ["cap reached", "diverged", "cap reached"]  # one network of a stack
+    assert path.stop_reason == ["cap reached", "diverged", "cap reached"]  # one network of an ensemble
     assert len(re.findall(r"^l2_path: seed 0 diverged: .* not finite at step \d+$", said["l2_path"], re.MULTILINE)) == 1
     assert "a cost that was no longer finite" in report
     assert report.count("The training of these seeds diverged: 0, 1, 2.") == 1

@@ -40,7 +40,7 @@ def test_a_sequential_of_the_headline_model_predicts_as_the_engine_does(trained,
     names = run([load.replace('arm = "batchnorm"', f'arm = "{arm}"'), predict])
     result = artifacts.read_record(TrainingResult, Path("models") / arm)
     X, Y = examples("test")
-    best = {name: stacked[names["headline"]] for name, stacked in result.parameters.items()}
+    best = {name: of_all[names["headline"]] for name, of_all in result.parameters.items()}
     AL, _ = L_model_forward(X, best, arm == "batchnorm", inference=True)
     assert_close(names["probabilities"].mT, AL, 2e-6)  # single precision
     assert (AL.argmax(0) == Y.argmax(0)).double().mean() > 0.5  # it has learnt to tell digits apart
