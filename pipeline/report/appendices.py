@@ -166,11 +166,11 @@ def write_intervals(document: Document) -> None:
     document.paragraph(
         "**Differences.** If two arms do not differ, exchanging them changes nothing, so the paired differences are "
         "symmetric about zero. The interval runs from the 2.5th to the 97.5th percentile of the means of all subsets "
-        "of the pairs (Hartigan, 1969). It holds the shifts that a sign-flip permutation test does not reject, whatever "
-        "the tails. A t interval has no such guarantee, and the bootstrap covers too seldom at sixteen pairs. If two "
-        "arms do differ, their differences may be skewed: whether zero lies outside keeps its meaning, and the ends are "
-        "a guide. Whether a network collapsed has two values, so McNemar's exact test decides. Below six pairs there is "
-        "no interval. Intervals are not corrected for their number."
+        "of the pairs (Hartigan, 1969). It holds the shifts that a sign-flip permutation test does not reject. That is "
+        "right whatever the tails; a t interval is not, and the bootstrap covers too seldom at sixteen pairs. If two "
+        "arms do differ, their differences may be skewed: whether zero lies outside keeps its meaning, and the ends "
+        "are a guide. A network collapsed or not, so McNemar's exact test decides. Below six pairs there is no "
+        "interval. Intervals are not corrected for their number."
     )
     medians = "**Medians** have the interval of the exact sign test, which assumes nothing about the distribution. "
     document.paragraph(f"{medians}**Shares** have that of the exact binomial test (Clopper and Pearson, 1934).")

@@ -98,8 +98,8 @@ def _method(document: Document, study: Study) -> None:
     document.paragraph(
         f"**Arms and networks.** An arm is a variant of the network. Each arm trains "
         f"{counted(len(training.seeds), 'network')}, one a seed. The seed decides only the start; split and batches "
-        "are the same for all. So arms are compared in pairs of networks with the same start. An arm's **headline model** "
-        "is its network with the lowest validation cost."
+        "are the same for all. So arms are compared in pairs of networks with the same start. An arm's "
+        "**headline model** is its network with the lowest validation cost."
     )
     document.paragraph(
         "**Reading the numbers.** Costs are in nats and without the L2 penalty. At equal iterations means at the last "

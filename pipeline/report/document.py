@@ -127,7 +127,8 @@ class Document:
 
     def contents(self) -> None:
         """Reserve the place of the table of contents."""
-        self._contents = self._docx.add_paragraph()
+        self._contents = self._docx.add_paragraph()  # behind the entries, too low to begin a page
+        self._contents.paragraph_format.space_after, self._contents.paragraph_format.line_spacing = Pt(0), Pt(1)
 
     def figure(self, png: bytes, caption: str, shown: str, *, name: str) -> None:
         """Add a picture with a numbered caption below; who cannot see it reads the caption and what is ``shown``."""
