@@ -90,7 +90,7 @@ def _of_the_reference(study: Study) -> str:
         return said
     return (
         f"{said} Over {counted(len(test), 'network')} the mean is {percent(over.mean)}, from {percent(over.lowest)} to "
-        f"{percent(over.highest)}. Why they differ: only the random start differs; data, batches and settings are "
+        f"{percent(over.highest)}. Why: their random starts differ; data, batches and settings are "
         "the same."
     )
 
@@ -131,7 +131,8 @@ def _of_l2(study: Study, arm: str) -> str:
     gap = verdict(compare(study.gaps(arm), study.gaps(study.reference)), GAP)
     return (
         f"{_gain(study, arm)} {alone} Why: each iteration shrinks every weight by {percent(100 * factor, 3)}. The norm "
-        f"of W1 is {start:.2f} at the start and {ours.mean():.2f} at the end, {verdict(compare(ours, theirs), NORM)}. "
+        f"of W1 is {start:.2f} at the start; it ends at {ours.mean():.2f}, without L2 at {theirs.mean():.2f}, "
+        f"{verdict(compare(ours, theirs), NORM)}. "
         f"Train minus validation accuracy: {gap}."
     ).replace("  ", " ")
 
