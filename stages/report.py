@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipeline import artifacts
+from pipeline.analysis.beginnings import first_gradient_norms
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.tables import data_name
 from pipeline.analysis.timing import Timing
@@ -16,9 +17,10 @@ from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
 from pipeline.report.build import build_report
 from pipeline.report.study import Study
-from stages import MODELS, RESULTS, SPLIT, run
+from stages import MODELS, RESULTS, SPLIT, examples, run
 
 REPORT = Path("report.docx")
+GRADIENT_SAMPLE = 1000  # training examples for the gradients of the first step
 PACKAGES = {"torch": "torch", "NumPy": "numpy", "SciPy": "scipy", "Matplotlib": "matplotlib", "DVC": "dvc"}
 
 
@@ -28,6 +30,7 @@ def main(params: Params) -> None:
         require_classes(card.name, card.classes)
     classes = len(card.classes)
     results = {arm: artifacts.read_record(TrainingResult, MODELS / arm, classes=classes) for arm in params.arms}
+    X, Y = (columns[:, :GRADIENT_SAMPLE] for columns in examples("train"))
     study = Study(
         params=params,
         card=card,
@@ -37,6 +40,7 @@ def main(params: Params) -> None:
             for arm, result in results.items()
         },
         path=artifacts.read_record(TrainingResult, RESULTS / "l2_path", classes=classes),
+        gradients={arm: first_gradient_norms(X, Y, result) for arm, result in results.items()},
         timing=vars(artifacts.read_json(RESULTS / "timing.json", Timing)),
         versions={"Python": platform.python_version(), **{title: version(name) for title, name in PACKAGES.items()}},
     )

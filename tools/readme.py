@@ -59,7 +59,7 @@ def distribution(networks: DataFrame) -> bytes:
     """Return the distribution of test accuracy over the networks as a PNG file."""
     titles = {name: arm.title for name, arm in load_params(PARAMS).arms.items()}
     accuracies = {arm: networks.loc[networks["arm"] == arm, "test_accuracy"] for arm in titles}
-    return figures.seed_distribution(accuracies, titles)
+    return figures.seed_distribution(accuracies, titles, "Test accuracy of every network")
 
 
 def screenshot(page: Path, chromium: str) -> bytes:

@@ -44,6 +44,9 @@ QUANTITIES = {
 # These are in the report alone.
 SECONDS = Quantity("time to stop", "s", 3, "longer", "shorter")
 STEP_TIME = Quantity("time of a training step of one network", "microseconds", 1, "longer", "shorter", pair="round")
+GAP = Quantity("train minus validation accuracy", "points", 2, "larger", "smaller")
+EPOCHS = Quantity("epochs until the stop", "epochs", 1, "more", "fewer")
+ALONG_START = Quantity("share along the start", "points", 0, "larger", "smaller")
 NORM = Quantity("Euclidean norm", "", 2, "larger", "smaller")
 ACTIVATION = Quantity("99th percentile of the activations", "", 1, "larger", "smaller")
 
@@ -59,10 +62,20 @@ def compare_arms(
     "At equal steps" is at the last validation check that both networks of a pair reached. The test set is not used
     there: it is read once, when training is over.
     """
+    ours, theirs = paired_values(result, evaluation, reference, reference_evaluation)
+    return {name: compare(ours[name], theirs[name]) for name in QUANTITIES}
+
+
+def paired_values(
+    result: TrainingResult,
+    evaluation: Evaluation,
+    reference: TrainingResult,
+    reference_evaluation: Evaluation,
+) -> tuple[dict[str, ArrayLike], dict[str, ArrayLike]]:
+    """Return each quantity's values of one arm and of the reference, one a network."""
     steps = np.minimum(result.steps, reference.steps)
     half = guessing_cost(reference_evaluation) / 2
-    ours, theirs = _values(result, evaluation, steps, half), _values(reference, reference_evaluation, steps, half)
-    return {name: compare(ours[name], theirs[name]) for name in QUANTITIES}
+    return _values(result, evaluation, steps, half), _values(reference, reference_evaluation, steps, half)
 
 
 def _values(result: TrainingResult, evaluation: Evaluation, steps: NDArray[Any], half: float) -> dict[str, ArrayLike]:

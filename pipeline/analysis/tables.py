@@ -23,6 +23,7 @@ Evaluations = Mapping[str, Evaluation]
 Comparisons = Mapping[str, Mapping[str, Comparison]]  # by arm and quantity
 
 QUARTILES = {0.25: "low", 0.5: "median", 0.75: "high"}
+SETS = ("test", "validation", "train")
 CURVE_POINTS = 120  # of each curve in a plot
 
 
@@ -84,6 +85,16 @@ def curve_table(results: Results) -> DataFrame:
         curves[arm, "training cost"] = result.cost_steps, result.costs
         curves[arm, "validation cost"] = result.evaluation_steps, result.validation_costs
     return _quartiles(curves, results)
+
+
+def cost_table(results: Results, evaluations: Evaluations) -> DataFrame:
+    """Tabulate the headline model's data cost and L2 penalty at every 100th step."""
+    tables = {}
+    for arm, result in results.items():
+        k = evaluations[arm].headline
+        columns = {"step": result.cost_steps, "cost": result.costs[:, k], "penalty": result.penalties[:, k]}
+        tables[arm] = DataFrame(columns).astype({"step": int}).dropna()
+    return pd.concat(tables, names=["arm"]).reset_index("arm").reset_index(drop=True)
 
 
 def accuracy_table(results: Results) -> DataFrame:

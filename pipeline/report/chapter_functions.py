@@ -1,7 +1,10 @@
-"""The functions of the assignment: the formulas and the explanation of each."""
+"""The functions of the assignment: where each is, its formula and its explanation."""
 
 from __future__ import annotations
 
+from pandas import DataFrame
+
+import pipeline
 from pipeline.report.document import Document
 from pipeline.report.equations import over, root, sub, sup, total, word
 
@@ -87,15 +90,42 @@ FORMULAS: dict[str, list[str]] = {  # by name, a line each
 }
 
 
-def write(document: Document) -> None:
-    """Write the explanations, a heading for each section of the assignment."""
+SECTIONS = {  # of the assignment, by function
+    **dict(zip(EXPLANATIONS["Forward propagation"], ["1a", "1b", "1c", "1d", "1e", "1f", "1g", "1h"], strict=True)),
+    **dict(zip(EXPLANATIONS["Backward propagation"], ["2a", "2b", "2c", "2d", "5", "2e", "2f"], strict=True)),
+    **dict(zip(EXPLANATIONS["Training and prediction"], ["3a", "3b"], strict=True)),
+}
+
+
+def write_table(document: Document) -> None:
+    """List the functions: section of the assignment, name, file, number of the formula."""
+    files = [getattr(pipeline, name).__module__.replace(".", "/") + ".py" for name in SECTIONS]
+    table = DataFrame(
+        {
+            "Section": SECTIONS.values(),
+            "Function": [f"`{name}`" for name in SECTIONS],
+            "File": [f"`{file}`" for file in files],
+            "Formula": [f"({number})" for number in range(1, len(SECTIONS) + 1)],
+        }
+    )
+    document.paragraph(
+        "[[function_table]] lists the functions of sections 1 to 3. [[formulas]] has their formulas.",
+        keep_with_next=True,
+    )
+    caption = "The assignment's functions: section, name, file, and number of the formula."
+    document.table(table, caption, name="function_table", size=8, widths=[1.8, 5.8, 6.6, 1.8])
+
+
+def write_formulas(document: Document) -> None:
+    """Write the formulas and explanations, a heading for each section of the assignment."""
     document.paragraph(
         "In the formulas l counts layers and m the examples of a batch; dX is the gradient at X. [A condition] is 1 "
         "where it holds, else 0. μ and σ² are the mean and variance of a unit over the examples of a batch."
     )
+    numbers = {name: number for number, name in enumerate(SECTIONS, start=1)}
     for title, functions in EXPLANATIONS.items():
-        document.heading(title, level=2)
+        document.heading(title, level=2, label="")
         for name, explanation in functions.items():
-            document.paragraph(f"**`{name}`** {explanation}", keep_with_next=True)
+            document.paragraph(f"({numbers[name]}) **`{name}`** {explanation}", keep_with_next=True)
             for formula in FORMULAS[name]:
                 document.equation(formula, keep_with_next=formula is not FORMULAS[name][-1])

@@ -1,4 +1,4 @@
-"""The section of the arms whose kind has a section already: a row each in two tables, a panel each in a figure."""
+"""The appendix of the arms without a section: a row each in two tables, a panel each in a figure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ COMPARED = ("test_accuracy", "equal_steps_accuracy", "steps")
 
 
 def write(document: Document, study: Study) -> None:
-    """Write the section."""
+    """Write the appendix."""
     arms, reference = list(study.in_brief), study.names[study.reference]
     pages = [arms[first : first + figures.PANELS] for first in range(0, len(arms), figures.PANELS)]
     drawn = listed([f"[[other_curves_{page}]]" for page in range(len(pages))])
     document.paragraph(
-        "Within a kind, that is with or without batch norm and with or without L2, arms have another lambda and "
-        f"nothing else. [[other_results]] gives the results of those without a section, [[other_comparisons]] sets "
-        f"them in relation to {reference}, and {drawn} shows their validation cost."
+        f"[[other_results]] gives the results of the arms without a section, [[other_comparisons]] sets them in "
+        f"relation to {reference}, and {drawn} shows their validation cost."
     )
     for arm, title in study.in_brief.items():
         if diverged := [str(each.seed) for each in study.diagnoses[arm] if each.diverged]:
@@ -37,22 +36,27 @@ def write(document: Document, study: Study) -> None:
 
 
 def _results_table(document: Document, study: Study) -> None:
-    rows = []
-    for arm, title in study.in_brief.items():
-        result, evaluation = study.results[arm], study.evaluations[arm]
-        k = evaluation.headline
-        final = {f"{name.capitalize()} (%)": f"{evaluation.accuracies[name][k]:.2f}" for name in study.card.sizes}
-        length = {"Steps": f"{result.steps[k]:,}", "Epochs": f"{result.epochs[k]:.1f}"}
-        mean = {"Mean test (%)": f"{evaluation.accuracies['test'].mean():.2f}"}
-        rows.append({"Arm": title} | final | length | mean)
-    caption = "The headline models of the other arms, and the mean test accuracy over all seeds."
-    document.table(pd.DataFrame(rows), caption, name="other_results", widths=[5.2, 1.8, 2.4, 1.8, 1.5, 1.5, 1.8])
+    networks = tables.network_table(study.results, study.evaluations)
+    headlines = networks[networks["headline"] == 1].set_index("arm").loc[list(study.in_brief)]
+    formats = {
+        **{f"{name}_accuracy": (f"{name.capitalize()} (%)", "{:.2f}") for name in study.card.sizes},
+        **{"steps": ("Steps", "{:,}"), "epochs": ("Epochs", "{:.1f}")},
+    }
+    table = pd.DataFrame({title: headlines[name].map(text.format) for name, (title, text) in formats.items()})
+    means = networks.groupby("arm")["test_accuracy"].mean()
+    table["Mean test (%)"] = means.map("{:.2f}".format)
+    table = table.rename(index=study.titles).reset_index(names="Arm")
+    caption = "The headline models of the other arms, and the mean test accuracy over all networks."
+    document.table(table, caption, name="other_results", widths=[5.2, 1.8, 2.4, 1.8, 1.5, 1.5, 1.8])
 
 
 def _comparison_table(document: Document, study: Study) -> None:
-    rows = []
-    for arm, title in study.in_brief.items():
-        compared = [(QUANTITIES[name], study.comparisons[arm][name]) for name in COMPARED]
-        rows.append({"Arm": title} | {each.title.capitalize(): verdict(found, each) for each, found in compared})
-    caption = f"The other arms in relation to {study.names[study.reference]}; section [[interval]] explains intervals."
-    document.table(pd.DataFrame(rows), caption, name="other_comparisons", size=8.5, widths=[3.4, 4.2, 4.2, 4.2])
+    columns = {
+        QUANTITIES[name].title.capitalize(): {
+            title: verdict(study.comparisons[arm][name], QUANTITIES[name]) for arm, title in study.in_brief.items()
+        }
+        for name in COMPARED
+    }
+    table = pd.DataFrame(columns).reset_index(names="Arm")
+    caption = f"The other arms in relation to {study.names[study.reference]}; [[interval]] explains intervals."
+    document.table(table, caption, name="other_comparisons", size=8.5, widths=[3.4, 4.2, 4.2, 4.2])

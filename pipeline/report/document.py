@@ -1,7 +1,7 @@
 """A Word document: numbered headings, captions, tables, figures, equations and references, by python-docx.
 
 In texts ``**bold**`` and ```code``` are marked so, and ``[[name]]`` refers to the figure, table or heading of that
-name: a live field that reads "Figure 3", "Table 2" or, for a heading, "4.1".
+name: a live field that reads "Figure 3", "Table 2" or, for a heading, "4.1"; ``[[name:page]]`` gives its page.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import docx
@@ -23,7 +23,7 @@ from docx.shared import Cm, Pt, RGBColor
 
 from pipeline.report.equations import displayed
 
-INK = RGBColor(0x1F, 0x2A, 0x44)
+INK, GREY = RGBColor(0x1F, 0x2A, 0x44), RGBColor(0x76, 0x76, 0x76)
 FONT = "Calibri"
 LANGUAGE = "en-GB"
 TEXT_WIDTH = 16.0  # cm between the margins
@@ -31,13 +31,14 @@ LONG_TABLE = 24  # rows from which a table may be divided between pages
 ROWS_TOGETHER = 3  # at the start and the end of a divided table
 CELL_MARGIN = 4.5  # points at the left and the right of a cell
 DIGIT_WIDTH = 0.507  # of Calibri, as a share of the font size
-NUMBER = re.compile(r"[-+−]?[\d,]+(\.\d+)?|")
+NUMBER = re.compile(r"([-+−]?[\d,]+)((\.\d+)?( ± [\d,.]+| \[[-+−\d,. ]+\])?)|()()")  # whole, and what follows it
 SUM = re.compile(r"[-+−\d,. ]*")  # of numbers, such as "4 + 7"
-CONTENTS_STYLES = ("toc 1", "toc 2")  # a level each
-REFERENCE = re.compile(r"(\[\[\w+\]\])")
+CONTENTS_STYLE = "toc 1"
+REFERENCE = re.compile(r"\[\[\w+(?::page)?\]\]")
+MARKS = re.compile(rf"({REFERENCE.pattern}|`|\*\*)")
 # Size in points, and space before and after.
 STYLES = {
-    **{"Normal": (10, 0, 6), "List Bullet": (10, 0, 4), **dict.fromkeys(CONTENTS_STYLES, (9.5, 0, 0))},
+    **{"Normal": (10, 0, 6), "List Bullet": (10, 0, 4), CONTENTS_STYLE: (9, 0, 0)},
     **{"Title": (22, 0, 2), "Subtitle": (12, 0, 10), "Caption": (9, 4, 10)},
     **{"Heading 1": (15, 18, 6), "Heading 2": (12, 12, 4)},
 }
@@ -47,18 +48,31 @@ APPLICATION = """<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
 
 
 class Document:
-    """An A4 document with numbered headings and captions; ``footer`` stands before the number of every page."""
+    """An A4 document with numbered headings and captions; ``footer`` stands before the number of every page.
 
-    def __init__(self, title: str, subtitle: str, *, footer: str = "", author: str = "", keywords: str = "") -> None:
+    The first numbered heading has the number ``first_section``.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        subtitle: str,
+        *,
+        footer: str = "",
+        author: str = "",
+        keywords: str = "",
+        first_section: int = 1,
+    ) -> None:
         self._docx: Any = docx.Document()
         self._contents: Any = None
-        self._counts, self._sections, self._bookmarks = {"Figure": 0, "Table": 0}, [0, 0], 0
-        self._headings: list[tuple[int, str, str]] = []  # level, text, bookmark
-        self._targets: dict[str, tuple[str, str]] = {}  # bookmark and text by name
+        self._counts, self._sections, self._bookmarks = {"Figure": 0, "Table": 0}, [first_section - 1, 0], 0
+        self._page = 1  # as the page breaks say; a page that runs over is counted by the word processor
+        self._headings: list[tuple[str, str]] = []  # text and bookmark of those in the contents
+        self._targets: dict[str, tuple[str, str, int]] = {}  # bookmark, text and page by name
         self._references: list[tuple[str, Any, Any]] = []
         self._drop_template_parts()
         self._lay_out(footer)
-        self._number_headings()
+        self._number_headings(first_section)
         properties = self._docx.core_properties
         properties.title, properties.subject = title, subtitle
         properties.author = properties.last_modified_by = author
@@ -68,15 +82,33 @@ class Document:
         self._docx.add_paragraph(title, style="Title")
         self._docx.add_paragraph(subtitle, style="Subtitle")
 
-    def heading(self, text: str, level: int = 1, *, name: str = "") -> None:
-        """Add a heading; it numbers itself and enters the table of contents."""
-        paragraph = self._docx.add_heading(text, level)
-        self._sections = [*self._sections[: level - 1], self._sections[level - 1] + 1, 0][:2]
-        number = ".".join(map(str, self._sections[:level]))
-        self._headings.append((level, f"{number}  {text}", f"_Toc{len(self._headings):06d}"))
-        self._bookmark(self._headings[-1][-1], paragraph.runs)
+    def heading(
+        self, text: str, level: int = 1, *, label: str | None = None, name: str = "", new_page: bool = False
+    ) -> None:
+        """Add a heading; it numbers itself, or has a ``label`` such as "Appendix A" or "". Level 1 enters the contents.
+
+        It can begin a page.
+        """
+        paragraph = self._docx.add_heading("", level)
+        if new_page:
+            paragraph.paragraph_format.page_break_before = True
+            self._page += 1
+        if label is None:
+            self._sections = [*self._sections[: level - 1], self._sections[level - 1] + 1, 0][:2]
+            number = ".".join(map(str, self._sections[:level]))
+            listed = f"{number}  {text}"
+        else:
+            number, text = label, f". {text}" if label else text
+            listed = f"{label}{text}"
+            paragraph._p.get_or_add_pPr().get_or_add_numPr().get_or_add_numId().val = 0
+            if label:
+                paragraph.add_run(label)
+        paragraph.add_run(text)
+        if level == 1:
+            self._headings.append((listed, f"_Toc{len(self._headings):06d}"))
+            self._bookmark(self._headings[-1][-1], paragraph.runs)
         if name:
-            self._name(name, number, paragraph.runs)
+            self._name(name, number or text, paragraph.runs[:1] if label else paragraph.runs)
 
     def paragraph(self, text: str, *, style: str = "Normal", keep_with_next: bool = False) -> Any:
         """Add a paragraph and return it; it can be kept on the page of what follows."""
@@ -84,13 +116,6 @@ class Document:
         self._add_marked(paragraph, text)
         paragraph.paragraph_format.keep_with_next = keep_with_next or None
         return paragraph
-
-    def title_block(self, lines: Mapping[str, str]) -> None:
-        """Add lines that each begin with their topic."""
-        for topic, text in lines.items():
-            layout = self.paragraph(f"**{topic}**\t{text}").paragraph_format
-            layout.space_after, layout.left_indent, layout.first_line_indent = Pt(1), Cm(2.6), Cm(-2.6)
-            layout.tab_stops.add_tab_stop(Cm(2.6))
 
     def signature(self, fields: Sequence[str]) -> None:
         """Add a line of fields to be filled in by hand, each followed by a rule."""
@@ -100,13 +125,10 @@ class Document:
             stop = Cm(TEXT_WIDTH * number / len(fields))
             layout.tab_stops.add_tab_stop(stop, WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.LINES)
 
-    def label(self, text: str) -> None:
-        """Add a heading without a number that enters no table of contents."""
-        self.paragraph(f"**{text}**", keep_with_next=True).paragraph_format.space_before = Pt(10)
-
     def contents(self) -> None:
         """Reserve the place of the table of contents."""
-        self._contents = self._docx.add_paragraph()
+        self._contents = self._docx.add_paragraph()  # behind the entries, too low to begin a page
+        self._contents.paragraph_format.space_after, self._contents.paragraph_format.line_spacing = Pt(0), Pt(1)
 
     def figure(self, png: bytes, caption: str, shown: str, *, name: str) -> None:
         """Add a picture with a numbered caption below; who cannot see it reads the caption and what is ``shown``."""
@@ -120,11 +142,18 @@ class Document:
         self._caption("Figure", caption, name)
 
     def table(
-        self, texts: pd.DataFrame, caption: str, *, name: str, size: float = 9, widths: Sequence[float] | None = None
+        self,
+        texts: pd.DataFrame,
+        caption: str,
+        *,
+        name: str,
+        size: float = 9,
+        widths: Sequence[float] | None = None,
+        grey: Collection[int] = (),
     ) -> None:
         """Add a table with a numbered caption above; its header row is repeated on every page, and widths are in cm.
 
-        Columns of numbers are aligned at the decimal point, those of sums at the right.
+        Columns of numbers are aligned at the decimal point, those of sums at the right. Some rows can be ``grey``.
         """
         self._caption("Table", caption, name)
         header, rows = list(texts.columns), texts.to_numpy().tolist()
@@ -143,6 +172,9 @@ class Document:
                 paragraph = cell.paragraphs[0]
                 self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text)
                 _set_tightly(paragraph, size, keep_with_next=is_kept)
+                if index - 1 in grey:
+                    for run in paragraph.runs:
+                        run.font.color.rgb = GREY
                 if tab and index and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
                     paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
                 elif is_right:
@@ -179,7 +211,7 @@ class Document:
     def _name(self, name: str, text: str, runs: Sequence[Any]) -> None:
         if name in self._targets:
             raise ValueError(f"two things are named {name}")
-        self._targets[name] = f"_Ref{len(self._targets):06d}", text
+        self._targets[name] = f"_Ref{len(self._targets):06d}", text, self._page
         self._bookmark(self._targets[name][0], runs)
 
     def _bookmark(self, name: str, runs: Sequence[Any]) -> None:
@@ -189,25 +221,32 @@ class Document:
         self._bookmarks += 1
 
     def _add_marked(self, paragraph: Any, text: str) -> None:
-        for index, bold in enumerate(text.split("**")):
-            for place, code in enumerate(bold.split("`")):
-                for part in filter(None, REFERENCE.split(code)):
-                    if REFERENCE.match(part):  # to be filled in when everything has its number
-                        instruction, run = _add_field(paragraph, "")
-                        self._references.append((part.strip("[]"), instruction, run))
-                    else:
-                        run = paragraph.add_run(part)
-                    run.bold = True if index % 2 else None
-                    if place % 2:
-                        run.font.name, run.font.size = "Consolas", Pt(9)
+        is_code = is_bold = False
+        for part in filter(None, MARKS.split(text)):
+            if part == "`":
+                is_code = not is_code
+            elif part == "**" and not is_code:
+                is_bold = not is_bold
+            elif REFERENCE.match(part):  # to be filled in when everything has its number
+                instruction, run = _add_field(paragraph, "")
+                self._references.append((part.strip("[]"), instruction, run))
+                run.bold = is_bold or None
+            else:
+                run = paragraph.add_run(part)
+                run.bold = is_bold or None
+                if is_code:
+                    run.font.name, run.font.size = "Consolas", Pt(9)
 
     def _fill_references(self) -> None:
-        for name, instruction, result in self._references:
+        for reference, instruction, result in self._references:
+            name, _, is_page = reference.partition(":")
             if name not in self._targets:
                 raise ValueError(f"the text refers to [[{name}]], and nothing has that name")
-            bookmark, text = self._targets[name]
+            bookmark, text, page = self._targets[name]
             switch = "\\r " if text[0].isdigit() else ""  # shows the number of a heading, not its text
             instruction.text, result.text = f" REF {bookmark} {switch}\\h ", text
+            if is_page:
+                instruction.text, result.text = f" PAGEREF {bookmark} \\h ", str(page)
 
     def _drop_template_parts(self) -> None:
         """Remove parts of python-docx's template: its picture, Word 2010's copy of the styles, its author."""
@@ -224,11 +263,9 @@ class Document:
         section.top_margin, section.bottom_margin = Cm(2.2), Cm(2.2)
         self._docx.settings.element.find(qn("w:zoom")).set(qn("w:percent"), "100")  # python-docx lacks it; required
         styles = self._docx.styles
-        for level, name in enumerate(CONTENTS_STYLES):
-            entry = styles.add_style(name, WD_STYLE_TYPE.PARAGRAPH, builtin=True)
-            entry.base_style = styles["Normal"]
-            entry.paragraph_format.left_indent = Cm(0.7 * level)
-            entry.paragraph_format.tab_stops.add_tab_stop(Cm(TEXT_WIDTH), WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.DOTS)
+        entry = styles.add_style(CONTENTS_STYLE, WD_STYLE_TYPE.PARAGRAPH, builtin=True)
+        entry.base_style = styles["Normal"]
+        entry.paragraph_format.tab_stops.add_tab_stop(Cm(TEXT_WIDTH), WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.DOTS)
         for name, (size, before, after) in STYLES.items():
             style = styles[name]
             style.font.name, style.font.size = FONT, Pt(size)
@@ -236,7 +273,7 @@ class Document:
             for theme in ("asciiTheme", "hAnsiTheme", "eastAsiaTheme", "cstheme"):
                 style.element.rPr.rFonts.attrib.pop(qn(f"w:{theme}"), None)
             style.paragraph_format.space_before, style.paragraph_format.space_after = Pt(before), Pt(after)
-            if name not in ("Normal", "List Bullet", *CONTENTS_STYLES):
+            if name not in ("Normal", "List Bullet", CONTENTS_STYLE):
                 style.font.color.rgb, style.font.italic = INK, False
         styles["Normal"].paragraph_format.line_spacing = 1.1
         styles["Caption"].font.bold = False
@@ -247,10 +284,10 @@ class Document:
         foot.add_run(f"{footer} \N{MIDDLE DOT} ")
         _add_field(foot, "PAGE", "1")
 
-    def _number_headings(self) -> None:
+    def _number_headings(self, first: int) -> None:
         """Let Word number the headings: 1, 1.1, 1.2, 2."""
         numbering = self._docx.part.numbering_part.element
-        levels = "".join(NUMBERED_LEVEL.format(level, level + 1, text) for level, text in enumerate(("%1", "%1.%2")))
+        levels = NUMBERED_LEVEL.format(0, first, 1, "%1") + NUMBERED_LEVEL.format(1, 1, 2, "%1.%2")
         start = f'<w:abstractNum {nsdecls("w")} w:abstractNumId="90"><w:multiLevelType w:val="multilevel"/>'
         numbering.insert(0, parse_xml(f"{start}{levels}</w:abstractNum>"))  # all abstractNum come before the first num
         numbering.append(parse_xml(f'<w:num {nsdecls("w")} w:numId="90"><w:abstractNumId w:val="90"/></w:num>'))
@@ -266,10 +303,10 @@ class Document:
         """
         if self._contents is None:
             return
-        for index, (level, text, bookmark) in enumerate(self._headings):
-            paragraph = self._contents.insert_paragraph_before(style=CONTENTS_STYLES[level - 1])
+        for index, (text, bookmark) in enumerate(self._headings):
+            paragraph = self._contents.insert_paragraph_before(style=CONTENTS_STYLE)
             if index == 0:
-                _begin_field(paragraph, 'TOC \\o "1-2" \\h \\z')
+                _begin_field(paragraph, 'TOC \\o "1-1" \\h \\z')
                 _leave_to_word(paragraph)
             runs_before = len(paragraph.runs)
             paragraph.add_run(f"{text}\t")
@@ -284,7 +321,7 @@ class Document:
 
 FOR_WORD = """<mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"
  xmlns:w15="http://schemas.microsoft.com/office/word/2012/wordml"><mc:Choice Requires="w15"/></mc:AlternateContent>"""
-NUMBERED_LEVEL = """<w:lvl w:ilvl="{}"><w:start w:val="1"/><w:numFmt w:val="decimal"/>\
+NUMBERED_LEVEL = """<w:lvl w:ilvl="{}"><w:start w:val="{}"/><w:numFmt w:val="decimal"/>\
 <w:pStyle w:val="Heading{}"/><w:suff w:val="space"/><w:lvlText w:val="{}"/>\
 <w:lvlJc w:val="left"/><w:pPr><w:ind w:left="0" w:firstLine="0"/></w:pPr></w:lvl>"""
 TABLE_STYLE = f"""
@@ -305,10 +342,11 @@ TABLE_STYLE = f"""
 
 def _decimal_tab(texts: Sequence[str], width: float, size: float) -> Any:
     """Return the place of a column's decimal point, so that the longest number ends at the right; None for words."""
-    if not all(map(NUMBER.fullmatch, texts)):
+    numbers = [NUMBER.fullmatch(text) for text in texts]
+    if not all(numbers):
         return None
-    decimals = max((len(text.partition(".")[2]) + ("." in text) for text in texts), default=0)
-    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(DIGIT_WIDTH * size * decimals)
+    behind = max((len(number[2] or "") for number in numbers if number), default=0)
+    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(DIGIT_WIDTH * size * behind)
 
 
 def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pandas import DataFrame
+from torch import Tensor
 
 from pipeline.analysis.comparison import compare_arms
 from pipeline.analysis.diagnosis import Diagnosis, diagnose
@@ -36,6 +38,7 @@ class Study:
     results: Mapping[str, TrainingResult]  # by arm
     evaluations: Mapping[str, Evaluation]  # by arm
     path: TrainingResult  # the networks of the lambda path
+    gradients: Mapping[str, DataFrame]  # by arm, each network's norms of its first gradients, see `beginnings`
     timing: Mapping[str, Any]
     versions: Mapping[str, str]  # of the packages that computed the results
 
@@ -65,32 +68,45 @@ class Study:
         return [arm for arm in self.arms if arm != self.reference]
 
     @property
+    def with_batchnorm(self) -> str | None:
+        """The arm of section 5: it has batch normalisation, and the reference goes without."""
+        return self._first([arm for arm in self.others if self._has(arm)[0] > self._has(self.reference)[0]], index=1)
+
+    @property
+    def with_l2(self) -> str | None:
+        """The arm of section 6: it has the L2 norm, and the reference goes without."""
+        rest = [arm for arm in self.others if arm != self.with_batchnorm]
+        return self._first([arm for arm in rest if self._has(arm)[1] > self._has(self.reference)[1]], index=0)
+
+    @property
     def in_full(self) -> dict[str, str]:
-        """The titles of the arms with a chapter: the first of each kind, at most four. The others share a chapter."""
-        first = {self._kind(arm): arm for arm in reversed(list(self.arms))}
-        return {arm: title for arm, title in self.titles.items() if first[self._kind(arm)] == arm}
+        """The titles of the arms with a section of their own; all others share an appendix."""
+        arms = (self.reference, self.with_batchnorm, self.with_l2)
+        return {arm: self.titles[arm] for arm in arms if arm is not None}
 
     @property
     def in_brief(self) -> dict[str, str]:
         """The titles of the other arms."""
         return {arm: title for arm, title in self.titles.items() if arm not in self.in_full}
 
-    @property
-    def first_with_l2(self) -> str | None:
-        """The arm in whose section the L2 norm is explained."""
-        return next((arm for arm in self.arms if self.arms[arm].l2 > 0), None)
-
-    @property
-    def first_with_batchnorm(self) -> str | None:
-        """The arm that shows the effect of batch normalisation, if the reference goes without."""
-        candidates = (arm for arm in self.others if self.arms[arm].use_batchnorm)
-        return None if self.arms[self.reference].use_batchnorm else next(candidates, None)
-
     @functools.cached_property
     def comparisons(self) -> dict[str, dict[str, Comparison]]:
         """Each other arm compared with the reference, by quantity."""
         reference = self.results[self.reference], self.evaluations[self.reference]
         return {arm: compare_arms(self.results[arm], self.evaluations[arm], *reference) for arm in self.others}
+
+    def headline(self, arm: str) -> int:
+        """Return which network of an arm is its headline model."""
+        return self.evaluations[arm].headline
+
+    def gaps(self, arm: str) -> Tensor:
+        """Return each network's train minus validation accuracy, in points."""
+        accuracies = self.evaluations[arm].accuracies
+        return accuracies["train"] - accuracies["validation"]
+
+    def test_gains(self, arm: str) -> Tensor:
+        """Return each network's test accuracy minus that of the reference's network of the same seed, in points."""
+        return self.evaluations[arm].accuracies["test"] - self.evaluations[self.reference].accuracies["test"]
 
     @functools.cached_property
     def diagnoses(self) -> dict[str, list[Diagnosis]]:
@@ -140,6 +156,14 @@ class Study:
         """Return the seconds *of one network*, a value a round, by the size of its ensemble, ascending."""
         rounds = self.timing[what][self._kind(arm)]
         return {size: np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}
+
+    def _first(self, arms: list[str], index: int) -> str | None:
+        """Return the first of the arms, if possible one that is like the reference but for one thing."""
+        alike = [arm for arm in arms if self._has(arm)[index] == self._has(self.reference)[index]]
+        return next(iter(alike + arms), None)
+
+    def _has(self, arm: str) -> tuple[bool, bool]:
+        return self.arms[arm].use_batchnorm, self.arms[arm].l2 > 0
 
     def _kind(self, arm: str) -> str:
         return kind_of(self.arms[arm].use_batchnorm, self.arms[arm].l2)

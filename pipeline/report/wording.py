@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from pipeline.analysis.comparison import Quantity
 from pipeline.analysis.statistics import Comparison, share_interval
 
@@ -12,6 +14,8 @@ NUMBER_WORDS = (
     *("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
     *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
 )
+
+ROUNDING = 0.05  # of an interval's length: as much as its ends moved from one kind of processor to another
 
 
 def verdict(comparison: Comparison, quantity: Quantity) -> str:
@@ -21,14 +25,37 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
     if not pairs:
         return f"not comparable (no pair in which both networks {quantity.both})"
     if not comparison.excludes_zero:
-        ends = f" [{signed(low, decimals)}, {signed(high, decimals)}]"
-        interval = f", with too few {quantity.pair}s for an interval" if math.isinf(low) else ends
-        said = f"{_with_unit(signed(difference, decimals), quantity.unit)}{interval if quantity.interval else ''}"
-        return f"no clear difference (n = {pairs}), {said}"
+        return f"no clear difference (n = {pairs})"
     direction, count = (quantity.more, comparison.above) if low > 0 else (quantity.less, comparison.below)
     size, nearest, farthest = (f"{each:,.{decimals}f}" for each in (abs(difference), *sorted((abs(low), abs(high)))))
     interval = f" [{nearest}, {farthest}]" if quantity.interval else ""
     return f"{direction} by {_with_unit(size, quantity.unit)}{interval}, {count} of {pairs} {quantity.pair}s"
+
+
+def interval(comparison: Comparison, quantity: Quantity) -> str:
+    """Write a difference with its interval: "+1.30 [+0.60, +2.20]"; "" if it is not known."""
+    if math.isnan(comparison.difference):
+        return ""
+    difference, low, high = (
+        signed(value, quantity.decimals) if math.isfinite(value) else ""
+        for value in (comparison.difference, comparison.low, comparison.high)
+    )
+    return f"{difference} [{low}, {high}]" if low and quantity.interval else difference
+
+
+def is_settled(comparison: Comparison) -> bool:
+    """Whether the interval excludes zero by more than another processor's rounding moves it."""
+    nearest = min(abs(comparison.low), abs(comparison.high))
+    return comparison.excludes_zero and nearest > ROUNDING * (comparison.high - comparison.low)
+
+
+def made_by_one(gains: Tensor, seeds: Sequence[int]) -> str:
+    """Say if one network makes more than a third of a mean gain: "Seed 14 alone makes 54 % of it."; else ""."""
+    shares = gains / gains.sum()
+    largest = int(shares.argmax())
+    if not math.isfinite(shares[largest]) or shares[largest] <= 1 / 3:
+        return ""
+    return f"Seed {seeds[largest]} alone makes {percent(100 * float(shares[largest]), 0)} of it."
 
 
 def share(count: int, of: int) -> str:

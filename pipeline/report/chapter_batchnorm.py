@@ -1,0 +1,157 @@
+"""Section 5 of the assignment: what batch normalisation changes, how it compares, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pandas import DataFrame
+
+from pipeline.analysis import tables
+from pipeline.analysis.comparison import ACTIVATION, QUANTITIES, STEP_TIME
+from pipeline.analysis.statistics import compare, summarise
+from pipeline.report import figures
+from pipeline.report.chapter_summary import widest_gradients
+from pipeline.report.document import Document
+from pipeline.report.levels import Level, levels, levels_table
+from pipeline.report.study import Study
+from pipeline.report.wording import listed, numbered, percent, share, verdict
+
+WENT_WELL = 3.0  # points below the best network of all arms, up to which a training went well
+
+
+def write(document: Document, study: Study) -> None:
+    """Write the section."""
+    arm = study.with_batchnorm
+    document.paragraph(
+        "**What changed.** Batch normalisation follows the activation of each hidden layer: each unit is shifted and "
+        "scaled to mean 0 and variance 1 over the batch. As the assignment has it, there is no scale and no shift to "
+        "learn. The gradient passes through mean and variance too. For a prediction running averages take their place, "
+        "so an image is classified alike in any batch."
+    )
+    if arm is None:
+        document.paragraph("This run has no arm that differs from the reference by batch norm.")
+        return
+    rows = levels(study, arm)
+    _compare(document, study, arm, rows)
+    levels_table(document, study, arm, rows, name="batchnorm_levels")
+    _curves(document, study)
+    document.heading("Why", level=2, new_page=True)
+    _why(document, study, arm)
+
+
+def _compare(document: Document, study: Study, arm: str, rows: Mapping[str, Level]) -> None:
+    headline = study.headline(arm)
+    result = study.results[arm]
+    alone = next(title for title in rows if title.startswith("An iteration"))
+    said = {title: verdict(level.comparison, level.quantity) for title, level in rows.items()}
+    document.paragraph(
+        f"**Performance.** Test accuracy: {said['Test accuracy (%)']}. Validation cost: "
+        f"{said['Lowest validation cost (nats)']}. The headline model has "
+        f"{percent(float(study.evaluations[arm].accuracies['test'][headline]))}."
+    )
+    document.paragraph(
+        f"**Number of iterations.** To the stop: {said['Iterations to the stop']}. To half the cost of guessing: "
+        f"{said['Iterations to half the cost of guessing']}. The headline model stopped at step "
+        f"{result.steps[headline]:,}, after {result.epochs[headline]:.1f} epochs. [[accuracy]] shows the course."
+    )
+    document.paragraph(
+        f"**Running time.** An iteration of one network: {said[alone]}, on {study.timed_on}. Time to the stop: "
+        f"{said[list(rows)[-1]]}. [[batchnorm_levels]] has the levels."
+    )
+    if diverged := [str(each.seed) for each in study.diagnoses[arm] if each.diverged]:
+        document.paragraph(f"**The training of these seeds of {study.names[arm]} diverged: {', '.join(diverged)}.**")
+
+
+def _curves(document: Document, study: Study) -> None:
+    accuracies = tables.accuracy_table({arm: study.results[arm] for arm in study.in_full})
+    medians = accuracies.groupby("arm", sort=False)["median"].last()
+    floor = figures.accuracy_floor(accuracies)
+    cut = f" Values below {percent(floor, 0)} are not shown." if (accuracies["low"] < floor).any() else ""
+    title = "Validation accuracy while training"
+    if len(medians):
+        title = f"At the end the median network of {study.names[str(medians.idxmax())]} is the most accurate"
+    caption = f"Validation accuracy, median and quartiles over the networks. One that has stopped keeps its last.{cut}"
+    ends = {arm: f"{medians[arm]:.1f}" for arm in study.in_full if arm in medians}
+    said = f"The medians end at: {study.by_arm(ends)}." if ends else ""
+    picture = figures.accuracy_curves(accuracies, study.in_full, title)
+    document.figure(picture, caption, said, name="accuracy")
+
+
+def _why(document: Document, study: Study, arm: str) -> None:
+    ours, theirs = study.names[arm], study.names[study.reference]
+    layer, of_arm, of_reference = widest_gradients(study, arm)
+    document.paragraph(
+        f"**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
+        f"of the training set. Between the networks of {theirs} it differs {of_reference:.2g}-fold in {layer}, "
+        f"between those of {ours} {of_arm:.2g}-fold. One learning rate has to suit them all."
+    )
+    activations = _activations(study)
+    last = str(activations[arm].columns[-1]) if len(activations[arm].columns) else ""
+    if last:
+        high = [activations[each][last] for each in (arm, study.reference)]
+        document.paragraph(
+            f"**Activations.** At the best step the 99th percentile of layer {last[1:]} is on average "
+            f"{high[0].mean():.1f} for {ours} and {high[1].mean():.1f} for {theirs}: "
+            f"{verdict(compare(*high), ACTIVATION)}."
+        )
+    best = max(float(each.accuracies["test"].max()) for each in study.evaluations.values())
+    counts = {
+        each: int((study.evaluations[each].accuracies["test"] >= best - WENT_WELL).sum())
+        for each in (study.reference, arm)
+    }
+    pairs = len(study.results[arm].seeds)
+    spreads = [summarise(study.evaluations[each].accuracies["test"]).sd for each in (arm, study.reference)]
+    spread = verdict(study.comparisons[arm]["spread"], QUANTITIES["spread"])
+    document.paragraph(
+        f"**How often training goes well.** Within {WENT_WELL:g} points of this run's best network "
+        f"({percent(best)}) are {listed([f'{share(n, pairs)} of {study.names[each]}' for each, n in counts.items()])}. "
+        f"The standard deviation of test accuracy is {spreads[0]:.2f} points for {ours} and {spreads[1]:.2f} for "
+        f"{theirs}; the distance from an arm's median: {spread}. [[networks]] shows every network; [[health]] names "
+        "those that collapsed."
+    )
+    sizes = list(study.step_times(arm))
+    alone = study.compare_step_times(arm, sizes[0])
+    document.paragraph(
+        f"**What it costs.** Time of an iteration: {verdict(alone, STEP_TIME)}. Each hidden unit also needs a mean, a "
+        "variance and the gradient through both."
+    )
+    panels = {
+        (f"Gradients in {layer} differ {of_reference:.2g}-fold or {of_arm:.2g}-fold", "norm of dW at step 0"): {
+            each: study.gradients[each] for each in (study.reference, arm)
+        },
+    }
+    if last:
+        theirs_high, ours_high = (activations[each][last].mean() for each in (study.reference, arm))
+        title = f"Activations in layer {last[1:]}: {theirs_high:.2g} or {ours_high:.2g}"
+        panels[title, "99th percentile after training"] = activations
+    titles = {each: study.titles[each] for each in (study.reference, arm)}
+    caption = (
+        "Left: the norm of each layer's gradient before the first step. Right: the 99th percentile of each hidden "
+        "layer's output at the best step. A mark is a network, a bar the median."
+    )
+    said = f"In {layer} the gradients differ {of_arm:.2g}-fold for {ours}, {of_reference:.2g}-fold for {theirs}."
+    document.figure(figures.by_layer(panels, titles), caption, said, name="why")
+    _every_network(document, study)
+
+
+def _activations(study: Study) -> dict[str, DataFrame]:
+    """Return the 99th percentile of each hidden layer at the best step, a row a network, by arm."""
+    return {
+        arm: DataFrame({layer: each[1, :, 99].numpy() for layer, each in study.evaluations[arm].activations.items()})
+        for arm in (study.reference, study.with_batchnorm)
+        if arm is not None
+    }
+
+
+def _every_network(document: Document, study: Study) -> None:
+    accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in study.arms}
+    spans = {arm: float(values.max() - values.min()) for arm, values in accuracies.items()}
+    widest, narrowest = max(spans, key=spans.__getitem__), min(spans, key=spans.__getitem__)
+    title = (
+        f"Test accuracy of every network: {study.names[widest]} spans {numbered(f'{spans[widest]:.1f}', 'point')}, "
+        f"{study.names[narrowest]} {spans[narrowest]:.1f}"
+    )
+    ranges = {arm: f"{values.min():.1f} to {values.max():.1f}" for arm, values in accuracies.items()}
+    caption = "Test accuracy of every network. Grey lines join networks with the same start; black bars are medians."
+    picture = figures.seed_distribution(accuracies, study.titles, title)
+    document.figure(picture, caption, f"Lowest to highest in per cent: {study.by_arm(ranges)}.", name="networks")

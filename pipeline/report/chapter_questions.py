@@ -1,0 +1,104 @@
+"""Ten questions that one might be asked about this run, answered from its numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.analysis.comparison import GAP
+from pipeline.analysis.diagnosis import guessing_cost
+from pipeline.analysis.statistics import compare
+from pipeline.report.chapter_baseline import commonest_mistake
+from pipeline.report.document import Document
+from pipeline.report.study import Study
+from pipeline.report.wording import numbered, percent, verdict
+
+
+def write(document: Document, study: Study) -> None:
+    """Write each question with its answer."""
+    for question, answer in questions(study).items():
+        document.paragraph(f"**{question}** {answer}", style="List Number")
+
+
+def questions(study: Study) -> dict[str, str]:
+    """Return the answers by question."""
+    reference, training = study.reference, study.params.training
+    result, evaluation, k = study.results[reference], study.evaluations[reference], study.headline(reference)
+    layers, guessing = result.layers_dims, guessing_cost(evaluation)
+    first = float(result.costs[0, k]) if len(result.costs) else guessing
+    batches = study.card.sizes["train"] / training.batch_size
+    rate, test = training.learning_rate, evaluation.accuracies["test"]
+    return {
+        "Why does the backward pass of the output layer give p - y?": (
+            "dA = -y / p goes through the softmax's Jacobian, and the p cancel. With equal probabilities for all "
+            f"classes dZ is {1 / layers[-1]:g} for a wrong class and {1 / layers[-1] - 1:g} for the true one."
+        ),
+        "Why does linear_backward divide by m?": (
+            f"The cost is a mean over the batch, here of {numbered(training.batch_size, 'example')}. dZ belongs to the "
+            "sum of their losses, so dW and db are divided; another batch size then needs no other learning rate."
+        ),
+        "What does an untrained network cost?": (
+            f"Guessing gives ln {layers[-1]} = {guessing:.2f} nats. The headline model of {study.names[reference]} had "
+            f"{first:.2f} at step 100 and {float(evaluation.costs['validation'][k]):.2f} on the validation set at its "
+            "best step."
+        ),
+        "Why did training stop when it did?": (
+            f"Its best validation cost came at step {result.best_step[k]:,}. Checks come every "
+            f"{numbered(training.evaluate_every, 'step')}; at step {result.steps[k]:,} "
+            f"{numbered(result.steps[k] - result.best_step[k], 'step')} had passed without a new low."
+        ),
+        "How many iterations make an epoch?": (
+            f"{study.card.sizes['train']:,} / {training.batch_size} = {batches:.1f}. So {result.steps[k]:,} iterations "
+            f"are {result.epochs[k]:.1f} epochs. A batch that ends an epoch goes on with the next one's examples."
+        ),
+        "Why is the accuracy not 98 %?": (
+            f"The layers {'-'.join(map(str, layers))} leave {min(layers[1:-1], default=layers[-1])} numbers at the "
+            f"narrowest place to tell {layers[-1]} classes apart. {commonest_mistake(study, reference)}"
+        ),
+        "Does the network overfit?": (
+            f"Train minus validation accuracy of the headline model is {float(study.gaps(reference)[k]):.2f} points; "
+            f"on the test set it has {percent(float(test[k]))}, on the validation set "
+            f"{percent(float(evaluation.accuracies['validation'][k]))}. "
+            "The test set was read once, after all training."
+        ),
+        "Why several networks, and not one run?": _one_run(study),
+        "Why must the gradient pass through batch norm's mean and variance?": (
+            "Both depend on every example of the batch. Constants would leave out two of the three terms of the "
+            f"gradient, and the test beside autograd would fail. {_running(study)}"
+        ),
+        "What does lambda do to a weight in one step?": _lambda(study, rate),
+    }
+
+
+def _one_run(study: Study) -> str:
+    ours = study.evaluations[study.reference].accuracies["test"].numpy()
+    said = (
+        f"Single networks of {study.names[study.reference]} have {percent(ours.min(), 1)} to {percent(ours.max(), 1)}."
+    )
+    arm = study.with_batchnorm or study.with_l2
+    if arm is None:
+        return said
+    theirs = study.evaluations[arm].accuracies["test"].numpy()
+    lower = percent(100 * float(np.mean(theirs[:, None] < ours[None, :])), 0)
+    return (
+        f"{said} Of all pairs of one network of {study.names[arm]} and one of {study.names[study.reference]}, the "
+        f"first has the lower test accuracy in {lower}: one run is an anecdote."
+    )
+
+
+def _running(study: Study) -> str:
+    arm = study.with_batchnorm
+    if arm is None:
+        return "At a prediction there may be one image only, so running averages replace the batch's statistics."
+    accuracy = float(study.evaluations[arm].accuracies["test"][study.headline(arm)])
+    return f"At a prediction running averages replace them: {percent(accuracy)} holds for images one by one."
+
+
+def _lambda(study: Study, rate: float) -> str:
+    arm = study.with_l2
+    if arm is None:
+        return f"It would multiply it by 1 - {rate:g} \N{MULTIPLICATION SIGN} lambda, before the data move it."
+    l2, gap = study.arms[arm].l2, verdict(compare(study.gaps(arm), study.gaps(study.reference)), GAP)
+    return (
+        f"It multiplies it by 1 - {rate:g} \N{MULTIPLICATION SIGN} {l2:g} = {1 - rate * l2:g}, before the data move "
+        f"it. Train minus validation accuracy, for what that does to overfitting: {gap}."
+    )
