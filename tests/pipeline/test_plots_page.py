@@ -25,7 +25,7 @@ TEMPLATES = ROOT / ".dvc" / "plots"
 PIPELINE = loads_yaml((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 PLOTS = {path: properties for entry in PIPELINE["stages"]["evaluate"]["plots"] for path, properties in entry.items()}
 NAMES = {Path(path).stem: path for path in PLOTS}
-ARMS = ["plain", "batchnorm", "another"]  # not in alphabetical order
+ARMS = ["Plain", "B. 'n' [5]", "another"]  # titles may be strange, and in any order
 REVISIONS = ["workspace", "HEAD~1"]
 STEPS = [0, 50, 100, 150]
 WIDTHS = {"desktop": 1320, "tablet": 768, "phone": 390}
@@ -358,7 +358,7 @@ def test_a_click_on_a_legend_entry_shows_it_alone_and_another_click_all(opened, 
     everything = page.evaluate(f"{visible}.length")
     for entry in [*([] if name in ("l2_path", "study") else ARMS[1:]), *REVISIONS]:
         labels = f"[...document.querySelectorAll('{plot} .role-legend-label text')]"
-        label = f"{labels}.find(e => e.textContent === '{entry}')"
+        label = f"{labels}.find(e => e.textContent === {json.dumps(entry)})"
         page.click(label)
         if entry in ARMS:
             page.wait(f"{colours} == '{figures.PALETTE[ARMS.index(entry)]}'")
