@@ -62,7 +62,7 @@ test-remotes: .venv/bench .venv/remotes
 # `dvc exp show` has a column for every metric, parameter and file. This shows parameters whose values differ, and the
 # arms' mean validation accuracy where it differs.
 experiments: install
-	dvc exp show --only-changed --drop '.*/[^:]*$$|.*:(dataset|gain|low|high|mean|test)$$|params\.yaml$$|models$$|results$$|Created$$'
+	dvc exp show --only-changed --drop '.*/[^:]*$$|metrics/headline/.*|.*:(cost|dataset|steps|test|train)$$|params\.yaml$$|models$$|results$$|Created$$'
 
 # Checks DVC's cache and the outputs against their checksums.
 verify: install

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import re
 from collections.abc import Mapping
@@ -22,8 +23,10 @@ from benchmarks.measure import Steps, line, microseconds
 from benchmarks.rates import best_product_rate
 from pipeline import artifacts
 from pipeline.network.precision import onednn_is_as_good
+from stages.progress import each, working
 
 BATCH_SIZES = (64, 256, 512)
+SETTINGS = tuple(itertools.product((False, True), BATCH_SIZES))  # with batch norm or not
 ENSEMBLES = (1, 16, 32)
 NETWORKS = (1, 2, 4, 8, 16, 32, 64, 128)
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -41,23 +44,29 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: print the table of a GPU")
     options = parser.parse_args()
     if options.device == "cuda":
-        print(floors.measure(floors.gpu(), options.rounds, options.seconds))
+        with working("bench: on the GPU"):
+            text = floors.measure(floors.gpu(), options.rounds, options.seconds)
+        print(text)
         return
     torch.set_num_threads(options.threads)
     data = peers.Data.random(EXAMPLES)
     with threadpool_limits(options.threads):
-        rates_before = best_product_rate(options.rounds)
+        with working("bench: large products"):
+            rates_before = best_product_rate(options.rounds)
         table = {
             f"batch {batch_size}{', bn' * use_batchnorm}": compare(data, batch_size, use_batchnorm, options)
-            for use_batchnorm in (False, True)
-            for batch_size in BATCH_SIZES
+            for use_batchnorm, batch_size in each("bench: peers", SETTINGS, "settings")
         }
         costs = {
-            "networks": {n: cost(data, LAYERS, n, 512, options) for n in NETWORKS},
-            "batch": {batch_size: cost(data, LAYERS, 16, batch_size, options) for batch_size in BATCHES},
-            "width": {units: cost(data, [784, units, *LAYERS[2:]], 4, 512, options) for units in WIDTHS},
+            "networks": {n: cost(data, LAYERS, n, 512, options) for n in each("bench: networks", NETWORKS, "sizes")},
+            "batch": {size: cost(data, LAYERS, 16, size, options) for size in each("bench: batch", BATCHES, "sizes")},
+            "width": {
+                units: cost(data, [784, units, *LAYERS[2:]], 4, 512, options)
+                for units in each("bench: width", WIDTHS, "sizes")
+            },
         }
-        rates = {name: max(rate, rates_before[name]) for name, rate in best_product_rate(options.rounds).items()}
+        with working("bench: large products again"):
+            rates = {name: max(rate, rates_before[name]) for name, rate in best_product_rate(options.rounds).items()}
     shares = {
         name: {
             column: peers.product_operations(LAYERS, _batch_size(name)) / microseconds / 1e3 / max(rates.values())

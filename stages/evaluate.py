@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from pipeline import artifacts
@@ -13,6 +15,7 @@ from pipeline.network.devices import take_device
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
 from stages import METRICS, MODELS, PLOTS, RESULTS, SPLIT, examples, run
+from stages.progress import each, working
 
 
 def main(params: Params) -> None:
@@ -24,31 +27,45 @@ def main(params: Params) -> None:
     sets = {name: examples(name, device) for name in card.sizes}
     sizes = {"pixels": len(sets["train"][0]), "classes": len(card.classes)}
     results = {arm: artifacts.read_record(TrainingResult, MODELS / arm, **sizes) for arm in params.arms}
-    evaluations = {arm: evaluation.evaluate_arm(result, sets) for arm, result in results.items()}
+    path = artifacts.read_record(TrainingResult, RESULTS / "l2_path", **sizes)
+    evaluations = {arm: evaluation.evaluate_arm(results[arm], sets) for arm in each("evaluate", results, "arms")}
+    with working("evaluate: comparing and writing"):
+        write(params, card, results, evaluations, path)
+
+
+def write(
+    params: Params,
+    card: DatasetCard,
+    results: Mapping[str, TrainingResult],
+    evaluations: Mapping[str, evaluation.Evaluation],
+    path: TrainingResult,
+) -> None:
+    """Compare the arms, and write all that is known of them."""
+    titles = {name: arm.title for name, arm in params.arms.items()}
     reference = results[params.reference], evaluations[params.reference]
     comparisons = {
         arm: compare_arms(results[arm], evaluations[arm], *reference) for arm in results if arm != params.reference
     }
     data = tables.data_name(card.name, params.data.dataset)
-    stand_in = "" if card.name == params.data.dataset else data
+    stand_in = {} if card.name == params.data.dataset else {"dataset": data}
     for arm, measured in evaluations.items():
         artifacts.write_record(RESULTS / "evaluation" / arm, measured)
-        gain = comparisons.get(arm, {}).get("test_accuracy")
-        metrics = tables.arm_metrics(measured, gain, stand_in=stand_in)
-        artifacts.write_json(METRICS / "arms" / f"{arm}.json", metrics)
-        print(f"{arm}: {metrics['test']:.2f} % of the test set of {data}, headline model")
-    artifacts.write_json(METRICS / "study.json", tables.study(card.name, results, evaluations, comparisons))
-    path = artifacts.read_record(TrainingResult, RESULTS / "l2_path", **sizes)
+        metrics = tables.arm_metrics(results[arm], measured)
+        for folder, values in metrics.items():
+            artifacts.write_json(METRICS / folder / f"{arm}.json", stand_in | values)
+        print(f"{arm}: {metrics['headline']['test']:.2f} % of the test set of {data}, headline model")
+    artifacts.write_json(METRICS / "study.json", tables.study(card.name, titles, results, evaluations, comparisons))
     for name, table in {
-        "curves": tables.curve_table(results),
+        "results": tables.results_table(results, evaluations, comparisons),
+        "costs": tables.cost_table(results, evaluations),
         "accuracy": tables.accuracy_table(results),
+        "curves": tables.curve_table(results),
         "seeds": tables.network_table(results, evaluations),
-        "confusion": tables.confusion_table(evaluations, card.classes),
         "weights": tables.weight_table(results),
+        "confusion": tables.confusion_table(evaluations, card.classes),
         "l2_path": tables.l2_path_table(path),
     }.items():
-        table.insert(0, "dataset", card.name)
-        artifacts.write_table(PLOTS / f"{name}.csv", table)
+        artifacts.write_table(PLOTS / f"{name}.csv", tables.for_plots(table, card.name, titles))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,73 @@
-"""How a stage shows that it trains: a bar on a terminal, a plain line now and then elsewhere."""
+"""How a stage shows that it works: a line that changes on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
+import io
 import sys
+import threading
 import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from pipeline.network.ensemble import Snapshot
 
-PLAIN_EVERY = 15.0  # seconds between two plain lines
+Part = TypeVar("Part")
+
+PLAIN_EVERY = 8.0  # seconds between two plain lines
+SHOWN_EVERY = 1.0  # seconds between two changes on a terminal
 BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}, cap in {remaining}"  # it all fits 80 columns
+COUNT = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}"
+CLOCK = "{desc}, {elapsed}"
+
+
+@contextmanager
+def working(label: str, parts: Collection[Part] = (), unit: str = "") -> Iterator[tqdm[Part]]:
+    """Show how long something has taken, and how many of its parts are done; to be used in a ``with`` statement.
+
+    Gives the parts, to be gone through.
+    """
+    is_terminal = sys.stderr.isatty()
+    bar = tqdm(
+        parts,
+        desc=label,
+        unit=unit,
+        bar_format=COUNT if parts else CLOCK,
+        file=sys.stderr if is_terminal else io.StringIO(),
+        mininterval=0,
+        miniters=1,
+        leave=False,
+    )
+    over = threading.Event()
+
+    def show() -> None:
+        if is_terminal:
+            bar.refresh()
+        else:
+            print(bar, flush=True)
+
+    def go_on() -> None:
+        while not over.wait(SHOWN_EVERY if is_terminal else PLAIN_EVERY):
+            show()
+
+    show()
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield bar
+    finally:
+        over.set()
+        thread.join()
+        bar.close()
+
+
+def each(label: str, parts: Collection[Part], unit: str) -> Iterator[Part]:
+    """Go through parts, and show how many are done."""
+    with working(label, parts, unit) as shown:
+        yield from shown
 
 
 class TrainingProgress:
@@ -55,7 +111,7 @@ class TrainingProgress:
             self.last_line = now
             left = (now - self.start) / snapshot.step * (self.max_steps - snapshot.step)
             print(
-                f"{self.label}: step {snapshot.step:,} of at most {self.max_steps:,}, {snapshot.training} training, "
-                f"best validation cost of all {cost}, about {left:.0f} s to the cap",
+                f"{self.label}: {snapshot.step:,}/{self.max_steps:,}, {snapshot.training} training, "
+                f"best cost {cost}, cap in {tqdm.format_interval(left)}",
                 flush=True,
             )

@@ -18,6 +18,7 @@ from pipeline.params import Params
 from pipeline.report.build import build_report
 from pipeline.report.study import Study
 from stages import MODELS, RESULTS, SPLIT, examples, run
+from stages.progress import working
 
 REPORT = Path("report.docx")
 GRADIENT_SAMPLE = 1000  # training examples for the gradients of the first step
@@ -44,7 +45,8 @@ def main(params: Params) -> None:
         timing=vars(artifacts.read_json(RESULTS / "timing.json", Timing)),
         versions={"Python": platform.python_version(), **{title: version(name) for title, name in PACKAGES.items()}},
     )
-    artifacts.write_bytes(REPORT, build_report(study))
+    with working("report: drawing and writing"):
+        artifacts.write_bytes(REPORT, build_report(study))
     print(f"{REPORT} is about {data_name(study.card.name, params.data.dataset)}")
 
 

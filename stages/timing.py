@@ -13,6 +13,7 @@ from pipeline.analysis.timing import time_steps
 from pipeline.network.devices import take_device
 from pipeline.params import Params
 from stages import RESULTS, examples, run
+from stages.progress import each
 
 
 def main(params: Params) -> None:
@@ -29,6 +30,7 @@ def main(params: Params) -> None:
         networks=[1, len(training.seeds)],
         rounds=params.timing.rounds,
         steps=params.timing.steps,
+        progress=lambda rounds: each("timing", rounds, "rounds"),
     )
     where = {"device": device.type, "threads": training.usable_threads}
     artifacts.write_json(RESULTS / "timing.json", {**where, **measured})

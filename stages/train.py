@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,14 +24,18 @@ from stages.launch import run_training
 from stages.progress import TrainingProgress
 
 ENDS = {"no improvement": "stopped without a new low", "cap reached": "reached max_steps", "diverged": "diverged"}
+COLUMNS = 80  # of a terminal
+GAP = "   "
 
 
 def main(params: Params, name: str) -> None:
     if name not in params.arms:
         raise ValueError(f"there is no arm {shown(repr(name))} in params.yaml, only {shown(', '.join(params.arms))}")
     arm = params.arms[name]
-    seeds = params.training.seeds
-    train_ensemble(params, f"train@{name}", MODELS / name, seeds, use_batchnorm=arm.use_batchnorm, l2=arm.l2)
+    seeds, label = params.training.seeds, f"train@{name}"
+    result = train_ensemble(params, label, MODELS / name, seeds, use_batchnorm=arm.use_batchnorm, l2=arm.l2)
+    if result is not None:
+        _print_costs(result, label)
 
 
 def train_ensemble(
@@ -40,11 +46,13 @@ def train_ensemble(
     *,
     use_batchnorm: bool = False,
     l2: float | Sequence[float] = 0.0,
-) -> None:
-    """Train an ensemble as ``params.yaml`` says, on all ranks, and write it into a folder."""
+) -> TrainingResult | None:
+    """Train an ensemble as ``params.yaml`` says, on all ranks, and write it into a folder; rank 0 returns it."""
     training = params.training
     device = take_device(training.device)
     with distributed.group() as ranks:
+        if ranks.rank == 0:
+            print(f"{label}: {len(seeds):,} networks, at most {training.max_steps:,} steps each", flush=True)
         torch.set_num_threads(ranks.threads(training.usable_threads))
         X, Y = examples("train", device)
         with TrainingProgress(label, training.max_steps, shown=ranks.rank == 0) as progress:
@@ -62,6 +70,7 @@ def train_ensemble(
         if result is not None:
             artifacts.write_record(folder, result)
             _say(result, label)
+    return result
 
 
 def _say(result: TrainingResult, label: str) -> None:
@@ -71,7 +80,21 @@ def _say(result: TrainingResult, label: str) -> None:
     counts = Counter(result.stop_reason).items()
     ends = ", ".join(f"{count} of {len(result.seeds)} {ENDS[reason]}" for reason, count in counts)
     mean = f"{statistics.mean(result.steps):,.0f}"
-    print(f"{label}: mean {mean} step{'s' * (mean != '1')}; {ends}")
+    print(textwrap.fill(f"{label}: mean {mean} step{'s' * (mean != '1')}; {ends}", COLUMNS, subsequent_indent="  "))
+
+
+def _print_costs(result: TrainingResult, label: str) -> None:
+    """Print the headline network's costs as `L_layer_model` returns them: at every 100th step, penalty included."""
+    headline = int(result.at_best(result.validation_costs).nan_to_num(nan=torch.inf).argmin())
+    costs = (result.costs + result.penalties)[:, headline].tolist()
+    until_stop = [(step, cost) for step, cost in zip(result.cost_steps, costs, strict=True) if not math.isnan(cost)]
+    pairs = [f"{step:{len(str(result.cost_steps[-1]))}} {cost:.4f}" for step, cost in until_stop]
+    with_penalty = " (with penalty)" if result.l2[headline] else ""
+    print(f"{label}: headline network, seed {result.seeds[headline]}: step and cost{with_penalty}")
+    width = max(map(len, pairs), default=0) + len(GAP)
+    a_line = (COLUMNS + len(GAP)) // width
+    for first in range(0, len(pairs), a_line):
+        print(GAP.join(pairs[first : first + a_line]))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import venv
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ def main(*others: str) -> None:
             build()
         for other in others:
             if not is_installed(other):
+                announce(other)
                 install(ENVIRONMENT, other)
 
 
@@ -58,6 +61,7 @@ def build() -> None:
     """Build an environment, and only then remove the old one."""
     if not importlib.util.find_spec("ensurepip"):
         sys.exit(f"{sys.executable} has no ensurepip: install python3-venv")
+    announce(LOCK)
     remove(NEW)
     try:
         venv.create(NEW, symlinks=True, with_pip=True, prompt=ENVIRONMENT.name)
@@ -76,7 +80,6 @@ def build() -> None:
 
 def install(environment: Path, lock: str) -> None:
     """Install the packages of a lock by their hashes, and note it."""
-    print(f"installing the packages of {lock}", flush=True)
     pip_install(environment, lock, "--no-build-isolation", "--use-pep517")  # source packages: by the locked setuptools
     for script in (environment / "bin").iterdir():
         if script.is_file() and not script.is_symlink():
@@ -89,6 +92,20 @@ def pip_install(environment: Path, lock: str | Path, *options: str) -> None:
     """Let the environment's pip install the packages of a lock into it."""
     prefix = f"--prefix={environment}"
     subprocess.run([environment / "bin/python", *PIP, *HERE, prefix, *options, "--requirement", lock], check=True)
+
+
+def announce(lock: str) -> None:
+    """Say what is installed and how large it is, and every eight seconds that it goes on: pip is silent for minutes."""
+    size = "7 GB of disk, several minutes" if lock == LOCK else "0.5 GB of disk at most"
+    print(f"installing {lock} into {ENVIRONMENT.name}: {size}", flush=True)
+    start = time.monotonic()
+
+    def go_on() -> None:
+        while True:
+            time.sleep(8)
+            print(f"  still installing, {time.monotonic() - start:.0f} s", flush=True)
+
+    threading.Thread(target=go_on, daemon=True).start()
 
 
 def free_of_its_folder(script: Path) -> None:

@@ -10,56 +10,62 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from pandas import DataFrame
 from PIL import Image
 
 from pipeline import artifacts
+from pipeline.analysis import tables
+from pipeline.analysis.evaluation import Evaluation
+from pipeline.data.preprocessing import DatasetCard
+from pipeline.network.ensemble import TrainingResult
+from pipeline.network.forward import L_model_forward
 from pipeline.params import load_params
 from pipeline.report import figures
-from stages import PARAMS
+from stages import MODELS, PARAMS, RESULTS, SPLIT, examples
 from tools import plots_template
 
 README = Path("README.md")
 DOCS = Path("docs")
 REPORT = Path("report.docx")
 PAGE = Path("dvc_plots/index.html")
-HEADER = ["", "Test (%)", "Validation (%)", "Train (%)", "Steps", "Epochs", "Mean test, all seeds (%)", "Difference"]
 
 
-def table(networks: DataFrame, study: dict[str, Any]) -> str:
+def table(results: DataFrame) -> str:
     """Return the table of all arms as Markdown."""
-    arms = load_params(PARAMS).arms
-    headlines = networks[networks["headline"] == 1].set_index("arm")
-    rows = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)]]
-    for arm, over in study.items():
-        headline = headlines.loc[arm]
-        rows.append(
-            [
-                arms[arm].title,
-                *(f"{headline[f'{split}_accuracy']:.2f}" for split in ("test", "validation", "train")),
-                f"{headline['steps']:,.0f}",
-                f"{headline['epochs']:.1f}",
-                f"{over['mean']:.2f} ± {over['sd']:.2f}",
-                _difference(over.get("test_accuracy")),
-            ]
-        )
+    mean, sd, low, high = (results[name].map("{:.2f}".format) for name in ("mean_test", "sd_test", "low", "high"))
+    interval = (" [" + low + ", " + high + "]").where(results["low"].notna(), "")
+    gain = (results["difference"].map("{:+.2f}".format) + interval).where(results["difference"].notna(), "")
+    texts = DataFrame(
+        {
+            "": results["arm"],
+            **{f"{name.capitalize()} (%)": results[name].map("{:.2f}".format) for name in tables.SETS},
+            "Iterations": results["steps"].map("{:,}".format),
+            "Epochs": results["epochs"].map("{:.1f}".format),
+            "Mean test, all networks (%)": mean + " ± " + sd,
+            "Difference": gain,
+        }
+    )
+    rows = [list(texts.columns), ["---", *["---:"] * (len(texts.columns) - 1)], *texts.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _difference(gain: dict[str, Any] | None) -> str:
-    if gain is None:
-        return ""
-    ends = f" [{gain['low']:.2f}, {gain['high']:.2f}]" if "low" in gain else ""
-    return f"{gain['difference']:+.2f}{ends}"
 
 
 def distribution(networks: DataFrame) -> bytes:
     """Return the distribution of test accuracy over the networks as a PNG file."""
-    titles = {name: arm.title for name, arm in load_params(PARAMS).arms.items()}
-    accuracies = {arm: networks.loc[networks["arm"] == arm, "test_accuracy"] for arm in titles}
-    return figures.seed_distribution(accuracies, titles, "Test accuracy of every network")
+    titles = dict.fromkeys(networks["arm"])
+    accuracies = {title: networks.loc[networks["arm"] == title, "test_accuracy"] for title in titles}
+    return figures.seed_distribution(accuracies, {title: title for title in titles}, "Test accuracy of every network")
+
+
+def one_digit() -> bytes:
+    """Return the first test image and what the reference's headline model says of it as a PNG file."""
+    params, card = load_params(PARAMS), artifacts.read_record(DatasetCard, SPLIT / "card")
+    result = artifacts.read_record(TrainingResult, MODELS / params.reference)
+    headline = artifacts.read_record(Evaluation, RESULTS / "evaluation" / params.reference, **result.sizes).headline
+    X, _ = examples("test")
+    parameters = {name: each[headline] for name, each in result.parameters.items()}
+    AL, _ = L_model_forward(X[:, :1], parameters, "mean1" in parameters, inference=True)
+    return figures.one_example(X[:, 0].numpy(), result.layers_dims, AL[:, 0].numpy(), card.classes)
 
 
 def screenshot(page: Path, chromium: str) -> bytes:
@@ -92,13 +98,13 @@ def _smaller(picture: Path) -> bytes:
 
 def contents() -> dict[Path, bytes]:
     """Make the README, with the table between its two marks, and beside the docs the pictures and the report."""
-    networks = artifacts.read_table(Path("plots/seeds.csv"))
-    study = artifacts.read_json(Path("metrics/study.json"))["arms"]
+    networks, results = (artifacts.read_table(Path(f"plots/{name}.csv")) for name in ("seeds", "results"))
     text = README.read_text(encoding="utf-8")
     marked = re.sub(
-        r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(networks, study) + mark[2], text
+        r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(results) + mark[2], text
     )
-    made = {README: marked.encode(), DOCS / "seeds.png": distribution(networks), DOCS / REPORT: REPORT.read_bytes()}
+    made = {README: marked.encode(), DOCS / REPORT: REPORT.read_bytes()}
+    made |= {DOCS / "seeds.png": distribution(networks), DOCS / "network.png": one_digit()}
     if chromium := shutil.which("chromium"):
         plots_template.main()
         subprocess.run(["dvc", "plots", "show", "--quiet"], check=True)

@@ -1,36 +1,63 @@
-"""Print the results of the last run and their place; `make` ends with it, even if nothing had to run."""
+"""Print the results of the last run; `make` ends with it, even if nothing had to run."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Sequence
 
 from pandas import DataFrame
-from ruamel.yaml import YAML
 
-METRICS = Path("metrics")
+from pipeline import artifacts
+from pipeline.analysis.timing import Timing, kind_of
+from pipeline.params import load_params
+from pipeline.text import shown
+from stages import PARAMS, PLOTS, RESULTS
+
+LONGEST = 21  # characters of a title: a line fits 80 columns
 
 
-def table(titles: dict[str, str], arms: dict[str, dict[str, Any]], study: dict[str, dict[str, Any]]) -> str:
-    """Set the test accuracies of all arms, and their mean steps, in columns."""
-    shown = DataFrame(study).T[["mean", "sd", "lowest", "highest"]].astype(float)
-    shown.insert(0, "headline", DataFrame(arms).T["test"].astype(float))
-    shown["steps"] = [f"{study[arm]['mean_steps']:,.0f}" for arm in shown.index]
-    return shown.loc[list(titles)].rename(index=titles).to_string(float_format="{:.2f}".format)
+def headline_table(results: DataFrame, seconds: Sequence[float]) -> str:
+    """Set each arm's headline network in columns."""
+    table = DataFrame({name: results[name].map("{:.2f}".format) for name in ("train", "validation", "test")})
+    table["iterations"] = results["steps"].map("{:,}".format)
+    table["epochs"] = results["epochs"].map("{:.1f}".format)
+    table["seconds"] = [f"{each:,.1f}" for each in seconds]
+    return _as_text(table, results, "Headline network")
+
+
+def mean_table(results: DataFrame, networks: int) -> str:
+    """Set the mean of each arm's networks in columns, and its gain over the reference."""
+    mean, sd, low, high = (results[name].map("{:.2f}".format) for name in ("mean_test", "sd_test", "low", "high"))
+    table = DataFrame({"mean ± sd": mean + " ± " + sd})
+    table["gain"] = results["difference"].map("{:+.2f}".format).where(results["difference"].notna(), "")
+    table["95 % interval"] = ("[" + low + ", " + high + "]").where(results["low"].notna(), "")
+    return _as_text(table, results, f"Test accuracy, n = {networks:,}")
+
+
+def _as_text(table: DataFrame, results: DataFrame, corner: str) -> str:
+    titles = [shown(title, LONGEST) for title in results["arm"]]
+    return table.set_axis(titles, axis="index").rename_axis(columns=corner).to_string()
 
 
 def main() -> None:
-    """Print the table and the paths."""
-    study = json.loads((METRICS / "study.json").read_text(encoding="utf-8"))
-    params = YAML(typ="safe").load(Path("params.yaml"))
-    titles = {arm: params["arms"][arm]["title"] for arm in study["arms"]}
-    arms = {arm: json.loads((METRICS / "arms" / f"{arm}.json").read_text(encoding="utf-8")) for arm in titles}
-    if study["dataset"] != params["data"]["dataset"]:
-        print(f"\nSTAND-IN DATA: no source gave {params['data']['dataset']}. The next make or dvc repro tries again.")
-    print(f"\nTest accuracy on {study['dataset']}, %: headline model, and over all seeds; mean steps\n")
-    print(table(titles, arms, study["arms"]))
-    print("\nreport  report.docx\nplots   make plots writes dvc_plots/index.html")
+    """Print where the results lie, and the tables."""
+    params = load_params(PARAMS)
+    results = artifacts.read_table(PLOTS / "results.csv")
+    timing = artifacts.read_json(RESULTS / "timing.json", Timing)
+    seconds = [
+        timing.seconds_to_stop(
+            kind_of(arm.use_batchnorm, arm.l2), 1, steps, checks=math.ceil(steps / params.training.evaluate_every)
+        )
+        for arm, steps in zip(params.arms.values(), results["steps"], strict=True)
+    ]
+    dataset, wanted = results["dataset"][0], params.data.dataset
+    print("\nThe report is report.docx; `make plots` writes dvc_plots/index.html.")
+    print(f"\nResults on {dataset}: accuracies in %, seconds to train this network alone\n")
+    print(headline_table(results, seconds))
+    print(f"\n{mean_table(results, len(params.training.seeds))}")
+    if dataset != wanted:
+        print(f"\nSTAND-IN DATA: no source gave {wanted}, so this is {dataset}.")
+        print("The next make or dvc repro tries again.")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,18 @@ Comparisons = Mapping[str, Mapping[str, Comparison]]  # by arm and quantity
 QUARTILES = {0.25: "low", 0.5: "median", 0.75: "high"}
 SETS = ("test", "validation", "train")
 CURVE_POINTS = 120  # of each curve in a plot
+METRICS = {  # short names, so that a row of `dvc metrics` fits 80 columns
+    "validation_cost": "cost",
+    "steps": "steps",
+    "test_accuracy": "test",
+    "train_accuracy": "train",
+    "validation_accuracy": "val",
+}
+METRIC_PLACES = {"cost": 4, "steps": 1, "test": 2, "train": 2, "val": 2}  # decimals
+RESULT_PLACES = {
+    **{"test": 2, "validation": 2, "train": 2, "gap": 2, "steps": 0, "epochs": 2, "cost": 4},
+    **{"mean_test": 2, "sd_test": 2, "difference": 2, "low": 2, "high": 2},
+}
 
 
 def data_name(name: str, wanted: str) -> str:
@@ -32,29 +45,25 @@ def data_name(name: str, wanted: str) -> str:
     return name if name == wanted else f"{name} (fallback for {wanted})"
 
 
-def arm_metrics(evaluation: Evaluation, difference: Comparison | None, *, stand_in: str = "") -> dict[str, Any]:
-    """Return the few values of an arm that `dvc metrics` shows in a row.
+def arm_metrics(result: TrainingResult, evaluation: Evaluation) -> dict[str, dict[Hashable, Any]]:
+    """Return what `dvc metrics` shows of an arm: its ``headline`` model, and the ``mean`` of its networks.
 
-    ``dataset`` only if it stands in for another; the headline model's ``test`` accuracy; the networks' mean validation
-    accuracy ``val``, by which to choose parameters, and ``mean`` test accuracy; the ``gain`` in the latter over the
-    reference, with the ends of its interval.
+    ``cost`` is the validation cost at the best step, ``steps`` are those until the stop, the others are accuracies.
     """
-    test, validation = evaluation.accuracies["test"], evaluation.accuracies["validation"]
-    metrics = {"test": test[evaluation.headline], "val": validation.mean(), "mean": test.mean()}
-    return {
-        **({"dataset": stand_in} if stand_in else {}),
-        **{name: round(value.item(), 2) for name, value in metrics.items()},
-        **(_known(("gain", "low", "high"), _ends(difference), 2) if difference else {}),
-    }
+    networks = _networks({"arm": result}, {"arm": evaluation}).rename(columns=METRICS)[list(METRICS.values())]
+    table = DataFrame({"headline": networks.loc[evaluation.headline], "mean": networks.mean()}).T
+    headline, mean = _rounded(table, METRIC_PLACES).to_dict("records")
+    return {"headline": headline | {"steps": result.steps[evaluation.headline]}, "mean": mean}
 
 
-def study(dataset: str, results: Results, evaluations: Evaluations, comparisons: Comparisons) -> dict[str, Any]:
+def study(
+    dataset: str, titles: Mapping[str, str], results: Results, evaluations: Evaluations, comparisons: Comparisons
+) -> dict[str, Any]:
     """Describe each arm over its networks, and how it compares with the reference.
 
     ``arms`` holds what `dvc metrics diff` shows, ``plot`` the rows that `dvc plots` draws.
     """
-    differences = difference_table(comparisons)
-    differences.insert(0, "dataset", dataset)
+    differences = for_plots(difference_table(comparisons), dataset, titles)
     return {
         "dataset": dataset,
         "arms": {
@@ -66,16 +75,63 @@ def study(dataset: str, results: Results, evaluations: Evaluations, comparisons:
     }
 
 
+def for_plots(table: DataFrame, dataset: str, titles: Mapping[str, str]) -> DataFrame:
+    """Put the data set in front, and the arms' titles in place of their names, as the report calls them."""
+    named = table.replace({"arm": dict(titles)}) if "arm" in table else table.copy()
+    named.insert(0, "dataset", dataset)
+    return named
+
+
 def difference_table(comparisons: Comparisons) -> DataFrame:
-    """Tabulate the comparisons of each arm with the reference, differences to four digits; unknown ends are NaN."""
-    rows = []
-    for arm, compared in comparisons.items():
-        for name, each in compared.items():
-            quantity = QUANTITIES[name]
-            ends = [float(f"{value:.4g}") for value in _ends(each, quantity.interval)]
-            rows.append((arm, quantity.title, quantity.unit, quantity.more, *ends, each.above, each.below, each.pairs))
-    columns = ["arm", "quantity", "unit", "above_zero", "difference", "low", "high", "above", "below", "pairs"]
-    return DataFrame(rows, columns=columns)
+    """Tabulate the comparisons of each arm with the reference, to four digits; what is not known is NaN.
+
+    ``better`` is the difference with its sign turned where less is better, so that above zero is better everywhere.
+    """
+    records = [
+        {"arm": arm, **vars(QUANTITIES[name]), **vars(each), **_ends(each, QUANTITIES[name])}
+        for arm, compared in comparisons.items()
+        for name, each in compared.items()
+    ]
+    columns = ["arm", "title", "unit", "more", "difference", "low", "high", "above", "below", "pairs"]
+    table = DataFrame.from_records(records, columns=columns).rename(columns={"title": "quantity", "more": "above_zero"})
+    is_gain = table["above_zero"] == "better"
+    for turned, end, opposite in (
+        ("better", "difference", "difference"),
+        ("better_low", "low", "high"),
+        ("better_high", "high", "low"),
+    ):
+        table[turned] = table[end].where(is_gain, -table[opposite])
+    numbers = ["difference", "low", "high", "better", "better_low", "better_high"]
+    table[numbers] = table[numbers].map("{:.4g}".format).astype(float) + 0.0  # which makes -0 0
+    is_plain = is_gain | (table["above_zero"] == "worse")
+    table["above_zero"] = table["above_zero"].where(is_plain, "worse (" + table["above_zero"] + ")")
+    return table
+
+
+def results_table(results: Results, evaluations: Evaluations, comparisons: Comparisons) -> DataFrame:
+    """Tabulate each arm's headline model, its networks' test accuracy, and their gain over the reference.
+
+    ``gap`` is train minus validation accuracy; the ``difference`` is that of the means, with its interval.
+    """
+    networks = _networks(results, evaluations).set_index("arm")
+    test = networks.groupby("arm", sort=False)["test_accuracy"]
+    gain = {arm: _ends(compared["test_accuracy"], QUANTITIES["test_accuracy"]) for arm, compared in comparisons.items()}
+    headlines = networks[networks["headline"] == 1].rename(columns=METRICS | {"validation_accuracy": "validation"})
+    gap = headlines["train"] - headlines["validation"]
+    table = headlines.assign(gap=gap, mean_test=test.mean(), sd_test=test.std().fillna(0.0))
+    table = table.join(DataFrame.from_dict(gain, orient="index", columns=["difference", "low", "high"], dtype=float))
+    return _rounded(table[list(RESULT_PLACES)], RESULT_PLACES).reset_index()
+
+
+def cost_table(results: Results, evaluations: Evaluations) -> DataFrame:
+    """Tabulate each headline model's training cost and L2 penalty at every 100th step (assignment, 4c)."""
+    costs = {}
+    for arm, result in results.items():
+        headline, steps = evaluations[arm].headline, pd.Index(result.cost_steps, dtype=int)
+        columns = {"cost": result.costs[:, headline].numpy(), "penalty": result.penalties[:, headline].numpy()}
+        costs[arm] = DataFrame(columns, index=steps)
+    table = pd.concat(costs, names=["arm", "step"]).replace([math.inf, -math.inf], math.nan)
+    return _rounded(table.dropna(), {"cost": 6, "penalty": 6}).reset_index()
 
 
 def curve_table(results: Results) -> DataFrame:
@@ -85,16 +141,6 @@ def curve_table(results: Results) -> DataFrame:
         curves[arm, "training cost"] = result.cost_steps, result.costs
         curves[arm, "validation cost"] = result.evaluation_steps, result.validation_costs
     return _quartiles(curves, results)
-
-
-def cost_table(results: Results, evaluations: Evaluations) -> DataFrame:
-    """Tabulate the headline model's data cost and L2 penalty at every 100th step."""
-    tables = {}
-    for arm, result in results.items():
-        k = evaluations[arm].headline
-        columns = {"step": result.cost_steps, "cost": result.costs[:, k], "penalty": result.penalties[:, k]}
-        tables[arm] = DataFrame(columns).astype({"step": int}).dropna()
-    return pd.concat(tables, names=["arm"]).reset_index("arm").reset_index(drop=True)
 
 
 def accuracy_table(results: Results) -> DataFrame:
@@ -115,22 +161,8 @@ def confusion_table(evaluations: Evaluations, classes: list[str]) -> DataFrame:
 
 def network_table(results: Results, evaluations: Evaluations) -> DataFrame:
     """Tabulate every network, the headline models marked: accuracies, validation cost, steps and epochs."""
-    tables = []
-    for arm, result in results.items():
-        evaluation = evaluations[arm]
-        columns = {
-            "arm": arm,
-            "seed": result.seeds,
-            "headline": [int(k == evaluation.headline) for k in range(len(result.seeds))],
-            **{f"{name}_accuracy": evaluation.accuracies[name].numpy() for name in ("test", "validation", "train")},
-            "validation_cost": evaluation.costs["validation"].numpy(),
-            "steps": result.steps,
-            "epochs": result.epochs,
-        }
-        tables.append(DataFrame(columns))
-    table = pd.concat(tables, ignore_index=True).round({"validation_cost": 5, "epochs": 2})
-    # Formatted as in the report: round() errs at halves.
-    return table.assign(**table.filter(like="_accuracy").map("{:.2f}".format).astype(float))
+    accuracies = dict.fromkeys(("test_accuracy", "validation_accuracy", "train_accuracy"), 2)
+    return _rounded(_networks(results, evaluations), accuracies | {"validation_cost": 5, "epochs": 2})
 
 
 def weight_table(results: Results) -> DataFrame:
@@ -158,6 +190,29 @@ def l2_path_table(result: TrainingResult) -> DataFrame:
     return table.round(dict.fromkeys(table, 3) | {"validation_cost": 5, "weight_norm": 4, "steps": 1}).reset_index()
 
 
+def _networks(results: Results, evaluations: Evaluations) -> DataFrame:
+    """Tabulate every network as exactly as it was measured."""
+    tables = {}
+    for arm, result in results.items():
+        evaluation = evaluations[arm]
+        columns = {
+            "seed": result.seeds,
+            "headline": [int(k == evaluation.headline) for k in range(len(result.seeds))],
+            **{f"{name}_accuracy": evaluation.accuracies[name].numpy() for name in ("test", "validation", "train")},
+            "validation_cost": evaluation.costs["validation"].numpy(),
+            "steps": result.steps,
+            "epochs": result.epochs,
+        }
+        tables[arm] = DataFrame(columns)
+    return pd.concat(tables, names=["arm"]).reset_index("arm").reset_index(drop=True)
+
+
+def _rounded(table: DataFrame, places: Mapping[str, int]) -> DataFrame:
+    """Round columns as the report writes numbers: DataFrame.round errs at halves."""
+    rounded = {name: table[name].map(functools.partial(round, ndigits=digits)) for name, digits in places.items()}
+    return table.assign(**rounded)
+
+
 def _quartiles(curves: Mapping[tuple[str, str], tuple[list[int], Tensor]], results: Results) -> DataFrame:
     """Take the quartiles over the networks; a network that has stopped keeps its last value.
 
@@ -179,27 +234,29 @@ def _over_networks(result: TrainingResult, evaluation: Evaluation) -> dict[str, 
     test, diagnoses = summarise(evaluation.accuracies["test"]), DataFrame(diagnose(result, evaluation))
     return {
         "networks": len(diagnoses),
-        **{name: round(getattr(test, name), 2) for name in ("mean", "sd", "median", "lowest", "highest")},
+        "mean_test_accuracy": round(test.mean, 2),
+        "standard_deviation": round(test.sd, 2),
+        "median_test_accuracy": round(test.median, 2),
+        "lowest_test_accuracy": round(test.lowest, 2),
+        "highest_test_accuracy": round(test.highest, 2),
         "mean_steps": round(summarise(result.steps).mean, 1),
         "diverged_networks": int(diagnoses["diverged"].sum()),
         "collapsed_networks": int(diagnoses["collapsed"].sum()),
         "stuck_networks": int(diagnoses["left_plateau"].isna().sum()),
-        "all_dead_units": int(dead_units(evaluation, len(diagnoses)).sum()),
+        "total_dead_units": int(dead_units(evaluation, len(diagnoses)).sum()),
     }
 
 
 def _in_scalars(comparison: Comparison, quantity: Quantity) -> dict[str, float]:
-    """Put a comparison into the values that `dvc metrics` can show."""
-    known = _known(("difference", "low", "high"), _ends(comparison, quantity.interval), quantity.decimals)
-    return {**known, "above": comparison.above, "below": comparison.below}
+    """Put a comparison into the values that `dvc metrics` can show, without NaN, which JSON has not."""
+    ends = _ends(comparison, quantity)
+    names = {"difference": "difference", "low": "interval_low", "high": "interval_high"}
+    known = {names[end]: round(value, quantity.decimals) for end, value in ends.items() if not math.isnan(value)}
+    return {**known, "networks_above": comparison.above, "networks_below": comparison.below}
 
 
-def _ends(comparison: Comparison, has_interval: bool = True) -> list[float]:
+def _ends(comparison: Comparison, quantity: Quantity) -> dict[str, float]:
     """Return the difference and the ends of its interval, NaN for an end that is not known."""
-    is_bounded = has_interval and math.isfinite(comparison.low)
-    return [comparison.difference, *((comparison.low, comparison.high) if is_bounded else (math.nan, math.nan))]
-
-
-def _known(names: Sequence[str], values: Sequence[float], decimals: int) -> dict[str, float]:
-    """Round the values and leave out NaN, which JSON has not."""
-    return {name: round(value, decimals) for name, value in zip(names, values, strict=True) if not math.isnan(value)}
+    is_bounded = quantity.interval and math.isfinite(comparison.low)
+    low, high = (comparison.low, comparison.high) if is_bounded else (math.nan, math.nan)
+    return {"difference": comparison.difference, "low": low, "high": high}

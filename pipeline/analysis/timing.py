@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,6 +46,14 @@ class Timing:
         if len(set(map(len, rounds))) != 1 or not all(value > 0 for values in rounds for value in values):
             raise ValueError("all kinds must be timed in as many rounds, and take longer than 0 seconds")
 
+    def seconds_to_stop(self, kind: str, size: int, steps: int, checks: int) -> float:
+        """Return the seconds that steps and validation checks take *of one network* in an ensemble of a size."""
+        per_step, per_check = (
+            statistics.mean(seconds[kind][str(size)]) / size
+            for seconds in (self.seconds_per_step, self.seconds_per_check)
+        )
+        return steps * per_step + checks * per_check
+
 
 def kind_of(use_batchnorm: bool, l2: float) -> str:
     """Name the kind of an arm; within a kind, the value of lambda costs no time."""
@@ -61,13 +70,14 @@ def time_steps(
     networks: Sequence[int],
     rounds: int,
     steps: int,
+    progress: Callable[[Sequence[bool]], Iterable[bool]] = iter,
 ) -> dict[str, Seconds]:
     """Time training steps and validation checks; the kinds and sizes of ensemble take turns.
 
     ``X`` is ``(n_0, examples)``, ``Y`` ``(n_L, examples)``, ``validation`` such a pair; the device of ``X`` computes.
     ``networks`` are the sizes. Each takes ``rounds`` turns, after one to warm up that does not count; a turn is
-    ``steps`` training steps and one validation check. Returns ``seconds_per_step`` and ``seconds_per_check`` of the
-    whole ensemble, by kind and size (as text), a value a round.
+    ``steps`` training steps and one validation check. ``progress`` goes through the rounds and may show it. Returns
+    ``seconds_per_step`` and ``seconds_per_check`` of the whole ensemble, by kind and size (as text), a value a round.
     """
     ensembles = {
         (kind, size): initialize_ensemble(
@@ -79,7 +89,7 @@ def time_steps(
     per_check: Seconds = {kind: {str(size): [] for size in networks} for kind in KINDS}
     batches = mini_batches(X, Y, batch_size, (rounds + 1) * len(ensembles) * steps)
     with full_precision():
-        for is_warm in [False] + [True] * rounds:
+        for is_warm in progress([False] + [True] * rounds):
             for (kind, size), parameters in ensembles.items():
                 start = clock(X.device)
                 for X_batch, Y_batch in itertools.islice(batches, steps):

@@ -16,7 +16,7 @@ from pipeline.analysis.comparison import compare_arms
 from pipeline.analysis.diagnosis import Diagnosis, diagnose
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.statistics import Comparison, compare
-from pipeline.analysis.timing import kind_of
+from pipeline.analysis.timing import Timing, kind_of
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Arm, Params
@@ -126,14 +126,15 @@ class Study:
 
     def step_times(self, arm: str) -> dict[int, Values]:
         """Return microseconds a step *of one network*, a value a round, by the size of its ensemble, ascending."""
-        return {size: 1e6 * seconds for size, seconds in self._seconds("seconds_per_step", arm).items()}
+        rounds = self.timing["seconds_per_step"][self._kind(arm)]
+        return {size: 1e6 * np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}
 
     def seconds_to_stop(self, arm: str, size: int) -> Values:
         """Return each network's time to its stop: its steps and validation checks times their mean times."""
-        steps = np.array(self.results[arm].steps)
-        checks = np.searchsorted(self.results[arm].evaluation_steps, steps, side="right")
-        per_step, per_check = (self._seconds(f"seconds_per_{each}", arm)[size].mean() for each in ("step", "check"))
-        return np.asarray(steps * per_step + checks * per_check)
+        steps, timing = self.results[arm].steps, Timing(**self.timing)
+        checks = np.searchsorted(self.results[arm].evaluation_steps, steps, side="right").tolist()
+        pairs = zip(steps, checks, strict=True)
+        return np.array([timing.seconds_to_stop(self._kind(arm), size, *each) for each in pairs])
 
     def compare_step_times(self, arm: str, size: int) -> Comparison:
         """Compare an arm's microseconds a step with the reference's, round by round."""
@@ -151,11 +152,6 @@ class Study:
     def by_arm(self, said: Mapping[str, str]) -> str:
         """Join texts, each after the title of its arm."""
         return "; ".join(f"{self.titles[arm]} {text}" for arm, text in said.items())
-
-    def _seconds(self, what: str, arm: str) -> dict[int, Values]:
-        """Return the seconds *of one network*, a value a round, by the size of its ensemble, ascending."""
-        rounds = self.timing[what][self._kind(arm)]
-        return {size: np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}
 
     def _first(self, arms: list[str], index: int) -> str | None:
         """Return the first of the arms, if possible one that is like the reference but for one thing."""

@@ -1,6 +1,7 @@
 """Metrics and plot tables hold the numbers of the results, under the names that DVC shows."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,23 +17,21 @@ from pipeline.analysis.statistics import Comparison
 from pipeline.artifacts import read_table, write_json, write_table
 
 ACCURACIES = [90.126, 97.0, 95.5, 91.25]
+B = {"b": measured([93.0])}
 
 
-def test_an_arms_metrics_are_its_headline_model_its_mean_and_its_gain():
-    evaluation = measured(ACCURACIES, headline=1)
-    mean = round(sum(ACCURACIES) / 4, 2)
-    seen = round(evaluation.accuracies["validation"].mean().item(), 2)
-    known = {"test": 97.0, "val": seen, "mean": mean}
-    assert tables.arm_metrics(evaluation, None) == known
-    other = "digits (fallback for mnist)"
-    assert tables.arm_metrics(evaluation, None, stand_in=other) == {"dataset": other, **known}
-    gain = Comparison(1.2345, 0.987, 1.5, 3, 1, 4)
-    assert tables.arm_metrics(evaluation, gain) == {
-        **known,
-        **{"gain": 1.23, "low": 0.99, "high": 1.5},
+def test_an_arms_metrics_are_those_of_its_headline_model_and_the_mean_of_its_networks():
+    result, evaluation = recorded([300, 450, 200, 101]), measured(ACCURACIES, headline=1)
+    metrics = tables.arm_metrics(result, evaluation)
+    assert list(metrics) == ["headline", "mean"]
+    assert all(list(values) == ["cost", "steps", "test", "train", "val"] for values in metrics.values())
+    assert metrics["headline"] == {"cost": 0.0102, "steps": 450, "test": 97.0, "train": 99.0, "val": 98.0}
+    assert isinstance(metrics["headline"]["steps"], int)  # shown without a point
+    cost, accuracy = float(evaluation.costs["validation"].mean()), float(np.mean(ACCURACIES))
+    assert metrics["mean"] == {
+        **{"cost": round(cost, 4), "steps": 262.8},
+        **{"test": round(accuracy, 2), "train": round(accuracy + 2, 2), "val": round(accuracy + 1, 2)},
     }
-    few = Comparison(1.0, -math.inf, math.inf, 3, 1, 4)
-    assert list(tables.arm_metrics(evaluation, few)) == ["test", "val", "mean", "gain"]
 
 
 ARMS = {
@@ -42,6 +41,7 @@ ARMS = {
     "all diverged": {"l2": (DIVERGES, DIVERGES)},
     "one seed": {"l2": (0.0,)},
 }
+TITLES = {"reference": "The reference", "arm": "An arm"}
 each_arm = pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS.keys())
 
 
@@ -52,13 +52,13 @@ def test_metrics_are_json(tmp_path, arm):
     results = {"reference": reference, "arm": result}
     evaluations = {name: evaluated(each) for name, each in results.items()}
     comparisons = compare_arms(result, evaluations["arm"], reference, evaluations["reference"])
-    write_json(tmp_path / "arm.json", tables.arm_metrics(evaluations["arm"], comparisons["test_accuracy"]))
-    study = tables.study("digits", results, evaluations, {"arm": comparisons})
+    write_json(tmp_path / "arm.json", tables.arm_metrics(result, evaluations["arm"]))
+    study = tables.study("digits", TITLES, results, evaluations, {"arm": comparisons})
     write_json(tmp_path / "study.json", study)
     assert list(study["arms"]) == ["reference", "arm"]
     values = [value for arm in study["arms"].values() for each in arm.values() for value in scalars(each)]
     assert all(isinstance(value, (int, float, str)) for value in values)  # dvc metrics shows no lists and no nulls
-    assert [row["arm"] for row in study["plot"]] == ["arm"] * len(comparisons)
+    assert [row["arm"] for row in study["plot"]] == ["An arm"] * len(comparisons)
 
 
 def scalars(value):
@@ -76,23 +76,23 @@ def test_arms_are_described_over_their_seeds():
     costs = result.validation_costs
     costs[:, 1] = math.log(2)
     costs[1:, [0, 2, 3, 4]] = costs[1:, [0, 2, 3, 4]] / 10
-    study = tables.study("mnist", {"a": result, "b": result}, {"a": evaluation, "b": evaluation}, {"b": {}})
+    study = tables.study("mnist", {}, {"a": result, "b": result}, {"a": evaluation, "b": evaluation}, {"b": {}})
     assert study["dataset"] == "mnist"
     assert (
         study["arms"]["a"]
         == study["arms"]["b"]
         == {
             "networks": 5,
-            "mean": round(float(np.mean([*ACCURACIES, 80])), 2),
-            "sd": round(float(np.std([*ACCURACIES, 80], ddof=1)), 2),
-            "median": 91.25,
-            "lowest": 80.0,
-            "highest": 97.0,
+            "mean_test_accuracy": round(float(np.mean([*ACCURACIES, 80])), 2),
+            "standard_deviation": round(float(np.std([*ACCURACIES, 80], ddof=1)), 2),
+            "median_test_accuracy": 91.25,
+            "lowest_test_accuracy": 80.0,
+            "highest_test_accuracy": 97.0,
             "mean_steps": 310.0,
             "diverged_networks": 1,
             "collapsed_networks": 1,
             "stuck_networks": 1,
-            "all_dead_units": 3,
+            "total_dead_units": 3,
         }
     )
 
@@ -110,21 +110,91 @@ def test_a_comparison_is_told_in_its_decimals_and_what_is_not_known_is_left_out(
     unknown = Comparison(difference=math.nan, low=-math.inf, high=math.inf, above=0, below=0, pairs=0)
     compared = {"l2": {"equal_steps_cost": known, "test_accuracy": unknown}}
     results = {"l2": recorded([100])}
-    whole = tables.study("mnist", results, {"l2": measured([90.0])}, compared)
+    whole = tables.study("mnist", {"l2": "L2"}, results, {"l2": measured([90.0])}, compared)
     study = whole["arms"]["l2"]
-    assert study["equal_steps_cost"] == {"difference": -0.0123, "low": -12345.6, "high": 1.0, "above": 3, "below": 12}
-    assert study["test_accuracy"] == {"above": 0, "below": 0}
+    assert study["equal_steps_cost"] == {
+        **{"difference": -0.0123, "interval_low": -12345.6, "interval_high": 1.0},
+        **{"networks_above": 3, "networks_below": 12},
+    }
+    assert study["test_accuracy"] == {"networks_above": 0, "networks_below": 0}
     first, second = whole["plot"]
     assert first == {
-        **{"dataset": "mnist", "arm": "l2", "quantity": QUANTITIES["equal_steps_cost"].title, "unit": "nats"},
-        "above_zero": "worse",
-        **{"difference": -0.01235, "low": -12350.0, "high": 1.0, "above": 3, "below": 12, "pairs": 16},
+        **{"dataset": "mnist", "arm": "L2", "quantity": QUANTITIES["equal_steps_cost"].title, "unit": "nats"},
+        **{"above_zero": "worse", "difference": -0.01235, "low": -12350.0, "high": 1.0},
+        **{"above": 3, "below": 12, "pairs": 16},
+        **{"better": 0.01235, "better_low": -1.0, "better_high": 12350.0},
     }
     assert second == {
-        **{"dataset": "mnist", "arm": "l2", "quantity": "test accuracy", "unit": "points"},
-        "above_zero": "better",
+        **{"dataset": "mnist", "arm": "L2", "quantity": "test accuracy", "unit": "points", "above_zero": "better"},
         **{"difference": "", "low": "", "high": "", "above": 0, "below": 0, "pairs": 0},
+        **{"better": "", "better_low": "", "better_high": ""},
     }
+
+
+def test_better_is_above_zero_in_every_quantity_and_the_table_says_what_a_difference_means():
+    comparison = Comparison(difference=2.0, low=1.0, high=4.0, above=3, below=1, pairs=4)
+    table = tables.difference_table({"l2": dict.fromkeys(QUANTITIES, comparison)})
+    more_is_better = table["quantity"].str.contains("accuracy") & ~table["quantity"].str.contains("distance")
+    assert more_is_better.sum() == 2
+    for _, row in table.iterrows():
+        ends = [row["better"], row["better_low"], row["better_high"]]
+        bounded = QUANTITIES["collapsed"].title != row["quantity"]
+        if more_is_better[row.name]:
+            assert (ends, row["above_zero"]) == ([2, 1, 4], "better")
+        else:
+            assert ends == [-2, -4, -1] if bounded else ends[0] == -2 and np.isnan(ends[1:]).all()
+            assert re.fullmatch(r"worse( \((more|larger|later)\))?", row["above_zero"])
+
+
+def test_no_difference_is_zero_and_not_minus_zero():
+    none = Comparison(difference=0.0, low=0.0, high=0.0, above=0, below=0, pairs=16)
+    (row,) = records(tables.difference_table({"l2": {"steps": none}}))
+    assert [str(row[name]) for name in ("better", "better_low", "better_high")] == ["0.0"] * 3
+
+
+def test_in_plots_an_arm_is_called_by_its_title():
+    table = pd.DataFrame({"arm": ["l2", "baseline"], "count": [1, 2]})
+    named = tables.for_plots(table, "mnist", {"baseline": "l2", "l2": "L2 norm"})  # a title may be another arm's name
+    assert named.to_dict("list") == {"dataset": ["mnist"] * 2, "arm": ["L2 norm", "l2"], "count": [1, 2]}
+    without = tables.for_plots(table[["count"]], "mnist", {"l2": "L2 norm"})
+    assert list(without) == ["dataset", "count"]
+    assert list(table) == ["arm", "count"] and table["arm"][0] == "l2"
+
+
+def test_results_are_told_an_arm_a_row():
+    results = {"a": recorded([100, 200]), "b": recorded([50])}
+    evaluations = {"a": measured([91.234, 92], headline=1), "b": measured([93.0])}
+    gain = Comparison(difference=1.2345, low=0.987, high=1.5, above=3, below=1, pairs=4)
+    first, second = records(tables.results_table(results, evaluations, {"b": {"test_accuracy": gain}}))
+    ends = [first.pop(name) for name in ("difference", "low", "high")]
+    assert np.isnan(ends).all()  # the reference
+    assert first == {
+        **{"arm": "a", "test": 92.0, "validation": 93.0, "train": 94.0, "gap": 1.0, "steps": 200, "epochs": 25.0},
+        **{"cost": round(1 / 93, 4), "mean_test": round((91.234 + 92) / 2, 2), "sd_test": 0.54},
+    }
+    assert second == {
+        **{"arm": "b", "test": 93.0, "validation": 94.0, "train": 95.0, "gap": 1.0, "steps": 50, "epochs": 6.25},
+        **{"cost": round(1 / 94, 4), "mean_test": 93.0, "sd_test": 0.0},
+        **{"difference": 1.23, "low": 0.99, "high": 1.5},
+    }
+    assert list(tables.results_table(results, evaluations, {})) == list(
+        tables.results_table(results, evaluations, {"b": {"test_accuracy": gain}})
+    )
+
+
+def test_costs_are_those_of_the_headline_network_until_it_stopped():
+    result = recorded([300, 250, 400])
+    result = replace(result, penalties=result.costs / 10)
+    table = tables.cost_table({"a": result, "b": recorded([50])}, {"a": measured(ACCURACIES[:3], headline=1)} | B)
+    assert records(table) == [
+        {
+            **{"arm": "a", "step": step, "cost": round(result.costs[row, 1].item(), 6)},
+            "penalty": round(result.costs[row, 1].item() / 10, 6),
+        }
+        for row, step in enumerate([100, 200])
+    ]
+    infinite = replace(result, costs=result.costs.where(torch.tensor([[True], [False], [True], [True]]), torch.inf))
+    assert tables.cost_table({"b": infinite}, B)["step"].tolist() == [100, 300]
 
 
 def test_the_data_set_is_named_with_what_it_stands_in_for():
@@ -297,6 +367,7 @@ def test_every_table_can_be_written_as_csv(tmp_path):
         (
             tables.curve_table(results),
             tables.accuracy_table(results),
+            tables.cost_table(results, evaluations),
             tables.network_table(results, evaluations),
             tables.confusion_table(evaluations, list("abcd")),
             tables.weight_table(results),

@@ -7,7 +7,7 @@ import torch
 from reference import DIMS, blobs
 
 from pipeline.analysis import timing
-from pipeline.analysis.timing import KINDS, kind_of, time_steps
+from pipeline.analysis.timing import KINDS, Timing, kind_of, time_steps
 from pipeline.network import devices
 
 X, Y = (each.float() for each in blobs(30))
@@ -41,6 +41,28 @@ def test_every_kind_and_size_has_a_positive_time():
         assert all(list(of_kind) == ["1", "4"] for of_kind in seconds.values())
         turns = [each for of_kind in seconds.values() for each in of_kind.values()]
         assert all(len(each) == ROUNDS and all(0 < value < 1 for value in each) for each in turns)
+
+
+def test_a_network_s_time_to_stop_is_that_of_its_steps_and_checks():
+    per_step, per_check = ({"l2": {"1": [each, 3 * each], "4": [4.0, 12.0]}} for each in (1.0, 10.0))
+    timing = Timing("cpu", 2, per_step, per_check)
+    assert timing.seconds_to_stop("l2", 1, steps=100, checks=2) == 100 * 2 + 2 * 20
+    assert timing.seconds_to_stop("l2", 4, steps=100, checks=2) == 100 * 2 + 2 * 2
+
+
+def test_the_rounds_can_be_shown_and_the_first_that_does_not_count_among_them():
+    shown = []
+
+    def progress(rounds):
+        for each in rounds:
+            shown.append(each)
+            yield each
+
+    measured = time_steps(
+        X, Y, DIMS, validation=VALIDATION, batch_size=10, networks=(1,), rounds=2, steps=1, progress=progress
+    )
+    assert len(shown) == 3
+    assert all(len(of_kind["1"]) == 2 for of_kind in measured["seconds_per_step"].values())
 
 
 def test_an_ensemble_of_one_is_timed_once():

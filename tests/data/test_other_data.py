@@ -72,8 +72,9 @@ def assert_is_about(folder, name, title, classes, arms=("baseline", "batchnorm_l
     assert list(study["arms"]) == list(arms) and study["dataset"] == name
     plots = {path.stem: artifacts.read_table(path) for path in (folder / "plots").glob("*.csv")}
     assert {each for table in plots.values() for each in table["dataset"]} == {name}
-    for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
-        assert set(plots[plot]["arm"]) == set(arms)
+    titles = {PARAMS["arms"]["baseline"]["title"], "Batch norm and L2"}
+    for plot in ("accuracy", "confusion", "curves", "results", "seeds", "weights"):
+        assert set(plots[plot]["arm"]) == titles
     assert set(plots["confusion"]["actual"].astype(str)) == set(classes)
     assert set(plots["confusion"]["predicted"].astype(str)) == set(classes)
     text = text_of(docx.Document(folder / "report.docx"))

@@ -62,12 +62,12 @@ def test_every_command_of_the_page_does_what_it_says_there(lab):
     rows = table(lab, show)
     # The working tree, the commit, the experiment.
     assert [row["arms.l2.l2"] for row in rows] == ["0.02", "0.01", "0.02"]
-    assert set(rows[0]) == {*ROW, "metrics/arms/l2.json:val", "arms.l2.l2"}
+    assert set(rows[0]) == {*ROW, "metrics/mean/l2.json:val", "arms.l2.l2"}
     head = next(line for line in lab.shell(show).splitlines() if "Experiment" in line)
-    assert head.split() == ["Experiment", "metrics/arms/l2.json:val", "arms.l2.l2"]
+    assert head.split() == ["Experiment", "metrics/mean/l2.json:val", "arms.l2.l2"]
     assert len(head) <= 80
-    of_ones_own = f"{show} --keep 'metrics/.*:test' --sort-by metrics/arms/l2.json:val --sort-order desc"
-    assert {"metrics/arms/l2.json:test", "metrics/arms/baseline.json:test"} <= table(lab, of_ones_own)[0].keys()
+    of_ones_own = f"{show} --keep 'metrics/headline/.*:test' --sort-by metrics/mean/l2.json:val --sort-order desc"
+    assert {"metrics/headline/l2.json:test", "metrics/headline/baseline.json:test"} <= table(lab, of_ones_own)[0].keys()
     assert lab.contents() != committed
     lab.shell(page.take("git checkout"))
     assert lab.contents() == committed
@@ -82,7 +82,7 @@ def test_every_command_of_the_page_does_what_it_says_there(lab):
     assert lab.contents() == committed
     rows = {row["arms.l2.l2"]: row for row in table(lab, show) if row["typ"].startswith("branch_")}
     assert rows.keys() == {"0.02", "0.03", "0.05"}
-    assert len({row["metrics/arms/l2.json:val"] for row in rows.values()}) > 1  # a few digits: two may be equal
+    assert len({row["metrics/mean/l2.json:val"] for row in rows.values()}) > 1  # a few digits: two may be equal
     name = rows["0.05"]["Experiment"]
     assert "train@l2" in lab.shell(page.take("dvc queue logs", NAME=name))
 

@@ -12,6 +12,7 @@ import pytest
 from clones import ROOT, Clone
 
 PYTHON = [sys.executable, "-I", "-S"]
+INSTALLING = "installing requirements.lock into .venv"
 QUICK = """import os, runpy, shutil, signal, venv
 def create(folder, **options):
     shutil.copytree({ready!r}, folder, symlinks=True)
@@ -172,7 +173,7 @@ def test_of_two_at_once_in_a_fresh_clone_one_installs_and_both_succeed(project):
     two = [subprocess.Popen(command, cwd=project.folder, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted(each.communicate()[0] for each in two)
     assert [each.returncode for each in two] == [0, 0]
-    assert said == ["", "installing the packages of requirements.lock\n"]
+    assert said == ["", f"{INSTALLING}: 7 GB of disk, several minutes\n"]
     assert project.works(1)
 
 
@@ -184,7 +185,7 @@ def test_a_further_lock_is_added_once(project):
     lock.write_text(main)
     (project.environment / "bin" / "__pycache__").mkdir(exist_ok=True)  # what Python leaves beside scripts
     said = [project.run([*project.command(), "more.lock"]).stdout for _ in range(2)]
-    assert said == ["installing the packages of more.lock\n", ""]
+    assert said == ["installing more.lock into .venv: 0.5 GB of disk at most\n", ""]
     assert project.works(2)
 
 

@@ -15,7 +15,7 @@ import torch
 from clones import DVC, PARAMS, ROOT, STAGES, small_params
 from imports import FACES, PACKAGES, code_of, files_behind, imports_in, lies_in, reached_from, script_of
 from runs import copy_of
-from samples import SETS, write_split
+from samples import SETS, recorded, write_split
 
 import pipeline
 import stages
@@ -191,7 +191,7 @@ def test_git_ignores_all_litter_that_dvc_ignores():
 
 def test_what_editors_notebooks_and_file_managers_leave_changes_nothing(clone):
     before = clone.dvc("metrics", "show")
-    folders = ["models", "models/l2", "metrics", "metrics/arms", "plots", "results", "pipeline/network", "stages"]
+    folders = ["models", "models/l2", "metrics", "metrics/mean", "plots", "results", "pipeline/network", "stages"]
     left = [clone.folder / folder / name for folder in folders for name in LITTER]
     made = {path.parent for path in left if not path.parent.exists()}
     try:
@@ -298,6 +298,60 @@ def test_diverged_seeds_are_named_and_the_others_written(folder, capsys):
     assert artifacts.read_record(pipeline.TrainingResult, folder / "models" / "x").seeds == [7, 8]
 
 
+def printed_costs(lines):
+    pairs = [pair for line in lines for pair in line.split(train.GAP)]
+    return [(int(step), float(cost)) for step, cost in map(str.split, pairs)]
+
+
+@pytest.mark.parametrize(("arm", "seeds"), [("baseline", [3, 0, 5]), ("l2", [7])])
+def test_a_training_says_that_it_begins_and_at_its_end_the_costs_that_l_layer_model_returns(folder, capsys, arm, seeds):
+    write_split(folder / "data" / "split", SETS)
+    settings = {"max_steps": 600, "patience": 600, "learning_rate": 0.01, "batch_size": 20, "seeds": seeds}
+    (folder / "params.yaml").write_text(
+        small_params(training=settings, arms={"l2": PARAMS["arms"]["l2"] | {"l2": 0.1}})
+    )
+    params = load_params(folder / "params.yaml")
+    train.main(params, arm)
+    begun, *_, title, line = capsys.readouterr().out.splitlines()
+    assert begun == f"train@{arm}: {len(seeds)} networks, at most 600 steps each"
+    result = artifacts.read_record(pipeline.TrainingResult, folder / "models" / arm)
+    lowest = min(range(len(seeds)), key=lambda k: min(result.validation_costs[:, k]))
+    with_penalty = " (with penalty)" * (arm == "l2")
+    assert title == f"train@{arm}: headline network, seed {seeds[lowest]}: step and cost{with_penalty}"
+    X, Y = stages.examples("train")
+    _, costs = pipeline.L_layer_model(
+        X, Y, [len(X), *params.network.layers], 0.01, 600, 20, seed=seeds[lowest], l2=params.arms[arm].l2,
+        validation=stages.examples("validation"), patience=600, progress=False,
+    )  # fmt: skip
+    expected = [(100 * k, pytest.approx(cost, abs=6e-5)) for k, cost in enumerate(costs, start=1)]
+    assert printed_costs([line]) == expected and len(expected) == 6
+
+
+def test_lines_of_costs_are_full_and_fit_a_terminal(capsys):
+    train._print_costs(recorded([30_000]), "train@x")
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title == "train@x: headline network, seed 10: step and cost"
+    assert [step for step, _ in printed_costs(lines)] == list(range(100, 30_001, 100))
+    assert {len(line) for line in lines} == {72}  # five pairs; six would not fit 80 columns
+
+
+@pytest.mark.parametrize("result", [recorded([50]), recorded([400, 50])], ids=["none", "fewer"])
+def test_a_network_that_stopped_early_has_fewer_costs_or_none(result, capsys):
+    lowest = torch.tensor([1.0, 0.0])[: len(result.seeds)]
+    train._print_costs(dataclasses.replace(result, validation_costs=result.validation_costs * lowest), "train@x")
+    assert capsys.readouterr().out == f"train@x: headline network, seed {result.seeds[-1]}: step and cost\n"
+
+
+def test_how_networks_ended_fits_a_terminal(capsys):
+    result = recorded([100] * 16, diverged=[1, 2, 3])
+    ends = ["diverged"] * 3 + ["cap reached"] * 5 + ["no improvement"] * 8
+    train._say(dataclasses.replace(result, stop_reason=ends), "train@batchnorm")
+    said = capsys.readouterr()
+    assert max(map(len, (said.out + said.err).splitlines())) <= 80
+    words = " ".join(said.out.split())  # of both lines
+    assert "3 of 16 diverged" in words and "8 of 16 stopped without a new low" in words
+
+
 NOBODY_LISTENS = ["http://127.0.0.1:9/", "http://127.0.0.1:9/mnist/"]
 
 
@@ -348,35 +402,57 @@ def test_the_first_run_makes_every_output_and_dvc_writes_no_gitignore(clone):
     assert written - {".dvc/tmp/.gitignore"} == {*clone.gitignores}
 
 
+METRICS = ["cost", "steps", "test", "train", "val"]
+
+
 def test_metrics_and_plots_carry_the_data_sets_name_and_metrics_every_arm(clone):
-    folder = clone.folder / "metrics"
-    assert {path.name for path in (folder / "arms").iterdir()} == {f"{arm}.json" for arm in PARAMS["arms"]}
+    folder, titles = clone.folder / "metrics", [arm["title"] for arm in PARAMS["arms"].values()]
     study = json.loads((folder / "study.json").read_text())
     assert study["dataset"] == "digits"
     assert list(study["arms"]) == list(PARAMS["arms"])
     _, *others = PARAMS["arms"]
+    results = artifacts.read_table(clone.folder / "plots" / "results.csv").set_index("arm")
+    assert list(results.index) == titles
+    for kind in ("headline", "mean"):
+        assert {path.name for path in (folder / kind).iterdir()} == {f"{arm}.json" for arm in PARAMS["arms"]}
     for arm, over in study["arms"].items():
-        metrics = json.loads((folder / "arms" / f"{arm}.json").read_text())
-        assert 0 < metrics["test"] <= 100
-        assert metrics["mean"] == over["mean"]
-        assert ("gain" in metrics) == ("test_accuracy" in over) == (arm in others)
+        headline, mean = (json.loads((folder / kind / f"{arm}.json").read_text()) for kind in ("headline", "mean"))
+        assert list(headline) == list(mean) == METRICS
+        row = results.loc[PARAMS["arms"][arm]["title"]]
+        assert [headline[name] for name in METRICS] == list(row[["cost", "steps", "test", "train", "validation"]])
+        assert mean["test"] == over["mean_test_accuracy"] == row["mean_test"]
+        assert mean["steps"] == over["mean_steps"]
+        assert ("test_accuracy" in over) == (arm in others)
     for path in (path for path in named("evaluate", "plots") if path.endswith(".csv")):
-        assert {*artifacts.read_table(clone.folder / path)["dataset"]} == {"digits"}, path
+        table = artifacts.read_table(clone.folder / path)
+        assert {*table["dataset"]} == {"digits"}, path
+        assert "arm" not in table or list(table["arm"].unique()) == titles, path
+    assert {row["arm"] for row in study["plot"]} == {*titles[1:]}
 
 
 def test_metrics_fit_a_terminal(clone):
     """In 80 columns `dvc metrics show` has a row an arm; of the values only the digits count for the width."""
-    arm = f"metrics/arms/{list(PARAMS['arms'])[1]}.json"
-    metrics = json.loads((clone.folder / arm).read_text())
-    with clone.edited(arm, json.dumps(metrics | {"gain": -12.34, "low": -15.55, "high": -11.11})):
+    arm = f"{list(PARAMS['arms'])[1]}.json"
+    headline = dict(zip(METRICS, [0.2412, 11_800, 93.98, 94.43, 94.03], strict=True))
+    mean = dict(zip(METRICS, [0.3305, 10_015.6, 91.78, 92.36, 91.54], strict=True))
+    with (
+        clone.edited(f"metrics/headline/{arm}", json.dumps(headline)),
+        clone.edited(f"metrics/mean/{arm}", json.dumps(mean)),
+    ):
+        clone.commit()
         shown = clone.dvc("metrics", "show").splitlines()
-    assert [line.split()[0] for line in shown[1:]] == sorted([f"metrics/arms/{arm}.json" for arm in PARAMS["arms"]])
+    paths = [f"metrics/{kind}/{name}.json" for kind in ("headline", "mean") for name in PARAMS["arms"]]
+    assert [line.split()[0] for line in shown[1:]] == sorted(paths)
     assert max(map(len, shown)) <= 80
-    with clone.edited(arm, json.dumps(metrics | {"gain": -12.34, "mean": 88.88})):
-        clone.git("add", "--all")
-        clone.git("-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "-m", "metrics")
-    diff = clone.dvc("metrics", "diff").splitlines()
-    assert {line.split()[1] for line in diff[1:]} == {"gain", "mean"}
+    worse = dict(zip(METRICS, [1.3456, 24_145, 77.34, 82.06, 82.92], strict=True))
+    with (
+        clone.edited(f"metrics/headline/{arm}", json.dumps(worse)),
+        clone.edited(f"metrics/mean/{arm}", json.dumps(worse | {"steps": 20_449.1})),
+    ):
+        diff = clone.dvc("metrics", "diff").splitlines()
+    assert {tuple(line.split()[:2]) for line in diff[1:]} == {
+        (f"metrics/{kind}/{arm}", name) for kind in ("headline", "mean") for name in METRICS
+    }
     assert max(map(len, diff)) <= 80
 
 
@@ -394,21 +470,34 @@ def test_every_value_of_the_study_can_be_shown_and_compared(clone):
     assert changed.split()[1] == f"arms.{arm}.test_accuracy.difference"
 
 
-def test_the_end_shows_a_table_of_results_and_where_they_lie(clone):
+def test_the_end_shows_where_results_lie_and_last_two_tables_of_them(clone):
     done = subprocess.run(
         [sys.executable, "-m", "tools.summary"], cwd=clone.folder, capture_output=True, text=True, check=True
     )
-    _, title, _, header, *rows, _, report, page = done.stdout.splitlines()
-    assert title.startswith("Test accuracy on digits, %")
-    assert header.split() == ["headline", "mean", "sd", "lowest", "highest", "steps"]
-    assert [row.split("  ")[0] for row in rows] == [arm["title"] for arm in PARAMS["arms"].values()]
-    assert len({len(line) for line in (header, *rows)}) == 1
-    assert (clone.folder / report.split()[-1]).is_file()
-    assert page.endswith("dvc_plots/index.html")
-    loads_torch = "import sys, tools.summary; sys.exit('torch' in sys.modules)"  # which takes seconds
-    subprocess.run([sys.executable, "-c", loads_torch], cwd=clone.folder, check=True)
-    assert "python -m tools.summary" in (ROOT / "Makefile").read_text().partition("\n\n")[2].partition("install:")[0]
+    _, where, _, title, _, head, *rows = done.stdout.splitlines()
+    rows, (blank, means, *gains) = rows[: len(PARAMS["arms"])], rows[len(PARAMS["arms"]) :]
+    assert "report.docx" in where and "dvc_plots/index.html" in where
+    assert title.startswith("Results on digits: ") and blank == ""
+    assert " ".join(head.split()) == "Headline network train validation test iterations epochs seconds"
+    assert means.startswith("Test accuracy, n = 3 ")
+    for arm, row, gain in zip(PARAMS["arms"], rows, gains, strict=True):
+        named = PARAMS["arms"][arm]["title"]
+        assert row.startswith(f"{named} ") and gain.startswith(f"{named} ")
+        headline = json.loads((clone.folder / "metrics" / "headline" / f"{arm}.json").read_text())
+        *_, trained, validation, test, iterations, _, seconds = row.split()
+        assert [trained, validation, test] == [f"{headline[name]:.2f}" for name in ("train", "val", "test")]
+        assert iterations == f"{headline['steps']:,}" and float(seconds) >= 0
+        mean = json.loads((clone.folder / "metrics" / "mean" / f"{arm}.json").read_text())
+        assert f" {mean['test']:.2f} ± " in gain
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    makefile = (ROOT / "Makefile").read_text()
+    recipe = makefile.partition("\nall: install\n")[2].partition("\n\n")[0].splitlines()
+    assert recipe[-1] == "\t@python -m tools.summary"
     assert "Warning" not in clone.printed_first
+
+
+def test_all_that_a_run_prints_fits_a_terminal(clone):
+    assert [line for line in clone.printed_first.splitlines() if len(line) > 80 and "\tgit add " not in line] == []
 
 
 def test_the_test_set_does_not_reach_training():

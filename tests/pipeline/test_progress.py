@@ -6,7 +6,10 @@ import select
 import struct
 import sys
 import termios
+import threading
+import time
 
+import pytest
 import torch
 
 from pipeline.network.ensemble import Snapshot
@@ -16,9 +19,14 @@ from stages.progress import TrainingProgress
 SNAPSHOT = Snapshot(step=10_000, costs=torch.zeros(16), training=16, best_validation_cost=0.21384)
 
 
-def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch):
+def terminal_of_80_columns():
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
+    return ours, theirs
+
+
+def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch):
+    ours, theirs = terminal_of_80_columns()
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         with TrainingProgress("train@batchnorm", 30_000) as shown:
@@ -37,16 +45,60 @@ def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch):
 def test_elsewhere_there_is_a_plain_line_now_and_then(monkeypatch, capsys):
     clock = iter([0.0, 5.0, 20.0, 21.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    with TrainingProgress("train@l2", 30_000) as shown:
+    with TrainingProgress("train@batchnorm", 30_000) as shown:
         for _ in range(3):
             shown(SNAPSHOT)
-    assert capsys.readouterr().out == (
-        "train@l2: step 10,000 of at most 30,000, 16 training, best validation cost of all 0.2138, "
-        "about 40 s to the cap\n"
-    )
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == "train@batchnorm: 10,000/30,000, 16 training, best cost 0.2138, cap in 00:40"
+    assert len(line) <= 80
 
 
 def test_only_the_first_rank_shows_it(capsys):
     with TrainingProgress("train@l2", 30_000, shown=False) as shown:
         shown(SNAPSHOT)
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_goes_through_parts_says_at_once_that_it_has_begun_and_goes_on_saying_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.001)
+    said, seen = "", []
+    for part in progress.each("evaluate", ["baseline", "l2"], "arms"):
+        seen.append(part)
+        said += waited_for(capsys, f"evaluate: {len(seen) - 1} of 2 arms, 00:0")
+    assert seen == ["baseline", "l2"]
+    assert said.startswith("evaluate: 0 of 2 arms, 00:00\n")
+
+
+def test_what_has_no_parts_shows_how_long_it_has_taken(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.001)
+    with progress.working("report: writing"):
+        assert waited_for(capsys, "report: writing, 00:0").startswith("report: writing, 00:00\n")
+
+
+def waited_for(capsys, line):
+    """Wait until a line is printed, and once more; give all that was."""
+    said, deadline = "", time.monotonic() + 30
+    while said.count(line) < 2 and time.monotonic() < deadline:
+        said += capsys.readouterr().out
+    assert said.count(line) >= 2
+    return said
+
+
+def test_a_terminal_shows_parts_on_one_line_that_goes_away(monkeypatch, capsys):
+    ours, theirs = terminal_of_80_columns()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert list(progress.each("timing", [1, 2, 3], "rounds")) == [1, 2, 3]
+        written = ""
+        while not written.endswith(" \r") and select.select([ours], [], [], 5)[0]:
+            written += os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "\rtiming: 0 of 3 rounds, 00:00" in written and "\n" not in written
+    assert written.endswith(" \r")  # over blanks
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_shown_ends_with_an_error_too():
+    with pytest.raises(ValueError, match="no such arm"), progress.working("evaluate"):
+        raise ValueError("no such arm")
+    assert not [thread for thread in threading.enumerate() if "go_on" in thread.name]
