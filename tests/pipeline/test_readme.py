@@ -1,21 +1,29 @@
-"""What the README shows is true: its table is that of the committed metrics, its Python runs."""
+"""What the README shows is true: its table, its numbers, its commands, its Python and its pictures."""
 
+import ast
+import inspect
 import io
 import json
+import math
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import docx
 import pandas as pd
 import pytest
+import torch
 from pandas import DataFrame
 
+import pipeline
 from pipeline.params import load_params
 from tools import readme
 
 README = Path("README.md").read_text(encoding="utf-8")
+PARAMS = load_params(Path("params.yaml"))
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 def committed(path):
@@ -24,33 +32,30 @@ def committed(path):
 
 
 def test_the_table_is_that_of_the_committed_metrics():
-    networks = pd.read_csv(io.StringIO(committed("plots/seeds.csv")))
-    table = readme.table(networks, json.loads(committed("metrics/study.json"))["arms"])
+    table = readme.table(pd.read_csv(io.StringIO(committed("plots/results.csv"))))
     assert table in README
-    assert all(arm.title in table for arm in load_params(Path("params.yaml")).arms.values())
+    assert all(arm.title in table for arm in PARAMS.arms.values())
 
 
 def test_a_difference_without_an_interval_is_written_alone():
-    study = {
-        "baseline": {"mean": 90.0, "sd": 1.0},
-        "l2": {"mean": 91.0, "sd": 0.5, "test_accuracy": {"difference": -1.0}},
-    }
-    networks = DataFrame({"arm": ["baseline", "l2"], "headline": 1, "steps": 9650, "epochs": 102.93})
-    networks[["test_accuracy", "validation_accuracy", "train_accuracy"]] = 90.0
-    *_, first, second = readme.table(networks, study).splitlines()
+    numbers = {"test": 90.0, "validation": 90.0, "train": 90.0, "steps": 9650, "epochs": 102.93}
+    arms = {"arm": ["Baseline", "L2"], "mean_test": [90.0, 91.0], "sd_test": [1.0, 0.5]}
+    results = DataFrame(arms | numbers | {"difference": [math.nan, -1.0], "low": math.nan, "high": math.nan})
+    *_, first, second = readme.table(results).splitlines()
     assert first == "| Baseline | 90.00 | 90.00 | 90.00 | 9,650 | 102.9 | 90.00 ± 1.00 |  |"
     assert second.endswith("| 91.00 ± 0.50 | -1.00 |")
 
 
 def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_were(tmp_path, monkeypatch):
-    for path in ("README.md", "params.yaml", "plots/seeds.csv", "metrics/study.json"):
+    for path in ("params.yaml", "plots/seeds.csv", "plots/results.csv"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(committed(path), encoding="utf-8")
     (tmp_path / "README.md").write_text("<!-- results -->\nold\n<!-- end -->", encoding="utf-8")
     (tmp_path / "report.docx").write_bytes(b"report")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(readme.shutil, "which", lambda program: None if program == "chromium" else program)
-    monkeypatch.setattr(readme, "distribution", lambda seeds: b"new")
+    monkeypatch.setattr(readme, "distribution", lambda networks: b"new")
+    monkeypatch.setattr(readme, "one_digit", lambda: b"digit")
     monkeypatch.setattr(readme, "report_page", lambda report, number: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         readme.main()
@@ -60,27 +65,79 @@ def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_w
     readme.main()
     assert "| Baseline |" in Path("README.md").read_text(encoding="utf-8")
     made = {path.name: path.read_bytes() for path in Path("docs").iterdir()}
-    assert made == {"seeds.png": b"new", "report.png": b"page", "report.docx": b"report"}
+    assert made == {"seeds.png": b"new", "network.png": b"digit", "report.png": b"page", "report.docx": b"report"}
 
 
 def test_the_report_beside_the_docs_has_the_committed_metrics():
     report = docx.Document("docs/report.docx")
-    rows = [[cell.text for cell in row.cells] for table in report.tables for row in table.rows]
-    for arm in load_params(Path("params.yaml")).arms:
-        metrics = json.loads(committed(f"metrics/arms/{arm}.json"))
-        for label, key in (("Headline model", "test"), ("Mean", "mean")):
-            assert any(row[0] == label and f"{metrics[key]:.2f}" in row for row in rows), (arm, key)
+    rows = {row.cells[0].text: [cell.text for cell in row.cells] for row in report.tables[0].rows}
+    for column, arm in enumerate(PARAMS.arms, start=1):
+        headline, mean = (json.loads(committed(f"metrics/{kind}/{arm}.json")) for kind in ("headline", "mean"))
+        assert rows["Test accuracy (%)"][column] == f"{headline['test']:.2f}"
+        assert rows["Mean test accuracy, all networks (%)"][column].startswith(f"{mean['test']:.2f} ± ")
     assert Path("docs/report.docx").stat().st_size < 2**20
 
 
 def test_its_python_runs_as_written():
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    code = PYTHON[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *costs, last = done.stdout.splitlines()
     assert len(costs) == 20 and costs[0].startswith("step    100  cost ")
     assert float(last.split()[0]) > 80
 
 
+def test_the_linear_backward_that_it_shows_is_that_of_the_code():
+    shown = {}
+    exec(PYTHON[0], shown)
+    A_prev, W, b, dZ = (torch.randn(shape, dtype=torch.float64) for shape in ((4, 6), (3, 4), (3, 1), (3, 6)))
+    for theirs, wanted in zip(
+        shown["linear_backward"](dZ, (A_prev, W, b)), pipeline.linear_backward(dZ, (A_prev, W, b)), strict=True
+    ):
+        torch.testing.assert_close(theirs, wanted, rtol=1e-12, atol=1e-12)
+    source = textwrap.dedent(inspect.getsource(pipeline.linear_backward))
+    ours = {ast.unparse(line.value) for line in ast.walk(ast.parse(source)) if isinstance(line, ast.Assign)}
+    assert {"W.mT @ dZ if input_gradient else None", "dZ @ A_prev.mT / m"} <= ours
+    assert {"dW = dZ @ A_prev.mT / m", "dA_prev = W.mT @ dZ"} <= {line.strip() for line in PYTHON[0].splitlines()}
+
+
+def test_every_make_and_dvc_command_that_it_names_is_one():
+    targets = re.findall(r"^([\w./-]+(?: [\w./-]+)*):(?!=)", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    known = {name for each in targets for name in each.split()}
+    named = set(re.findall(r"\bmake ([a-z]+)", README)) - {"needs"}
+    assert named and named <= known, named - known
+    for command in set(re.findall(r"^dvc metrics [^#\n]*|`(dvc metrics show)`", README, re.MULTILINE)) - {""}:
+        subprocess.run([sys.executable, "-m", *command.split()], check=True, capture_output=True)
+
+
+def test_it_explains_every_column_of_the_metrics_and_what_a_difference_holds():
+    rows = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| `.*$", README, re.MULTILINE))))
+    assert set(json.loads(committed("metrics/headline/baseline.json"))) <= rows
+    compared = json.loads(committed("metrics/study.json"))["arms"]["batchnorm"]["test_accuracy"]
+    assert set(compared) <= rows
+
+
+def test_every_number_in_its_text_is_that_of_the_study_or_measured():
+    networks = len(PARAMS.training.seeds)
+    layers = [784, *PARAMS.network.layers]
+    results = pd.read_csv(io.StringIO(committed("plots/results.csv")))
+    assert results["mean_test"].min() >= 90 and results[["mean_test", "test"]].max(axis=None) <= 94.5
+    of_the_study = {
+        *("-".join(map(str, layers)), f"{networks * len(PARAMS.arms)}", f"{PARAMS.training.batch_size}"),
+        *(f"{math.log(layers[-1]):.2f}", f"{layers[-1]}"),
+    }
+    of_the_text = {
+        *("1", "2", "3", "4", "5", "6"),  # sections of the assignment
+        *("3.0e-2", "1.0e-2", "3.11", "95", "90", "94", "1e-10", "1e-9"),  # examples, Python, intervals, tests
+        *("7", "0.3"),  # gigabytes, measured
+    }
+    text = re.sub(r"(?s)```.*?```|<!-- results -->.*?<!-- end -->|\]\([^)]*\)|`[^`]*`", " ", README)
+    found = set(re.findall(r"(?<![\w.])\d[\d.,e-]*\d|(?<![\w.])\d", text))
+    assert found <= of_the_study | of_the_text | {str(size) for size in layers}, found
+    assert of_the_study <= found
+
+
 def test_pictures_it_shows_exist_and_are_small():
-    for path in re.findall(r"\]\((docs/[^)]+\.png)\)", README):
+    pictures = re.findall(r"\]\((docs/[^)]+\.png)\)", README)
+    assert len(pictures) == 4
+    for path in pictures:
         assert Path(path).stat().st_size < 200e3, path
