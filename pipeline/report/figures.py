@@ -59,9 +59,10 @@ Titles = Mapping[str, str]  # the title of each arm, in their order
 def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles: Titles, title: str) -> bytes:
     """Draw the headline models' data cost at every 100th step, on one axis; ``ends`` are best step and stop by arm."""
     figure, axis = _figure(1.95, title)
+    lines = []
     for column, (arm, (best, stop)) in enumerate(ends.items()):
         of_arm, look = costs[costs["arm"] == arm].set_index("step")["cost"], _line(column)
-        axis.plot(of_arm.index, of_arm, **look | {"linewidth": 0.9})
+        lines += axis.plot(of_arm.index, of_arm, **look | {"linewidth": 0.9})
         for step, marker in ((best, "o"), (stop, "s")):
             if len(of_arm):
                 place = min(of_arm.index, key=lambda recorded: abs(recorded - step))
@@ -69,7 +70,7 @@ def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles
     axis.set(ylabel="cost (nats)", ylim=(0, None))
     _count_steps(axis, 9)
     marks = [Line2D([], [], marker=marker, linestyle="", color=NO_ARM, mec="black") for marker in "os"]
-    _legend(figure, [*axis.lines[:: 3 if len(costs) else 1], *marks], {**titles, " best": "best step", " stop": "stop"})
+    _legend(figure, [*lines, *marks], {**titles, " best": "best step", " stop": "stop"})
     return _png(figure)
 
 

@@ -1321,6 +1321,17 @@ def test_every_figure_has_a_title_in_words():
         assert any(len(title.split()) >= 3 for title in titles), titles
 
 
+def test_an_arm_without_a_cost_keeps_its_own_line_in_the_legend(monkeypatch):
+    caught = []
+    monkeypatch.setattr(figures, "_png", caught.append)
+    costs = pd.DataFrame({"arm": "b", "step": [100, 200], "cost": [2.0, 1.0]})  # a's network diverged at once
+    figures.headline_costs(costs, {"a": (0, 50), "b": (200, 250)}, {"a": "A", "b": "B"}, "Costs")
+    (legend,) = caught[0].legends
+    shown = {text.get_text(): line.get_color() for text, line in zip(legend.texts, legend.get_lines(), strict=True)}
+    assert list(shown) == ["A", "B", "best step", "stop"]
+    assert (shown["A"], shown["B"]) == figures.PALETTE[:2]
+
+
 @pytest.mark.parametrize("name", [figures.WEIGHT_MAP, figures.INK_MAP, *map(figures.shades, figures.PALETTE)])
 def test_colour_maps_run_one_way_in_grey(name):
     luminance = mpl.colormaps.get_cmap(name)(range(256))[:, :3] @ (0.2126, 0.7152, 0.0722)
