@@ -65,10 +65,11 @@ def write(document: Document, study: Study) -> None:
     _results_table(document, study, arm)
     if diverged := [str(each.seed) for each in study.diagnoses[arm] if each.diverged]:
         document.paragraph(f"**The training of these seeds diverged: {', '.join(diverged)}.**")
-    best, first = result.best_step[k], float(result.costs[0, k]) if len(result.costs) else 0.0
+    best, said = result.best_step[k], ""
+    if result.cost_steps and result.cost_steps[0] <= result.steps[k]:
+        said = f"The batch cost at step {result.cost_steps[0]:,} is {float(result.costs[0, k]):.2f}."
     title = f"{study.titles[arm]}: the validation cost falls until step {best:,}"
     caption = "The headline model's cost on the batch of every 100th step, and its validation cost."
-    said = f"The batch cost at step {result.cost_steps[0]:,} is {first:.2f}." if len(result.costs) else ""
     document.figure(figures.training(result, k, title), caption, said, name="training")
 
 

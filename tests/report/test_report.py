@@ -1019,11 +1019,15 @@ def test_why_training_stopped_is_said_as_it_was(reason):
     assert f"It stopped because {said}. " in chapter(chapter_baseline.write, changed)
 
 
-def test_a_training_without_a_100th_step_has_no_cost_at_it():
+@pytest.mark.parametrize("is_longer_elsewhere", [False, True])
+def test_a_training_without_a_100th_step_has_no_cost_at_it(is_longer_elsewhere):
     result = study().results["baseline"]
     none = {"cost_steps": [], "costs": result.costs[:0], "penalties": result.penalties[:0]}
+    if is_longer_elsewhere:  # another network of the arm went on
+        none = {"costs": torch.full_like(result.costs, torch.nan)}
     short = dataclasses.replace(result, steps=[90] * 6, best_step=[60] * 6, **none)
-    said = text_of(opened(dataclasses.replace(study(), results={**study().results, "baseline": short})))
+    written = opened(dataclasses.replace(study(), results={**study().results, "baseline": short}))
+    said = "\n".join([text_of(written), *(each.get("descr") for each in written.element.iter(f"{WP}docPr"))])
     assert "The headline model of baseline had 0." in said and "at step 100" not in said
     assert not re.search(r"\b(nan|inf)\b", said)
 
