@@ -34,10 +34,12 @@ COST_COLUMNS = 10  # of a table: as many blocks of steps and costs as there is r
 def build_report(study: Study) -> bytes:
     """Write the report and return the bytes of a .docx file; the same study gives the same bytes."""
     data, networks = source_of(study.card.name).title, len(study.params.training.seeds)
+    others = [counted(len(study.in_brief), "other arm")] if study.in_brief else []
+    arms = [*(study.names[arm] for arm in study.in_full), *others]
     digest = hashlib.sha256(study.params.model_dump_json().encode()).hexdigest()[:DIGEST]
     document = Document(
         "A neural network from scratch",
-        f"{data}: {listed(list(study.names.values())[:4])}; {counted(networks, 'network')} an arm",
+        f"{data}: {listed(arms)}; {counted(networks, 'network')} an arm",
         footer=f"{data} \N{MIDDLE DOT} parameters {digest}",
         author=PROJECT,
         keywords=f"{data}, backpropagation, batch normalisation, L2, PyTorch, DVC",
@@ -112,12 +114,12 @@ def _cost_tables(document: Document, study: Study) -> None:
     count = math.ceil(len(columns) / (COST_COLUMNS - 1))
     groups = [list(columns)[part::count] for part in range(count)] if count > 1 else [list(columns)]
     document.paragraph(
-        "Cost of each headline model on the batch of the step, in nats; the L2 penalty stands beside it. Columns are "
-        f"read from top to bottom: {listed([f'[[costs_{part}]]' for part in range(count)])}."
+        "Cost of each headline model on the batch of the step, in nats; the L2 penalty stands beside it. The columns "
+        f"of {listed([f'[[costs_{part}]]' for part in range(count)])} are read from top to bottom."
     )
     for part, group in enumerate(groups):
         costs = pd.DataFrame({column: columns[column] for column in group})
-        texts = costs.astype(object).map("{:.4f}".format, na_action="ignore").fillna("")
+        texts = costs.map(lambda cost: "" if math.isnan(cost) else f"{cost:.4f}").astype(object)
         texts.insert(0, "Step", costs.index.map("{:,}".format))
         blocks = max(1, COST_COLUMNS // len(texts.columns))
         height = math.ceil(len(texts) / blocks)

@@ -26,7 +26,7 @@ SUMMARIES = {"Mean": "mean", "Standard deviation": "sd", "Median": "median", "Lo
 def write(document: Document, study: Study) -> None:
     """Write the section."""
     arm, card, training = study.reference, study.card, study.params.training
-    result, evaluation, k = study.results[arm], study.evaluations[arm], study.headline(arm)
+    result, k = study.results[arm], study.headline(arm)
     source = f"{source_of(card.name).title}, with its predefined test set"
     if card.name == "digits":
         source = "scikit-learn's digits, enlarged to 28x28 pixels; a fifth of them is the test set"
@@ -48,15 +48,14 @@ def write(document: Document, study: Study) -> None:
         f"training stops after {numbered(training.patience, 'step')} without a new low{by}, or at "
         f"{numbered(training.max_steps, 'step')}. The parameters of the best step are kept."
     )
-    limits = {each: numbered(getattr(training, each), "training step") for each in ("patience", "max_steps")}
     document.paragraph(
         f"**4b. Iterations and epochs.** The headline model (seed {result.seeds[k]}) trained for "
         f"**{numbered(result.steps[k], 'iteration')}, {result.epochs[k]:.1f} epochs**. It stopped because "
-        f"{WHY[result.stop_reason[k]].format(**limits)}. Its best step is {result.best_step[k]:,} ([[training]])."
+        f"{why_it_stopped(study, arm)}. Its best step is {result.best_step[k]:,} ([[training]])."
     )
-    final = listed([f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in card.sizes])
     document.paragraph(
-        f"**4c. Final accuracies.** {final.capitalize()}. [[results]] sets them beside the other networks of this arm. "
+        f"**4c. Final accuracies.** {final_accuracies(study, arm).capitalize()}. [[results]] sets them beside the "
+        "other networks of this arm. "
         f"{commonest_mistake(study, arm)}"
     )
     document.paragraph(
@@ -66,10 +65,11 @@ def write(document: Document, study: Study) -> None:
     _results_table(document, study, arm)
     if diverged := [str(each.seed) for each in study.diagnoses[arm] if each.diverged]:
         document.paragraph(f"**The training of these seeds diverged: {', '.join(diverged)}.**")
-    best, first = result.best_step[k], float(result.costs[0, k]) if len(result.costs) else 0.0
+    best, said = result.best_step[k], ""
+    if result.cost_steps and result.cost_steps[0] <= result.steps[k]:
+        said = f"The batch cost at step {result.cost_steps[0]:,} is {float(result.costs[0, k]):.2f}."
     title = f"{study.titles[arm]}: the validation cost falls until step {best:,}"
     caption = "The headline model's cost on the batch of every 100th step, and its validation cost."
-    said = f"The batch cost at step {result.cost_steps[0]:,} is {first:.2f}." if len(result.costs) else ""
     document.figure(figures.training(result, k, title), caption, said, name="training")
 
 
@@ -89,6 +89,19 @@ def _results_table(document: Document, study: Study, arm: str) -> None:
     seeds = counted(len(result.seeds), "network")
     caption = f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training of the arm's {seeds}."
     document.table(table, caption, name="results", widths=[3.6, 1.8, 2.6, 1.8, 2.6, 1.9, 1.7])
+
+
+def why_it_stopped(study: Study, arm: str) -> str:
+    """Say why the training of the headline model stopped."""
+    training = study.params.training
+    limits = {each: numbered(getattr(training, each), "training step") for each in ("patience", "max_steps")}
+    return WHY[study.results[arm].stop_reason[study.headline(arm)]].format(**limits)
+
+
+def final_accuracies(study: Study, arm: str) -> str:
+    """List the headline model's accuracy on each set."""
+    accuracies, k = study.evaluations[arm].accuracies, study.headline(arm)
+    return listed([f"{name} {percent(float(accuracies[name][k]))}" for name in study.card.sizes])
 
 
 def commonest_mistake(study: Study, arm: str) -> str:

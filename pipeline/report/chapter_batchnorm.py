@@ -10,11 +10,12 @@ from pipeline.analysis import tables
 from pipeline.analysis.comparison import ACTIVATION, QUANTITIES, STEP_TIME
 from pipeline.analysis.statistics import compare, summarise
 from pipeline.report import figures
+from pipeline.report.chapter_baseline import final_accuracies
 from pipeline.report.chapter_summary import widest_gradients
 from pipeline.report.document import Document
 from pipeline.report.levels import Level, levels, levels_table
 from pipeline.report.study import Study
-from pipeline.report.wording import listed, numbered, percent, share, verdict
+from pipeline.report.wording import listed, made_by_one, numbered, percent, share, verdict
 
 WENT_WELL = 3.0  # points below the best network of all arms, up to which a training went well
 
@@ -42,12 +43,13 @@ def write(document: Document, study: Study) -> None:
 def _compare(document: Document, study: Study, arm: str, rows: Mapping[str, Level]) -> None:
     headline = study.headline(arm)
     result = study.results[arm]
-    alone = next(title for title in rows if title.startswith("An iteration"))
+    iteration = next(title for title in rows if title.startswith("An iteration"))
+    alone = made_by_one(study.test_gains(arm), result.seeds)
     said = {title: verdict(level.comparison, level.quantity) for title, level in rows.items()}
     document.paragraph(
-        f"**Performance.** Test accuracy: {said['Test accuracy (%)']}. Validation cost: "
-        f"{said['Lowest validation cost (nats)']}. The headline model has "
-        f"{percent(float(study.evaluations[arm].accuracies['test'][headline]))}."
+        f"**Performance.** Test accuracy: {said['Test accuracy (%)']}.{alone} Validation cost: "
+        f"{said['Lowest validation cost (nats)']}. The headline model has {final_accuracies(study, arm)}; section "
+        "[[costs]] lists its costs."
     )
     document.paragraph(
         f"**Number of iterations.** To the stop: {said['Iterations to the stop']}. To half the cost of guessing: "
@@ -55,7 +57,7 @@ def _compare(document: Document, study: Study, arm: str, rows: Mapping[str, Leve
         f"{result.steps[headline]:,}, after {result.epochs[headline]:.1f} epochs. [[accuracy]] shows the course."
     )
     document.paragraph(
-        f"**Running time.** An iteration of one network: {said[alone]}, on {study.timed_on}. Time to the stop: "
+        f"**Running time.** An iteration of one network: {said[iteration]}, on {study.timed_on}. Time to the stop: "
         f"{said[list(rows)[-1]]}. [[batchnorm_levels]] has the levels."
     )
     if diverged := [str(each.seed) for each in study.diagnoses[arm] if each.diverged]:
@@ -79,11 +81,17 @@ def _curves(document: Document, study: Study) -> None:
 
 def _why(document: Document, study: Study, arm: str) -> None:
     ours, theirs = study.names[arm], study.names[study.reference]
-    layer, of_arm, of_reference = widest_gradients(study, arm)
+    gradients, differs, found = widest_gradients(study, arm), "", "The first gradients by layer"
+    if gradients:
+        layer, of_arm, of_reference = gradients
+        differs = (
+            f" In {layer} it differs {of_reference:.2g}-fold between the networks of {theirs} and {of_arm:.2g}-fold "
+            f"between those of {ours}. One learning rate has to suit them all."
+        )
+        found = f"Gradients in {layer} differ {of_reference:.2g}-fold or {of_arm:.2g}-fold"
     document.paragraph(
-        f"**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
-        f"of the training set. Between the networks of {theirs} it differs {of_reference:.2g}-fold in {layer}, "
-        f"between those of {ours} {of_arm:.2g}-fold. One learning rate has to suit them all."
+        "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
+        f"of the training set.{differs}"
     )
     activations = _activations(study)
     last = str(activations[arm].columns[-1]) if len(activations[arm].columns) else ""
@@ -100,11 +108,12 @@ def _why(document: Document, study: Study, arm: str) -> None:
         for each in (study.reference, arm)
     }
     pairs = len(study.results[arm].seeds)
+    shares = [f"{share(n, pairs)} of {study.names[each]}" for each, n in counts.items()]
     spreads = [summarise(study.evaluations[each].accuracies["test"]).sd for each in (arm, study.reference)]
     spread = verdict(study.comparisons[arm]["spread"], QUANTITIES["spread"])
     document.paragraph(
-        f"**How often training goes well.** Within {WENT_WELL:g} points of this run's best network "
-        f"({percent(best)}) are {listed([f'{share(n, pairs)} of {study.names[each]}' for each, n in counts.items()])}. "
+        f"**How often training goes well.** It went well if the network is within {WENT_WELL:g} points of this run's "
+        f"best ({percent(best)}): {listed(shares)}. "
         f"The standard deviation of test accuracy is {spreads[0]:.2f} points for {ours} and {spreads[1]:.2f} for "
         f"{theirs}; the distance from an arm's median: {spread}. [[networks]] shows every network; [[health]] names "
         "those that collapsed."
@@ -116,9 +125,7 @@ def _why(document: Document, study: Study, arm: str) -> None:
         "variance and the gradient through both."
     )
     panels = {
-        (f"Gradients in {layer} differ {of_reference:.2g}-fold or {of_arm:.2g}-fold", "norm of dW at step 0"): {
-            each: study.gradients[each] for each in (study.reference, arm)
-        },
+        (found, "norm of dW at step 0"): {each: study.gradients[each] for each in (study.reference, arm)},
     }
     if last:
         theirs_high, ours_high = (activations[each][last].mean() for each in (study.reference, arm))
@@ -129,8 +136,7 @@ def _why(document: Document, study: Study, arm: str) -> None:
         "Left: the norm of each layer's gradient before the first step. Right: the 99th percentile of each hidden "
         "layer's output at the best step. A mark is a network, a bar the median."
     )
-    said = f"In {layer} the gradients differ {of_arm:.2g}-fold for {ours}, {of_reference:.2g}-fold for {theirs}."
-    document.figure(figures.by_layer(panels, titles), caption, said, name="why")
+    document.figure(figures.by_layer(panels, titles), caption, differs.strip(), name="why")
     _every_network(document, study)
 
 

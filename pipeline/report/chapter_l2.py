@@ -38,12 +38,12 @@ def write(document: Document, study: Study) -> None:
         return
     rows = levels(study, arm)
     said = {title: verdict(level.comparison, level.quantity) for title, level in rows.items()}
-    gain = made_by_one(study.test_gains(arm), study.results[arm].seeds)
+    alone = made_by_one(study.test_gains(arm), study.results[arm].seeds)
     document.paragraph(
-        f"**Who gains.** Test accuracy: {said['Test accuracy (%)']}. {gain} Lowest validation cost: "
+        f"**Who gains.** Test accuracy: {said['Test accuracy (%)']}.{alone} Lowest validation cost: "
         f"{said['Lowest validation cost (nats)']}. Train minus validation accuracy: "
         f"{said['Train minus validation (points)']}. Iterations to the stop: {said['Iterations to the stop']}. "
-        "[[l2_levels]] has the levels.".replace("  ", " ")
+        "[[l2_levels]] has the levels."
     )
     if diverged := [str(each.seed) for each in study.diagnoses[arm] if each.diverged]:
         document.paragraph(f"**The training of these seeds of {study.names[arm]} diverged: {', '.join(diverged)}.**")
@@ -86,10 +86,10 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     ours, theirs = (along_start(study.results[each])["W1"] for each in (arm, study.reference))
     document.heading("The weights with and without L2", level=2)
     document.paragraph(
-        f"The norm of each layer's weights: {shrunk} ([[weights]]). Of the squared norm of {study.names[arm]}'s W1 "
-        f"{percent(ours.mean(), 0)} lie along its random start, of {study.names[study.reference]}'s "
-        f"{percent(theirs.mean(), 0)}: {verdict(compare(ours, theirs), ALONG_START)}. A random start that the data do "
-        "not change looks like noise in [[images]]."
+        f"The norm of each layer's weights: {shrunk} ([[weights]]). In the W1 of {study.names[arm]}, "
+        f"{percent(ours.mean(), 0)} of the squared norm lie along the random start, in that of "
+        f"{study.names[study.reference]} {percent(theirs.mean(), 0)}: {verdict(compare(ours, theirs), ALONG_START)}. "
+        "What is left of the start looks like noise in [[images]]."
     )
     caption = (
         "Norm of the weights by layer: at the random start, at the best step of both arms, and their difference. "

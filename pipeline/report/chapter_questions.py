@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.analysis.comparison import GAP
 from pipeline.analysis.diagnosis import guessing_cost
 from pipeline.analysis.statistics import compare
-from pipeline.report.chapter_baseline import commonest_mistake
+from pipeline.report.chapter_baseline import commonest_mistake, why_it_stopped
 from pipeline.report.document import Document
 from pipeline.report.study import Study
 from pipeline.report.wording import numbered, percent, verdict
@@ -24,7 +24,9 @@ def questions(study: Study) -> dict[str, str]:
     reference, training = study.reference, study.params.training
     result, evaluation, k = study.results[reference], study.evaluations[reference], study.headline(reference)
     layers, guessing = result.layers_dims, guessing_cost(evaluation)
-    first = float(result.costs[0, k]) if len(result.costs) else guessing
+    at_first = ""
+    if result.cost_steps and result.cost_steps[0] <= result.steps[k]:
+        at_first = f" {float(result.costs[0, k]):.2f} at step {result.cost_steps[0]:,} and"
     batches = study.card.sizes["train"] / training.batch_size
     rate, test = training.learning_rate, evaluation.accuracies["test"]
     return {
@@ -34,17 +36,15 @@ def questions(study: Study) -> dict[str, str]:
         ),
         "Why does linear_backward divide by m?": (
             f"The cost is a mean over the batch, here of {numbered(training.batch_size, 'example')}. dZ belongs to the "
-            "sum of their losses, so dW and db are divided; another batch size then needs no other learning rate."
+            "sum of their losses, so dW and db are divided. Else the size of a step would grow with the batch."
         ),
         "What does an untrained network cost?": (
-            f"Guessing gives ln {layers[-1]} = {guessing:.2f} nats. The headline model of {study.names[reference]} had "
-            f"{first:.2f} at step 100 and {float(evaluation.costs['validation'][k]):.2f} on the validation set at its "
-            "best step."
+            f"Guessing gives ln {layers[-1]} = {guessing:.2f} nats. The headline model of {study.names[reference]} "
+            f"had{at_first} {float(evaluation.costs['validation'][k]):.2f} on the validation set at its best step."
         ),
         "Why did training stop when it did?": (
-            f"Its best validation cost came at step {result.best_step[k]:,}. Checks come every "
-            f"{numbered(training.evaluate_every, 'step')}; at step {result.steps[k]:,} "
-            f"{numbered(result.steps[k] - result.best_step[k], 'step')} had passed without a new low."
+            f"Because {why_it_stopped(study, reference)}. The lowest came at step {result.best_step[k]:,}, and the "
+            f"last step is {result.steps[k]:,}; checks come every {numbered(training.evaluate_every, 'step')}."
         ),
         "How many iterations make an epoch?": (
             f"{study.card.sizes['train']:,} / {training.batch_size} = {batches:.1f}. So {result.steps[k]:,} iterations "
@@ -62,8 +62,8 @@ def questions(study: Study) -> dict[str, str]:
         ),
         "Why several networks, and not one run?": _one_run(study),
         "Why must the gradient pass through batch norm's mean and variance?": (
-            "Both depend on every example of the batch. Constants would leave out two of the three terms of the "
-            f"gradient, and the test beside autograd would fail. {_running(study)}"
+            "Both depend on every example of the batch. Taken as constants, they would leave out two of the "
+            f"three terms of the gradient, and the test beside autograd would fail. {_running(study)}"
         ),
         "What does lambda do to a weight in one step?": _lambda(study, rate),
     }
@@ -71,6 +71,8 @@ def questions(study: Study) -> dict[str, str]:
 
 def _one_run(study: Study) -> str:
     ours = study.evaluations[study.reference].accuracies["test"].numpy()
+    if len(ours) == 1:
+        return "This run has one network an arm, so it cannot tell what the arm does from what the random start does."
     said = (
         f"Single networks of {study.names[study.reference]} have {percent(ours.min(), 1)} to {percent(ours.max(), 1)}."
     )
@@ -81,7 +83,7 @@ def _one_run(study: Study) -> str:
     lower = percent(100 * float(np.mean(theirs[:, None] < ours[None, :])), 0)
     return (
         f"{said} Of all pairs of one network of {study.names[arm]} and one of {study.names[study.reference]}, the "
-        f"first has the lower test accuracy in {lower}: one run is an anecdote."
+        f"first has the lower test accuracy in {lower}. So one run can mislead."
     )
 
 
@@ -90,7 +92,7 @@ def _running(study: Study) -> str:
     if arm is None:
         return "At a prediction there may be one image only, so running averages replace the batch's statistics."
     accuracy = float(study.evaluations[arm].accuracies["test"][study.headline(arm)])
-    return f"At a prediction running averages replace them: {percent(accuracy)} holds for images one by one."
+    return f"At a prediction running averages replace them: the {percent(accuracy)} hold for images one by one too."
 
 
 def _lambda(study: Study, rate: float) -> str:
@@ -100,5 +102,5 @@ def _lambda(study: Study, rate: float) -> str:
     l2, gap = study.arms[arm].l2, verdict(compare(study.gaps(arm), study.gaps(study.reference)), GAP)
     return (
         f"It multiplies it by 1 - {rate:g} \N{MULTIPLICATION SIGN} {l2:g} = {1 - rate * l2:g}, before the data move "
-        f"it. Train minus validation accuracy, for what that does to overfitting: {gap}."
+        f"it. The effect on overfitting, as train minus validation accuracy: {gap}."
     )

@@ -6,9 +6,9 @@ from pandas import DataFrame
 
 from pipeline.analysis import tables
 from pipeline.analysis.beginnings import start_norms
-from pipeline.analysis.comparison import GAP, NORM, QUANTITIES
+from pipeline.analysis.comparison import GAP, NORM, QUANTITIES, Quantity
 from pipeline.analysis.evaluation import weight_statistics
-from pipeline.analysis.statistics import compare, summarise
+from pipeline.analysis.statistics import Comparison, compare, summarise
 from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.document import Document
@@ -98,27 +98,47 @@ def _of_the_reference(study: Study) -> str:
 def _gain(study: Study, arm: str) -> str:
     """Say what an arm does to test accuracy; nothing if another processor's rounding could change the answer."""
     gain = study.comparisons[arm]["test_accuracy"]
-    if not gain.excludes_zero:
-        return f"**{study.titles[arm]}: no clear difference in mean test accuracy (n = {gain.pairs}).**"
     if not is_settled(gain):
         return f"**{study.titles[arm]}.**"
+    if not gain.excludes_zero:
+        return f"**{study.titles[arm]}: no clear difference in mean test accuracy (n = {gain.pairs}).**"
     said = verdict(gain, QUANTITIES["test_accuracy"]).removeprefix("better ").removeprefix("worse ")
-    return f"**{study.titles[arm]} {'raises' if gain.low > 0 else 'lowers'} mean test accuracy** {said}."
+    alone = made_by_one(study.test_gains(arm), study.results[arm].seeds)
+    return f"**{study.titles[arm]} {'raises' if gain.low > 0 else 'lowers'} mean test accuracy** {said}.{alone}"
+
+
+def _raises(study: Study, arm: str) -> bool:
+    gain = study.comparisons[arm]["test_accuracy"]
+    return is_settled(gain) and gain.low > 0
+
+
+def _also(what: str, comparison: Comparison, quantity: Quantity) -> str:
+    """Say one more difference; nothing if another processor's rounding could change the answer."""
+    return f" {what}: {verdict(comparison, quantity)}." if is_settled(comparison) else ""
 
 
 def _of_batchnorm(study: Study, arm: str) -> str:
-    layer, ours, theirs = widest_gradients(study, arm)
-    sooner = verdict(study.comparisons[arm]["half_cost_steps"], QUANTITIES["half_cost_steps"])
-    return (
-        f"{_gain(study, arm)} Why: before the first step the gradient of {layer} differs {theirs:.2g}-fold between the "
-        f"networks of {study.names[study.reference]}, and {ours:.2g}-fold between those of {study.names[arm]}. "
-        f"Steps to half the cost of guessing: {sooner}."
-    )
+    said, gradients = _gain(study, arm), widest_gradients(study, arm)
+    if gradients:
+        layer, ours, theirs = gradients
+        why = "Why: before" if _raises(study, arm) and ours < theirs else "Before"
+        said += (
+            f" {why} the first step the gradient of {layer} differs {theirs:.2g}-fold between the networks of "
+            f"{study.names[study.reference]}, and {ours:.2g}-fold between those of {study.names[arm]}."
+        )
+    compared = study.comparisons[arm]["half_cost_steps"]
+    return said + _also("Steps to half the cost of guessing", compared, QUANTITIES["half_cost_steps"])
 
 
-def widest_gradients(study: Study, arm: str) -> tuple[str, float, float]:
-    """Return the layer whose first gradients differ most in the reference, and by what factor in both arms."""
-    ours, theirs = (each.max() / each.min() for each in (study.gradients[arm], study.gradients[study.reference]))
+def widest_gradients(study: Study, arm: str) -> tuple[str, float, float] | None:
+    """Return the layer whose first gradients differ most in the reference, and by what factor in both arms.
+
+    None with one network, which differs from none. A dead start, whose gradient is zero, does not count.
+    """
+    norms = [study.gradients[each] for each in (arm, study.reference)]
+    if len(norms[0]) == 1:
+        return None
+    ours, theirs = ((each.max() / each[each > 0].min()).fillna(1.0) for each in norms)
     layer = str(theirs.idxmax())
     return layer, float(ours[layer]), float(theirs[layer])
 
@@ -127,14 +147,13 @@ def _of_l2(study: Study, arm: str) -> str:
     factor = study.params.training.learning_rate * study.arms[arm].l2
     ours, theirs = (weight_statistics(study.results[each].parameters)["W1"]["norm"] for each in (arm, study.reference))
     start = start_norms(study.results[arm])["W1"].mean()
-    alone = made_by_one(study.test_gains(arm), study.results[arm].seeds)
-    gap = verdict(compare(study.gaps(arm), study.gaps(study.reference)), GAP)
+    norm, gap = compare(ours, theirs), compare(study.gaps(arm), study.gaps(study.reference))
+    why = "Why: each" if _raises(study, arm) and norm.high < 0 else "Each"
     return (
-        f"{_gain(study, arm)} {alone} Why: each iteration shrinks every weight by {percent(100 * factor, 3)}. The norm "
-        f"of W1 is {start:.2f} at the start; it ends at {ours.mean():.2f}, without L2 at {theirs.mean():.2f}, "
-        f"{verdict(compare(ours, theirs), NORM)}. "
-        f"Train minus validation accuracy: {gap}."
-    ).replace("  ", " ")
+        f"{_gain(study, arm)} {why} iteration shrinks every weight by {percent(100 * factor, 3)}. The norm of W1 is "
+        f"{start:.2f} at the start; it ends at {ours.mean():.2f}, without L2 at {theirs.mean():.2f}, "
+        f"{verdict(norm, NORM)}.{_also('Train minus validation accuracy', gap, GAP)}"
+    )
 
 
 def _of_overfitting(study: Study) -> str:

@@ -29,8 +29,9 @@ LANGUAGE = "en-GB"
 TEXT_WIDTH = 16.0  # cm between the margins
 LONG_TABLE = 24  # rows from which a table may be divided between pages
 ROWS_TOGETHER = 3  # at the start and the end of a divided table
+PROPERTY = 255  # letters that a property of the document can have
 CELL_MARGIN = 4.5  # points at the left and the right of a cell
-DIGIT_WIDTH = 0.507  # of Calibri, as a share of the font size
+DIGIT_WIDTH, NARROW_WIDTH = 0.507, 0.27  # of Calibri's digits and signs, and of its other marks, in font sizes
 NUMBER = re.compile(r"([-+−]?[\d,]+)((\.\d+)?( ± [\d,.]+| \[[-+−\d,. ]+\])?)|()()")  # whole, and what follows it
 SUM = re.compile(r"[-+−\d,. ]*")  # of numbers, such as "4 + 7"
 CONTENTS_STYLE = "toc 1"
@@ -74,7 +75,7 @@ class Document:
         self._lay_out(footer)
         self._number_headings(first_section)
         properties = self._docx.core_properties
-        properties.title, properties.subject = title, subtitle
+        properties.title, properties.subject = title, subtitle[:PROPERTY]
         properties.author = properties.last_modified_by = author
         properties.keywords, properties.comments, properties.language = keywords, "", LANGUAGE
         for date in ("dcterms:created", "dcterms:modified"):  # of the template
@@ -345,8 +346,13 @@ def _decimal_tab(texts: Sequence[str], width: float, size: float) -> Any:
     numbers = [NUMBER.fullmatch(text) for text in texts]
     if not all(numbers):
         return None
-    behind = max((len(number[2] or "") for number in numbers if number), default=0)
-    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(DIGIT_WIDTH * size * behind)
+    behind = max((_width(number[2] or "") for number in numbers if number), default=0)
+    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(size * behind)
+
+
+def _width(number: str) -> float:
+    """Return about how wide a number is, with its interval if it has one, in font sizes."""
+    return sum(NARROW_WIDTH if letter in ",.[] " else DIGIT_WIDTH for letter in number)
 
 
 def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:

@@ -38,7 +38,8 @@ NO_ARM = "#4D4D4D"  # the colour of what belongs to no single arm
 WEIGHT_MAP, INK_MAP = mpl.colormaps["cividis"].resampled(96), mpl.colormaps["gray_r"].resampled(96)
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer
 LAYERS_SHOWN = 8
-LINE, SHORT_LINE = 32, 16  # letters of a title in a line, and above a small panel
+LINE, SHORT_LINE, LONG_LINE = 29, 16, 80  # letters of an arm's title, above a small panel, above a figure
+LINE_HEIGHT = 0.14  # inches
 PANELS = 18  # of other arms in a figure, three in a line
 TALLEST = 9.0  # inches of a figure that fits a page with its caption
 WIDTH = 6.3  # inches between the report's margins
@@ -59,9 +60,10 @@ Titles = Mapping[str, str]  # the title of each arm, in their order
 def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles: Titles, title: str) -> bytes:
     """Draw the headline models' data cost at every 100th step, on one axis; ``ends`` are best step and stop by arm."""
     figure, axis = _figure(1.95, title)
+    lines = []
     for column, (arm, (best, stop)) in enumerate(ends.items()):
         of_arm, look = costs[costs["arm"] == arm].set_index("step")["cost"], _line(column)
-        axis.plot(of_arm.index, of_arm, **look | {"linewidth": 0.9})
+        lines += axis.plot(of_arm.index, of_arm, **look | {"linewidth": 0.9})
         for step, marker in ((best, "o"), (stop, "s")):
             if len(of_arm):
                 place = min(of_arm.index, key=lambda recorded: abs(recorded - step))
@@ -69,7 +71,7 @@ def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles
     axis.set(ylabel="cost (nats)", ylim=(0, None))
     _count_steps(axis, 9)
     marks = [Line2D([], [], marker=marker, linestyle="", color=NO_ARM, mec="black") for marker in "os"]
-    _legend(figure, [*axis.lines[:: 3 if len(costs) else 1], *marks], {**titles, " best": "best step", " stop": "stop"})
+    _legend(figure, [*lines, *marks], {**titles, " best": "best step", " stop": "stop"})
     return _png(figure)
 
 
@@ -103,7 +105,7 @@ def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: 
             spread = np.linspace(-0.25, 0.25, len(values))[:, None] * width
             axis.scatter(np.broadcast_to(places, values.shape) + spread, values, s=9, alpha=0.8, linewidth=0, **look)
             axis.hlines(values.median(), places - 0.42 * width, places + 0.42 * width, color="black", linewidth=1.4)
-        axis.set(title=title, ylabel=label, xlabel="layer", yscale="log")
+        axis.set(title=_in_lines(title, LONG_LINE // 2 + 4), ylabel=label, xlabel="layer", yscale="log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.minorticks_off()
@@ -188,14 +190,14 @@ def accuracy_floor(accuracies: DataFrame) -> float:
 @mpl.rc_context(STYLE)
 def seed_distribution(accuracies: Mapping[str, ArrayLike], titles: Titles, title: str) -> bytes:
     """Draw every network's test accuracy, an arm a row, the networks of a seed joined across the arms."""
-    figure, axis = _figure(min(TALLEST, 0.9 + 0.45 * len(titles)))
+    figure, axis = _figure(min(TALLEST, 0.9 + 0.45 * len(titles)), title)
     values = np.stack([np.asarray(accuracies[arm]) for arm in titles])
     axis.plot(values, range(len(titles)), color="#BBBBBB", linewidth=0.7, zorder=1)
     for row, of_arm in enumerate(values):
         look: Any = {"color": _of(PALETTE, row), "marker": _of(MARKERS, row)}
         axis.scatter(of_arm, [row] * len(of_arm), s=16, alpha=0.8, zorder=2, **look)
         axis.vlines(np.median(of_arm), row - 0.3, row + 0.3, color="black", linewidth=1.4, zorder=3)
-    axis.set(title=title, xlabel="test accuracy (%)", ylim=(len(values) - 0.5, -0.5))
+    axis.set(xlabel="test accuracy (%)", ylim=(len(values) - 0.5, -0.5))
     axis.set_yticks(range(len(titles)), list(map(_in_lines, titles.values())))
     axis.grid(axis="y", visible=False)
     return _png(figure)
@@ -239,7 +241,7 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
     """Draw the most confident mistakes of a model on the test set, the most confident first."""
     mistakes, columns = evaluation.mistakes, 8
     lines = max(1, math.ceil(len(mistakes["true"]) / columns))
-    title = "Most confident mistakes on the test set: true class as predicted class, probability"
+    title = "Most confident mistakes on the test set: true as predicted class, probability"
     figure, axes = _figure(0.3 + 1.05 * lines, title, lines, columns)
     separator = " " if max(map(len, classes)) <= 3 else "\n"
     fields = [mistakes[field].tolist() for field in ("images", "true", "predicted", "confidence")]
@@ -272,18 +274,21 @@ def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: 
 
 
 def _figure(height: float, title: str = "", rows: int = 1, columns: int = 1, **layout: Any) -> tuple[Figure, Any]:
-    """Make a figure of a height in inches, and its axes."""
-    figure = Figure(figsize=(WIDTH, height))
+    """Make a figure of a height in inches, and its axes; lines of the title after the first make it taller."""
+    lines = _in_lines(title, LONG_LINE)
+    figure = Figure(figsize=(WIDTH, height + LINE_HEIGHT * lines.count("\n")))
     if title:
-        figure.suptitle(title, x=0.01, ha="left")
+        figure.suptitle(lines, x=0.01, ha="left")
     return figure, figure.subplots(rows, columns, **layout)
 
 
 def _legend(figure: Figure, handles: Any, titles: Titles) -> None:
-    """Name the arms below the panels, in as many columns as their titles leave room for."""
+    """Name the arms below the panels, in as many columns as their titles leave room for; lines make it taller."""
     names = list(map(_in_lines, titles.values()))
     longest = max(len(line) for name in names for line in name.split("\n"))
     columns = max(1, 90 // (longest + 8))
+    lines = math.ceil(len(names) / columns) * max(name.count("\n") + 1 for name in names)
+    figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * (lines - 1))
     figure.legend(list(handles), names, loc="outside lower center", ncols=min(columns, len(names)))
 
 

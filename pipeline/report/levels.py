@@ -77,7 +77,7 @@ def levels_table(document: Document, study: Study, arm: str, rows: dict[str, Lev
         "Grey: no clear difference."
     )
     unclear = [row for row, level in enumerate(rows.values()) if not level.comparison.excludes_zero]
-    document.table(texts, caption, name=name, size=8.5, widths=[6.6, 2.2, 2.2, 3.9, 1.1], grey=unclear)
+    document.table(texts, caption, name=name, size=8.5, widths=[6.6, 2.0, 2.0, 4.3, 1.1], grey=unclear)
 
 
 def _level(quantity: Quantity, ours: ArrayLike, theirs: ArrayLike) -> Level:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from pipeline.analysis.comparison import Quantity
-from pipeline.analysis.statistics import Comparison, share_interval
+from pipeline.analysis.statistics import Comparison, compare, share_interval
 
 NUMBER_WORDS = (
     *("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
@@ -44,18 +45,18 @@ def interval(comparison: Comparison, quantity: Quantity) -> str:
 
 
 def is_settled(comparison: Comparison) -> bool:
-    """Whether the interval excludes zero by more than another processor's rounding moves it."""
-    nearest = min(abs(comparison.low), abs(comparison.high))
-    return comparison.excludes_zero and nearest > ROUNDING * (comparison.high - comparison.low)
+    """Whether another processor's rounding, which moves the interval's ends, leaves zero on the same side of them."""
+    nearest, length = min(abs(comparison.low), abs(comparison.high)), comparison.high - comparison.low
+    return math.isinf(length) or nearest > ROUNDING * length
 
 
 def made_by_one(gains: Tensor, seeds: Sequence[int]) -> str:
-    """Say if one network makes more than a third of a mean gain: "Seed 14 alone makes 54 % of it."; else ""."""
+    """Say if one network makes more than a third of a clear mean gain: " Seed 14 alone makes 54 % of it."; else ""."""
     shares = gains / gains.sum()
     largest = int(shares.argmax())
-    if not math.isfinite(shares[largest]) or shares[largest] <= 1 / 3:
+    if not compare(gains, torch.zeros_like(gains)).excludes_zero or shares[largest] <= 1 / 3:
         return ""
-    return f"Seed {seeds[largest]} alone makes {percent(100 * float(shares[largest]), 0)} of it."
+    return f" Seed {seeds[largest]} alone makes {percent(100 * float(shares[largest]), 0)} of it."
 
 
 def share(count: int, of: int) -> str:

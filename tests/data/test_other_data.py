@@ -24,7 +24,6 @@ from pipeline import artifacts
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.data import preprocessing
 from pipeline.data.sources import SOURCES, DataSource, source_of
-from pipeline.network.ensemble import TrainingResult
 from pipeline.params import load_params
 from pipeline.report import figures
 from stages import check, download, evaluate, l2_path, report, split, timing, train
@@ -78,7 +77,7 @@ def assert_is_about(folder, name, title, classes, arms=("baseline", "batchnorm_l
     assert set(plots["confusion"]["actual"].astype(str)) == set(classes)
     assert set(plots["confusion"]["predicted"].astype(str)) == set(classes)
     text = text_of(docx.Document(folder / "report.docx"))
-    assert f" on {title}, three networks an arm" in text
+    assert f"\n{title}: " in text and "; three networks an arm" in text
     assert "could not be fetched" not in text and re.search(r"\bMNIST\b(?<!-MNIST)", text) is None
     assert "Batch norm and L2" in text.splitlines()  # a cell of a table
     (true, predicted), *_ = re.findall(r"commonest mistake is that a true (.+?) is called (.+?):", text)
@@ -128,14 +127,12 @@ def run_all(tmp_path, monkeypatch):
 def test_kmnist_runs_through_every_stage_and_its_classes_are_in_the_figures(run_all):
     folder = run_all("kmnist", SOURCES["kmnist"])
     assert_is_about(folder, "kmnist", "Kuzushiji-MNIST", ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"])
-    result = artifacts.read_record(TrainingResult, folder / "models" / "baseline")
-    evaluation = artifacts.read_record(Evaluation, folder / "results" / "evaluation" / "baseline")
-    names, digits = SOURCES["kmnist"].classes, [str(digit) for digit in range(10)]
     titles = {name: arm.title for name, arm in load_params(folder / "params.yaml").arms.items()}
-    drawn = {
-        tuple(each): figures.headline_model(result, evaluation, each, titles, "baseline") for each in (names, digits)
-    }
-    mistakes = {tuple(each): figures.confident_mistakes(evaluation, each) for each in (names, digits)}
+    evaluations = {arm: artifacts.read_record(Evaluation, folder / "results" / "evaluation" / arm) for arm in titles}
+    counts = {arm: each.confusion[each.headline].numpy() for arm, each in evaluations.items()}
+    names, digits = SOURCES["kmnist"].classes, [str(digit) for digit in range(10)]
+    drawn = {tuple(each): figures.confusion_matrices(counts, each, titles) for each in (names, digits)}
+    mistakes = {tuple(each): figures.confident_mistakes(evaluations["baseline"], each) for each in (names, digits)}
     with zipfile.ZipFile(io.BytesIO((folder / "report.docx").read_bytes())) as package:
         pictures = [package.read(name) for name in package.namelist() if name.endswith(".png")]
     assert drawn[tuple(names)] in pictures and drawn[tuple(digits)] not in pictures

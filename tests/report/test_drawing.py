@@ -6,10 +6,10 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from matplotlib.text import Text
+from pandas import DataFrame
 
 from pipeline.drawing import require_drawable
 from pipeline.params import load_params
@@ -21,7 +21,7 @@ ODD = "_a$b$ $\\frac$ 100 % \N{GREEK SMALL LETTER LAMDA}"  # no mathematics, and
 DRAW = f"""
 import hashlib, sys
 from pipeline.report import figures
-picture = figures.seed_distribution({{"arm": [91.0, 92.5]}}, {{"arm": {ODD!r}}})
+picture = figures.seed_distribution({{"arm": [91.0, 92.5]}}, {{"arm": {ODD!r}}}, "Every network")
 print(hashlib.sha256(picture).hexdigest())
 """
 PERSONAL = "text.usetex: True\nfont.family: serif\naxes.facecolor: red\nxtick.color: blue\nsavefig.bbox: tight\n"
@@ -32,16 +32,16 @@ def test_a_notebook_s_backend_and_a_personal_matplotlibrc_change_no_byte_of_a_fi
     strange = {"MPLBACKEND": "module://nowhere.backend_inline", "MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
     command = [sys.executable, "-c", DRAW]
     drawn = subprocess.run(command, env=os.environ | strange, capture_output=True, text=True, check=False)
-    ours = sha256(figures.seed_distribution({"arm": [91.0, 92.5]}, {"arm": ODD})).hexdigest()
+    ours = sha256(figures.seed_distribution({"arm": [91.0, 92.5]}, {"arm": ODD}, "Every network")).hexdigest()
     assert (drawn.stdout.strip(), drawn.stderr) == (ours, "")
 
 
 def test_no_title_is_mathematics_or_left_out_of_a_legend(monkeypatch):
     caught = []
     monkeypatch.setattr(figures, "_png", caught.append)
-    times = {arm: {1: np.ones(3)} for arm in ("a", "b")}
-    figures.step_times(times, {"a": ODD, "b": "L2 $x^2$"})
-    figures.activations({arm: {"A1": np.ones((2, 101))} for arm in times}, {"a": ODD, "b": "L2 $x^2$"})
+    titles = {"a": ODD, "b": "L2 $x^2$"}
+    figures.seed_distribution({arm: [91.0, 92.5] for arm in titles}, titles, f"Every network of {ODD}")
+    figures.by_layer({(f"Gradients of {ODD}", "norm"): {arm: DataFrame({"W1": [1.0, 2.0]}) for arm in titles}}, titles)
     for figure in caught:
         assert not any(text.get_parse_math() for text in figure.findobj(Text) if "$" in text.get_text())
     assert [text.get_text() for text in caught[1].legends[0].get_texts()] == [ODD, "L2 $x^2$"]
@@ -71,8 +71,8 @@ def test_a_title_that_the_figures_cannot_draw_is_refused_by_the_check_which_writ
 @pytest.mark.parametrize("title", [ODD, "Ünïcode, Ж and ≤", "e\N{COMBINING ACUTE ACCENT}", "a -> b → c"])
 def test_a_title_that_is_not_refused_is_drawn_in_regular_and_bold_without_a_warning(title):
     require_drawable({"arm": title})
-    figures.seed_distribution({"arm": [1.0]}, {"arm": title})
-    figures.first_layer_weights({"arm": {"W1": torch.arange(4.0).view(1, 4)}}, {"arm": title})  # in bold
+    figures.seed_distribution({"arm": [1.0]}, {"arm": title}, title)
+    figures.first_layer_weights({"arm": {"W1": torch.arange(4.0).view(1, 4)}}, {"arm": title}, title)  # in bold
 
 
 @pytest.mark.parametrize("other", ["Batch norm", "batch  NORM "])

@@ -1,8 +1,11 @@
 """The report holds what the assignment asks for, says what the numbers say, and is a sound Word file."""
 
 import base64
+import contextlib
 import dataclasses
 import functools
+import hashlib
+import inspect
 import io
 import itertools
 import math
@@ -27,7 +30,9 @@ from PIL import Image
 from reference import blobs
 from samples import text_of
 
+import pipeline
 from pipeline import train
+from pipeline.analysis.beginnings import first_gradient_norms
 from pipeline.analysis.comparison import ACTIVATION, NORM, QUANTITIES, SECONDS, STEP_TIME
 from pipeline.analysis.evaluation import evaluate_arm
 from pipeline.analysis.statistics import Comparison, compare
@@ -35,13 +40,19 @@ from pipeline.analysis.tables import l2_path_table
 from pipeline.analysis.timing import KINDS
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.data.sources import SOURCES
+from pipeline.network import forward
+from pipeline.network.ensemble import initialize_ensemble
 from pipeline.params import load_params
-from pipeline.report import chapter_arm, figures
-from pipeline.report.build import PROJECT, build_report, findings
-from pipeline.report.chapter_all_arms import collapse_sentences, divergence_sentence, plateau_sentence
-from pipeline.report.document import DIGIT_WIDTH, Document
+from pipeline.report import build, chapter_baseline, chapter_batchnorm, chapter_l2, figures
+from pipeline.report.appendices import collapse_sentences, divergence_sentence, plateau_sentence
+from pipeline.report.build import PROJECT, build_report
+from pipeline.report.chapter_baseline import WHY
+from pipeline.report.chapter_questions import questions
+from pipeline.report.chapter_summary import findings, widest_gradients
+from pipeline.report.document import DIGIT_WIDTH, GREY, Document
+from pipeline.report.levels import _level, levels
 from pipeline.report.study import Study
-from pipeline.report.wording import counted, lower, numbered, signed, verdict
+from pipeline.report.wording import counted, interval, is_settled, lower, made_by_one, numbered, signed, verdict
 
 LAYERS = [6, 5, 10]
 DIMS = [16, *LAYERS]
@@ -83,9 +94,16 @@ def trained(learning_rate=0.2, **arm):
     )
 
 
+def with_params(params=PARAMS, **sections):
+    """Change single parameters of some sections."""
+    return params.model_copy(
+        update={name: getattr(params, name).model_copy(update=changes) for name, changes in sections.items()}
+    )
+
+
 @functools.cache
 def study(learning_rate=0.2):
-    params = PARAMS.model_copy(update={"network": PARAMS.network.model_copy(update={"layers": LAYERS})})
+    params = with_params(network={"layers": LAYERS}, training={"seeds": [*range(6)]}, l2_path={"seeds": [0, 1]})
     results = {
         name: trained(learning_rate, use_batchnorm=arm.use_batchnorm, l2=arm.l2) for name, arm in PARAMS.arms.items()
     }
@@ -97,6 +115,7 @@ def study(learning_rate=0.2):
         results=results,
         evaluations={name: evaluate_arm(result, SETS) for name, result in results.items()},
         path=trained(l2=[0.0, 0.0, 0.01, 0.01], seeds=[0, 1, 0, 1]),
+        gradients={name: first_gradient_norms(*SETS["train"], result) for name, result in results.items()},
         timing={
             "device": "cpu",
             "threads": 1,
@@ -110,12 +129,29 @@ def study(learning_rate=0.2):
     )
 
 
+PICTURES = (
+    *("headline_costs", "training", "by_layer", "accuracy_curves", "other_curves", "seed_distribution"),
+    *("confusion_matrices", "confident_mistakes", "first_layer_weights"),
+)
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+
+
+def in_few_dots():
+    """Build the report with figures of 100 dots an inch, which takes a third of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(figures.STYLE, "figure.dpi", 100)
+        return build_report(study())
 
 
 @functools.cache
 def report():
-    return build_report(study())
+    return in_few_dots()
+
+
+@functools.cache
+def diverged():
+    """Open the report of networks that learn nothing, of which those with L2 diverge."""
+    return opened(study(learning_rate=1e6))
 
 
 @functools.cache
@@ -129,7 +165,7 @@ def text():
 
 
 def test_the_same_study_gives_the_same_bytes():
-    assert build_report(study()) == report()
+    assert in_few_dots() == report()
 
 
 def test_every_part_is_well_formed_and_carries_no_clock():
@@ -141,19 +177,70 @@ def test_every_part_is_well_formed_and_carries_no_clock():
                 ElementTree.fromstring(archive.read(name))
 
 
+def cells_of(opened_report, caption):
+    """Return the texts of the table whose caption begins so, a row each."""
+    (found,) = (table for table in opened_report.tables if _caption(table).startswith(caption))
+    return [[cell.text for cell in row.cells] for row in found.rows]
+
+
 @pytest.mark.parametrize("arm", PARAMS.arms)
-def test_the_headline_model_s_figures_are_those_of_the_results(arm):
+def test_page_one_sets_the_headline_models_side_by_side(arm):
     result, evaluation = study().results[arm], study().evaluations[arm]
+    k, of_sets, test = evaluation.headline, evaluation.accuracies, evaluation.accuracies["test"]
+    header, *rows = cells_of(document(), "The headline model of each arm")
+    assert header == ["", *(each.title for each in PARAMS.arms.values())]
+    a_step, a_check = study().step_times(arm)[1].mean() / 1e6, np.mean([2e-3, 4e-3, 3e-3])
+    seconds = result.steps[k] * a_step + result.steps[k] // 30 * a_check
+    assert {row[0]: row[header.index(PARAMS.arms[arm].title)] for row in rows} == {
+        **{f"{name.capitalize()} accuracy (%)": f"{of_sets[name][k]:.2f}" for name in of_sets},
+        "Train minus validation (points)": f"{of_sets['train'][k] - of_sets['validation'][k]:.2f}",
+        "Batch size": str(PARAMS.training.batch_size),
+        "Iterations (training steps) to the stop": f"{result.steps[k]:,}",
+        "Epochs to the stop": f"{result.epochs[k]:.1f}",
+        "Lowest validation cost (nats)": f"{result.validation_costs[:, k].nan_to_num(math.inf).min():.4f}",
+        "Seconds to train it alone": f"{seconds:.1f}",
+        "Mean test accuracy, all networks (%)": f"{test.mean():.2f} ± {test.std():.2f}",
+    }
+
+
+def test_section_4_has_the_headline_model_s_figures_and_those_of_all_networks():
+    result, evaluation = study().results["baseline"], study().evaluations["baseline"]
     k = evaluation.headline
-    table = next(table for table in document().tables if _caption(table).startswith(f"{PARAMS.arms[arm].title}: accur"))
-    header, headline, mean, *_ = ([cell.text for cell in row.cells] for row in table.rows)
-    assert header[1:4] == ["Train (%)", "Validation (%)", "Test (%)"]
+    header, headline, mean, *_ = cells_of(document(), "Baseline: accuracy")
     cells, means = dict(zip(header, headline, strict=True)), dict(zip(header, mean, strict=True))
+    assert header[1:4] == ["Train (%)", "Validation (%)", "Test (%)"]
     for name, accuracies in evaluation.accuracies.items():
         assert cells[f"{name.capitalize()} (%)"] == f"{accuracies[k].item():.2f}"
         assert means[f"{name.capitalize()} (%)"] == f"{accuracies.mean().item():.2f}"
-    assert cells["Steps"] == f"{result.steps[k]:,}"
+    assert cells["Iterations"] == f"{result.steps[k]:,}"
     assert cells["Epochs"] == f"{result.epochs[k]:.1f}"
+
+
+def section(number):
+    """Return the paragraphs of the section of that number."""
+    (title,) = (each.partition(" ")[2] for each in numbered_headings() if each.startswith(f"{number} "))
+    behind = itertools.dropwhile(lambda paragraph: paragraph.text != title, document().paragraphs)
+    return [next(behind), *itertools.takewhile(lambda paragraph: paragraph.style.name != "Heading 1", behind)]
+
+
+def test_section_4_answers_in_the_order_of_the_assignment():
+    parts = [paragraph.text for paragraph in section(4) if paragraph.text.startswith("4")]
+    assert [text.partition(".")[0] for text in parts] == ["4a", "4b", "4b", "4b", "4c", "4c"]
+    result, accuracies, k = (
+        study().results["baseline"],
+        study().evaluations["baseline"].accuracies,
+        study().headline("baseline"),
+    )
+    data, configuration, stopping, length, final, costs = parts
+    assert "A random 20 % of the training set" in data and "160 train, 80 validation and 90 test" in data
+    assert "Layers of 6, 5, 10 units" in configuration and "batch norm off" in configuration
+    assert f"batch size {PARAMS.training.batch_size}" in configuration and "learning rate 0.009" in configuration
+    assert "training stops after 100 steps without a new low, or at 30,000 steps" in stopping
+    assert f"{result.steps[k]:,} iterations, {result.epochs[k]:.1f} epochs" in length
+    assert "the validation cost had no new low for 100 training steps" in length
+    assert final.startswith("4c. Final accuracies. Train ")
+    assert all(f"{name} {value[k]:.2f}\xa0%" in final.lower() for name, value in accuracies.items())
+    assert costs.startswith("4c. Costs. Section 8 lists the cost and the index of every 100th training step")
 
 
 def costs_written(opened_report):
@@ -170,34 +257,41 @@ def costs_written(opened_report):
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])
-def test_the_appendix_holds_the_cost_of_every_100th_step_of_every_arm(count):
+def test_section_8_holds_the_cost_of_every_100th_step_of_every_arm(count):
     changed = with_arms({f"arm{number}": f"Arm {number}" for number in range(count)})
-    written = costs_written(opened(changed))
-    assert len(written) == count
+    alone = Document("", "")
+    build._cost_tables(alone, changed)
+    written = costs_written(alone._docx)
     for arm, title in changed.titles.items():
         result, k = changed.results[arm], changed.evaluations[arm].headline
-        costs = (result.costs + result.penalties)[:, k].tolist()
-        recorded = [step for step in result.cost_steps if step <= result.steps[k]]
-        assert written[title] == {f"{step:,}": f"{cost:.4f}" for step, cost in zip(recorded, costs, strict=False)}
-        assert recorded == list(range(100, result.steps[k] + 1, 100))
+        recorded = list(range(100, result.steps[k] + 1, 100))
+        columns = {title: result.costs}
+        if changed.arms[arm].l2:  # the data cost and the penalty apart
+            columns = {f"{title}: data cost": result.costs, f"{title}: penalty": result.penalties}
+        for column, costs in columns.items():
+            found = zip(recorded, costs[:, k].tolist(), strict=False)
+            assert written.pop(column) == {f"{step:,}": f"{cost:.4f}" for step, cost in found}
+    assert not written
 
 
-def test_it_says_batch_size_and_why_training_stopped():
-    assert f"batches of {PARAMS.training.batch_size} examples" in text()
-    assert "the validation cost had not improved for 100 training steps" in text() or "it reached max_steps" in text()
-
-
-def test_every_function_of_the_brief_is_explained():
-    for name in BRIEF:
-        assert any(paragraph.text.startswith(f"{name} ") for paragraph in document().paragraphs), name
+def test_the_functions_of_the_brief_are_listed_with_section_file_and_formula():
+    header, *rows = cells_of(document(), "The assignment's functions")
+    assert header == ["Section", "Function", "File", "Formula"]
+    assert set(BRIEF) <= {name for _, name, *_ in rows}
+    sections = [section for section, name, *_ in rows if name != "batchnorm_backward"]
+    assert sections == [*(f"1{letter}" for letter in "abcdefgh"), *(f"2{letter}" for letter in "abcdef"), "3a", "3b"]
+    explained = dict(re.findall(r"^(\(\d+\)) (\w+) ", text(), re.MULTILINE))
+    for _, name, file, formula in rows:
+        assert re.search(rf"^def {name}\(", Path(file).read_text(encoding="utf-8"), re.MULTILINE), name
+        assert explained[formula] == name
 
 
 def formulas():
     """Return each explained function's formulas, a line each, as the letters that they show."""
     found, name = {}, None
     for paragraph in document().paragraphs:
-        if paragraph.runs and paragraph.runs[0].font.name == "Consolas":
-            name = paragraph.runs[0].text
+        if re.match(r"\(\d+\) ", paragraph.text):
+            name = paragraph.text.split()[1]
             found[name] = []
         elif name and paragraph._p.findall(f"{M}oMathPara"):
             found[name].append("".join(node.text for node in paragraph._p.iter(f"{M}t")))
@@ -246,10 +340,12 @@ def test_every_table_repeats_its_header_and_has_a_numbered_caption():
 def test_every_figure_has_a_text_for_those_who_cannot_see_it_and_a_numbered_caption():
     properties = list(document().element.iter(f"{WP}docPr"))
     captions = [p.text for p in document().paragraphs if p.style.name == "Caption" and p.text.startswith("Figure")]
-    assert len(properties) == len(captions) >= 9
-    assert all(len(each.get("descr")) > 20 for each in properties)
-    for number, caption in enumerate(captions, start=1):
-        assert caption.startswith(f"Figure {number}.")
+    assert len(properties) == len(captions) == 8
+    for number, (caption, each) in enumerate(zip(captions, properties, strict=True), start=1):
+        assert caption.startswith(f"Figure {number}. ")
+        told = caption.partition(". ")[2]
+        assert each.get("descr").startswith(told) and len(each.get("descr")) > len(told) + 20
+        assert each.get("name") == f"Figure {number}"
 
 
 def alternative(caption):
@@ -265,32 +361,38 @@ def of_each(said):
 
 
 def test_the_texts_of_figures_say_what_they_show():
-    of_the_arms = study().evaluations
+    of_the_arms, results = study().evaluations, study().results
+
+    def ends(name):
+        k = of_the_arms[name].headline
+        return f"best step {results[name].best_step[k]:,}, stop {results[name].steps[k]:,}"
 
     def last_median(name):
-        columns = study().results[name].validation_costs.mT.numpy()
-        return f"{np.median([column[np.isfinite(column)][-1] for column in columns]):.2f}"
+        columns = results[name].validation_accuracies.mT.numpy()
+        return f"{np.median([column[np.isfinite(column)][-1] for column in columns]):.1f}"
 
     def test_range(name):
         accuracies = of_the_arms[name].accuracies["test"]
         return f"{min(accuracies):.1f} to {max(accuracies):.1f}"
 
-    def first_norm(name):
-        return f"{study().results[name].parameters['W1'].flatten(start_dim=1).norm(dim=1).mean():.1f}"
+    def mistakes(name):
+        counts = of_the_arms[name].confusion[of_the_arms[name].headline]
+        return f"{counts.sum() - counts.trace()}"
 
-    assert alternative("Cost without penalty").endswith(f" ends at: {of_each(last_median)}.")
+    def norms(name):
+        of_units = results[name].parameters["W1"][of_the_arms[name].headline].norm(dim=1)
+        return f"from {of_units.max():.1f} down to {of_units.min():.1f}"
+
+    assert alternative("Data cost of each headline model").endswith(f" its stop. {of_each(ends)}")
+    (first,) = (results["baseline"].costs[0, of_the_arms["baseline"].headline].tolist(),)
+    assert alternative("and its validation cost").endswith(f"The batch cost at step 100 is {first:.2f}.")
+    assert alternative("Validation accuracy, median").endswith(f"The medians end at: {of_each(last_median)}.")
     assert alternative("Test accuracy of every network").endswith(f" to highest in per cent: {of_each(test_range)}.")
-    assert alternative("The weights of all seeds").endswith(f" layer's norms: {of_each(first_norm)}.")
-    assert alternative("Time of a training step").endswith(
-        ": Baseline 167 alone and 35 in an ensemble of 16; Batch norm 200 alone and 50 in an ensemble of 16; "
-        "L2 167 alone and 35 in an ensemble of 16."
-    )
+    assert alternative("weights of the headline models").endswith(f"The norms of these units: {of_each(norms)}.")
+    assert alternative("Confusion matrices").endswith(f"Mistakes: {of_each(mistakes)}.")
     best = min(of_the_arms.values(), key=lambda each: each.costs["validation"][each.headline])
     most_confident = f"{best.mistakes['true'][0]} as {best.mistakes['predicted'][0]}"
     assert f" The mistakes: {most_confident}" in alternative("The most confident mistakes")
-    assert re.search(
-        r"lambda: 0: \d+\.\d and \d+\.\d; 0\.01: \d+\.\d and \d+\.\d\.", alternative("Validation accuracy, mean")
-    )
 
 
 def bookmarks():
@@ -314,19 +416,42 @@ def references():
             yield instruction.text.split(), result.find(f"{W}t").text
 
 
-def numbered_headings():
-    """Return the headings as a word processor shows them: "3.1 Batch norm compared with baseline"."""
-    at, numbered = [0, 0], []
-    for heading in (p for p in document().paragraphs if p.style.name.startswith("Heading")):
-        level = int(heading.style.name[-1])
-        at = [at[0] + 1, 0] if level == 1 else [at[0], at[1] + 1]
-        numbered.append(f"{'.'.join(map(str, at[:level]))} {heading.text}")
+def numbered_headings(opened_report=None):
+    """Return the headings as a word processor shows them: "4.1 Why", "Appendix A. Formulas", "Findings"."""
+    opened_report = opened_report or document()
+    (level,) = (each for each in opened_report.part.numbering_part.element.iter(f"{W}lvl") if _link(each) == "Heading1")
+    at, numbered = [int(level.find(f"{W}start").get(f"{W}val")) - 1, 0], []
+    for heading in (p for p in opened_report.paragraphs if p.style.name.startswith("Heading")):
+        own = heading._p.pPr.numPr
+        if own is not None and own.numId.val == 0:
+            numbered.append(heading.text)
+            continue
+        depth = int(heading.style.name[-1])
+        at = [at[0] + 1, 0] if depth == 1 else [at[0], at[1] + 1]
+        numbered.append(f"{'.'.join(map(str, at[:depth]))} {heading.text}")
     return numbered
+
+
+def _link(level):
+    style = level.find(f"{W}pStyle")
+    return None if style is None else style.get(f"{W}val")
+
+
+def test_sections_are_numbered_as_the_assignment_is_and_appendices_by_letters():
+    assert [each for each in numbered_headings() if each[0].isdigit()] == [
+        *("4 Baseline on MNIST", "5 Batch normalisation", "5.1 Why", "6 The L2 norm"),
+        *("6.1 The weights with and without L2", "6.2 The choice of lambda"),
+        *("7 Questions one might be asked", "8 The cost at every 100th iteration"),
+    ]
+    appendices = [each[:10] for each in numbered_headings() if each.startswith("Appendix")]
+    assert appendices == [f"Appendix {letter}" for letter in "ABCDEF"]
+    many = numbered_headings(crowded()[1])
+    assert [each for each in many if each.startswith("Appendix")][-1] == "Appendix G. The other arms"
 
 
 def test_references_are_fields_that_show_what_their_bookmarks_span():
     spans = bookmarks()
-    numbers = {heading: number for number, heading in (each.split(" ", 1) for each in numbered_headings())}
+    numbers = {heading: number for number, _, heading in (each.partition(" ") for each in numbered_headings())}
     found = list(references())
     assert len(found) > 20
     for (_, name, *switches), shown in found:
@@ -337,8 +462,11 @@ def test_references_are_fields_that_show_what_their_bookmarks_span():
 
 def test_nothing_is_referred_to_but_by_a_field():
     shown = [text for _, text in references()]
-    body = "\n".join(p.text for p in document().paragraphs if p.style.name != "Caption")
-    assert sorted(re.findall(r"(?:Figure|Table) \d+", body)) == sorted(each for each in shown if not each[0].isdigit())
+    styles = ("Caption", "Heading", "toc")
+    body = "\n".join(p.text for p in document().paragraphs if not p.style.name.startswith(styles))
+    body += "\n".join(p.text.partition(". ")[2] for p in document().paragraphs if p.style.name == "Caption")
+    named = re.findall(r"(?:Figure|Table) \d+|Appendix [A-Z]", body)
+    assert sorted(named) == sorted(each for each in shown if not each[0].isdigit())
     assert sorted(re.findall(r"[Ss]ection (\d[\d.]*\d|\d)", body)) == sorted(
         each for each in shown if each[0].isdigit()
     )
@@ -363,7 +491,8 @@ def test_it_is_valid_office_open_xml(tmp_path):
     path = tmp_path / "report.docx"
     path.write_bytes(report())
     assert len(report()) < 2e6
-    assert [error.description for error in OpenXmlValidator().validate(path).errors] == []
+    found = [error.description for error in OpenXmlValidator().validate(path).errors]
+    assert [each for each in found if "'0' referenced" not in each] == []  # by which a heading leaves its numbering
     assert docx.Document(path).settings.element.find(f"{W}zoom").get(f"{W}percent") == "100"  # the schema wants it
 
 
@@ -378,16 +507,16 @@ def test_its_properties_are_honest():
     assert (properties.created, properties.modified) == (None, None)  # the report knows no day, and claims none
 
 
-def test_the_title_block_tells_one_report_from_another():
-    told = dict(p.text.split("\t") for p in document().paragraphs if re.fullmatch("[^\t]+\t[^\t]+", p.text))
-    assert list(told) == ["Data", "Network", "Parameters", "Made with"]
-    assert told["Data"] == "MNIST: 160 train, 80 validation and 90 test"
-    assert told["Network"].startswith("16-6-5-10, ")
-    changed = PARAMS.training.model_copy(update={"patience": 99, "min_delta": 0.01})
-    said = shown(dataclasses.replace(study(), params=study().params.model_copy(update={"training": changed})))
-    assert told["Parameters"] not in said
+def test_the_foot_of_every_page_tells_one_report_from_another():
+    (footer,) = document().sections[0].footer.paragraphs
+    digest = hashlib.sha256(study().params.model_dump_json().encode()).hexdigest()
+    assert re.fullmatch(rf"MNIST · parameters {digest[:16]} · \d+", footer.text)
+
+
+def test_a_smallest_improvement_is_named_with_the_stopping_criterion():
+    changed = with_params(study().params, training={"patience": 99, "min_delta": 0.01})
+    said = chapter(chapter_baseline.write, dataclasses.replace(study(), params=changed))
     assert "training stops after 99 steps without a new low by more than 0.01 nats, or at 30,000 steps" in said
-    assert "training stops after 100 steps without a new low, or at 30,000 steps" in text()
 
 
 def test_there_are_lines_to_sign_on():
@@ -410,7 +539,7 @@ def test_every_caption_is_referred_to():
 def test_what_a_caption_names_is_referred_to_before_it_in_the_same_chapter():
     spans, referred = bookmarks(), set()
     for paragraph in document().paragraphs:
-        if paragraph.style.name == "Heading 1":
+        if paragraph.style.name == "Heading 1" and paragraph.text != "Findings":  # which share a page with the table
             referred = set()
         words = [node.text.split() for node in paragraph._p.iter(f"{W}instrText")]
         referred |= {spans[name] for kind, name, *_ in words if kind == "REF"}
@@ -435,18 +564,21 @@ COMPARATIVE = (
     r"\b(more|less|better|worse|higher|lower|fewer|faster|slower|sooner|later|longer|shorter|larger|smaller|greater|"
     r"earlier|than|as long|times as|against|beside|outperforms?|improves?|differ|gains?|beats?|shrinks?)\b"
 )
-ALLOWED = [  # what describes the method, or a single network
-    r"It stopped because it reached a cost that was no longer finite",
+ALLOWED = [  # what describes the method, single networks, or what tables and figures show
     r"each was more than 0\.1 nats below it",
     r"nearly dead if it is active for fewer than 1",
-    r"moves? the boundary between classes without making it steeper",
-    r"^Differences are means over pairs of one seed, against baseline",
-    r"lists the arms and what differs between them",
     r"compares them with an earlier commit's",
     r"^If two arms do (not )?differ",
-    r"^Cost without penalty against|^Validation accuracy against",  # against steps
-    r"and norm of all weights against lambda",
-    r"^Network\t",  # which the title block describes
+    r"^Why: their random starts differ",
+    r"^Each iteration shrinks every weight by",
+    r"[iI]t differs [\d.e+]+-fold between the networks|the gradient of W\d+ differs [\d.e+]+-fold between",
+    r"^Train minus validation accuracy is on average",
+    r"sets them beside the other networks of this arm",
+    r" beside [^:]+: means, and the mean paired difference\.$",
+    r"^Who gains\.$",
+    r"^Of all pairs of one network of",
+    r"the test beside autograd would fail",
+    r"the L2 penalty stands beside it",
 ]
 
 
@@ -475,7 +607,7 @@ def unsupported(paragraphs):
 
 def test_every_sentence_that_compares_has_an_interval_or_a_verdict():
     assert unsupported(document().paragraphs) == []
-    assert unsupported(opened(study(learning_rate=1e6)).paragraphs) == []
+    assert unsupported(diverged().paragraphs) == []
     wrong = docx.Document()
     assert unsupported([wrong.add_paragraph("L2 is better. It took 3 steps. No arm is faster [1, 2].")]) == [
         "L2 is better."
@@ -485,30 +617,28 @@ def test_every_sentence_that_compares_has_an_interval_or_a_verdict():
     ]
 
 
+A_NUMBER = r"[-+−]?[\d,]+(\.\d+)?( ± [\d,.]+| \[[-+−\d,. ]+\])?|"
+
+
 def test_columns_of_numbers_are_aligned_at_the_decimal_point():
     for table in document().tables:
-        for index in range(len(table.columns)):
-            cells = [row.cells[index] for row in table.rows[1:]]
-            stops = {
-                tuple(stop.alignment for stop in cell.paragraphs[0].paragraph_format.tab_stops)
-                for cell in cells
-                if cell.text.strip()
-            }
-            is_right = {cell.paragraphs[0].alignment for cell in cells if cell.text.strip()} == {
-                WD_ALIGN_PARAGRAPH.RIGHT
-            }
-            assert is_right == all(re.fullmatch(r"\d+ \+ \d+", cell.text) for cell in cells)
-            is_numeric = all(re.fullmatch(r"[-+−]?[\d,]+(\.\d+)?|", cell.text.strip()) for cell in cells)
+        for header, *cells in zip(*(row.cells for row in table.rows), strict=True):
+            filled = [cell for cell in cells if cell.text.strip()]
+            stops = {tuple(stop.alignment for stop in cell.paragraphs[0].paragraph_format.tab_stops) for cell in filled}
+            is_sum = all(re.fullmatch(r"\d+ \+ \d+", cell.text) for cell in filled)
+            assert is_sum == ({cell.paragraphs[0].alignment for cell in filled} == {WD_ALIGN_PARAGRAPH.RIGHT})
+            is_numeric = all(re.fullmatch(A_NUMBER, cell.text.strip()) for cell in cells)
             assert stops <= ({(WD_TAB_ALIGNMENT.DECIMAL,)} if is_numeric else {()})
-            header = table.rows[0].cells[index].paragraphs[0]
-            assert (header.alignment == WD_ALIGN_PARAGRAPH.RIGHT) == (is_numeric or is_right), header.text
+            has_more = any(re.search(r"[±\[]", cell.text) for cell in cells)
+            is_right = (is_numeric and not has_more) or is_sum
+            assert (header.paragraphs[0].alignment == WD_ALIGN_PARAGRAPH.RIGHT) == is_right, header.text
 
 
 def test_columns_of_numbers_have_room_for_what_stands_before_the_point():
     looked_at = 0
     for cell in (cell for table in document().tables for row in table.rows[1:] for cell in row.cells):
         if stops := list(cell.paragraphs[0].paragraph_format.tab_stops):
-            whole = cell.text.partition(".")[0]
+            whole = re.match("[-+−\\d,]*", cell.text)[0]
             width = sum(0.25 if character == "," else DIGIT_WIDTH for character in whole)
             assert width * cell.paragraphs[0].runs[0].font.size.pt <= stops[0].position.pt, cell.text
             looked_at += 1
@@ -523,20 +653,25 @@ def test_the_page_is_a4_and_no_table_is_wider_than_its_text():
         assert sum(column.width for column in table.columns) <= width * 1.02
 
 
-def test_the_table_of_contents_lists_every_heading_and_has_a_field_for_its_page():
+def listed_headings():
+    """Return the headings of the first level, which the contents list."""
+    levels = [p.style.name for p in document().paragraphs if p.style.name.startswith("Heading")]
+    return [text for text, level in zip(numbered_headings(), levels, strict=True) if level == "Heading 1"]
+
+
+def test_the_table_of_contents_lists_every_section_and_has_a_field_for_its_page():
     spans = bookmarks()
     entries = [p for p in document().paragraphs if p.style.name.startswith("toc")]
-    assert [entry.text.replace("  ", " ") for entry in entries] == [f"{text}\t" for text in numbered_headings()]
-    for entry, heading in zip(entries, numbered_headings(), strict=True):
+    assert [entry.text.replace("  ", " ") for entry in entries] == [f"{text}\t" for text in listed_headings()]
+    for entry, heading in zip(entries, listed_headings(), strict=True):
         (link,) = entry._p.findall(f"{W}hyperlink")
         (instruction,) = link.iter(f"{W}instrText")
         kind, target, *switches = instruction.text.split()
         assert (kind, switches) == ("PAGEREF", ["\\h"])
         assert target == link.get(f"{W}anchor")
-        assert spans[target] == heading.split(" ", 1)[1]
-        assert (
-            "".join(node.text or "" for node in link.iter(f"{W}t")) == entry.text.strip()
-        )  # and no number that is wrong
+        assert spans[target] == re.sub(r"^\d+ ", "", heading)
+        shown = "".join(node.text or "" for node in link.iter(f"{W}t"))
+        assert shown == entry.text.strip()  # and no number that is wrong
 
 
 def test_the_contents_are_a_field_of_word_s_around_all_entries_and_of_no_other_program_s():
@@ -547,9 +682,9 @@ def test_the_contents_are_a_field_of_word_s_around_all_entries_and_of_no_other_p
     inside = [k for k, each in enumerate(elements) if each.getparent().tag == f"{MC}Choice"]
     begin, instruction, separate, end = (elements[k] for k in inside)
     assert [each.get(f"{W}fldCharType") for each in (begin, separate, end)] == ["begin", "separate", "end"]
-    assert instruction.text.split() == ["TOC", "\\o", '"1-2"', "\\h", "\\z"]
+    assert instruction.text.split() == ["TOC", "\\o", '"1-1"', "\\h", "\\z"]
     assert inside[2] < links[0] < links[-1] < inside[3]
-    assert len(links) == len(numbered_headings())
+    assert len(links) == len(listed_headings())
     for k in inside:
         choice = elements[k].getparent()
         assert choice.nsmap[choice.get("Requires")] == "http://schemas.microsoft.com/office/word/2012/wordml"
@@ -573,8 +708,11 @@ def test_rows_of_a_long_table_are_apart_but_for_some_at_both_ends():
 
 
 def test_diverged_arms_are_reported_and_do_not_stop_the_report():
-    build_report(study(learning_rate=1e6))
-    assert "The training of these seeds diverged: 0, 1, 2, 3, 4, 5." in shown(study(learning_rate=1e6))
+    said = text_of(diverged())
+    assert "The training of these seeds of L2 diverged: 0, 1, 2, 3, 4, 5." in said
+    assert not re.search(r"\b(nan|inf)\b", said)
+    changed = fared(seed1={"diverged": True}, seed4={"diverged": True})
+    assert "The training of these seeds diverged: 1, 4." in chapter(chapter_baseline.write, changed)
 
 
 def test_the_digits_are_named_when_they_stand_in_for_mnist():
@@ -597,12 +735,12 @@ def test_the_digits_are_named_when_they_stand_in_for_mnist():
         (
             Comparison(0.3, -0.4, 1.0, 9, 7, 16),
             "test_accuracy",
-            "no clear difference (n = 16), +0.30 points [\N{MINUS SIGN}0.40, +1.00]",
+            "no clear difference (n = 16)",
         ),
         (
             Comparison(0.3, -math.inf, math.inf, 3, 1, 4),
             "test_accuracy",
-            "no clear difference (n = 4), +0.30 points, with too few seeds for an interval",
+            "no clear difference (n = 4)",
         ),
         (Comparison(-900, -1500, -300, 2, 14, 16), "steps", "fewer by 900 steps [300, 1,500], 14 of 16 seeds"),
         (Comparison(900, 300, 1500, 14, 2, 16), "half_cost_steps", "later by 900 steps [300, 1,500], 14 of 16 seeds"),
@@ -629,15 +767,30 @@ def test_time_and_numbers_in_words():
     assert (lower("Batch norm"), lower("L2")) == ("batch norm", "L2")
 
 
-def opened(changed):
-    """Open the report of a study; its figures are drawn, and not made into pictures, which takes seconds."""
+@contextlib.contextmanager
+def without_pictures():
+    """Let every figure of the report be one pixel: drawing takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "_png", lambda figure: PIXEL)
+        for picture in PICTURES:
+            patch.setattr(figures, picture, lambda *data: PIXEL)
+        yield
+
+
+def opened(changed):
+    with without_pictures():
         return docx.Document(io.BytesIO(build_report(changed)))
 
 
 def shown(changed):
     return " ".join(p.text for p in opened(changed).paragraphs)
+
+
+def chapter(write, changed):
+    """Return the text of one chapter, without its tables; its references are empty."""
+    alone = Document("", "")
+    with without_pictures():
+        write(alone, changed)
+    return " ".join(paragraph.text for paragraph in alone._docx.paragraphs)
 
 
 def with_arms(arms):
@@ -650,33 +803,264 @@ def with_arms(arms):
         params=study().params.model_copy(update={"arms": renamed, "reference": next(iter(arms))}),
         results={name: study().results[old] for name, old in taken.items()},
         evaluations={name: study().evaluations[old] for name, old in taken.items()},
+        gradients={name: study().gradients[old] for name, old in taken.items()},
     )
 
 
-def test_findings_are_three_to_five_each_with_its_interval():
+def finding(gain, arm="batchnorm", **more):
+    """Return what page one says of an arm whose gain in test accuracy is this one."""
+    changed = dataclasses.replace(study())
+    changed.__dict__["comparisons"] = {  # where the cached property would be
+        each: compared | ({"test_accuracy": gain, **more} if each == arm else {})
+        for each, compared in study().comparisons.items()
+    }
+    (said,) = (each for each in findings(changed) if each.startswith(f"**{PARAMS.arms[arm].title}"))
+    return said
+
+
+def test_findings_are_three_to_five_each_with_a_number_and_why():
     said = findings(study())
     assert 3 <= len(said) <= 5
-    assert not any(re.search(r"\. [A-Z]", sentence) for sentence in said)  # none is two
-    assert all(re.search(r"\[[\N{MINUS SIGN}+\d.,]+, [\N{MINUS SIGN}+\d.,]+", sentence) for sentence in said)
-    for sentence in said[1:3]:
-        assert re.search(r"(better|worse) by .* of 6 seeds|no clear difference \(n = 6\)", sentence)
+    assert all(each.startswith("**") and re.search(r"\d", each) for each in said)
+    assert "Why: " in said[0] and "Why: " in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("gain", "said", "is_explained"),
+    [
+        (Comparison(2.2, 0.65, 3.8, 5, 1, 6), "** raises mean test accuracy** by 2.20 points [0.65, 3.80], 5", True),
+        (Comparison(-2.2, -3.8, -0.65, 1, 5, 6), "** lowers mean test accuracy** by 2.20 points [0.65, 3.80]", False),
+        (Comparison(0.3, -0.8, 1.4, 3, 3, 6), ": no clear difference in mean test accuracy (n = 6).**", False),
+        (Comparison(1.3, 0.01, 2.64, 4, 2, 6), ".** ", False),  # on another processor
+        (Comparison(1.3, -0.02, 2.62, 4, 2, 6), ".** ", False),
+        (Comparison(0.3, -math.inf, math.inf, 3, 1, 4), ": no clear difference in mean test accuracy (n = 4)", False),
+    ],
+    ids=["better", "worse", "unclear", "just clear", "nearly clear", "few pairs"],
+)
+@pytest.mark.parametrize("arm", ["batchnorm", "l2"])
+def test_what_page_one_says_of_an_arm_follows_its_numbers(arm, gain, said, is_explained):
+    title = PARAMS.arms[arm].title
+    found = finding(gain, arm)
+    assert found.replace(f"**{title} ", "** ").replace(f"**{title}", "").startswith(said)
+    assert ("Why: " in found) == is_explained  # what does not help is not explained as if it did
+
+
+def test_a_difference_of_which_another_processor_may_say_otherwise_stays_off_page_one():
+    gain = study().comparisons["batchnorm"]["test_accuracy"]
+    steps = {"pairs": 6, "above": 1, "below": 5, "difference": -559.0}
+    said = finding(gain, half_cost_steps=Comparison(low=-786.0, high=-335.0, **steps))
+    assert said.endswith("Steps to half the cost of guessing: sooner by 559 steps [335, 786], 5 of 6 seeds.")
+    assert "half the cost" not in finding(gain, half_cost_steps=Comparison(low=-786.0, high=-2.0, **steps))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        *((0.65, 3.8, True), (-3.8, -0.65, True), (-1, 1, True)),
+        *((-0.02, 2.62, False), (0.01, 2.64, False), (-2.6, 0.1, False)),
+    ],
+)
+def test_an_interval_that_ends_within_rounding_of_zero_is_not_settled(low, high, expected):
+    assert is_settled(Comparison(1.0, low, high, 1, 1, 16)) is expected
+    assert is_settled(Comparison(1.0, -math.inf, math.inf, 1, 1, 4))
+
+
+def test_a_network_that_makes_more_than_a_third_of_a_difference_is_named():
+    gains = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 9.0, 1.0])
+    seeds = [*range(10, 18)]
+    assert made_by_one(gains, seeds) == made_by_one(-gains, seeds) == " Seed 16 alone makes 56\xa0% of it."
+    assert made_by_one(torch.ones(8), seeds) == ""
+    assert made_by_one(torch.tensor([9.0, -8, 1, -1, 2, -2, 1, -1]), seeds) == ""  # nothing of which it could be a part
+    assert made_by_one(torch.tensor([9.0]), [3]) == ""
+
+
+@pytest.mark.parametrize("arm", ["batchnorm", "l2"])
+def test_such_a_network_is_named_on_page_one_and_in_the_section(arm):
+    alone, test = study(), study().evaluations["baseline"].accuracies["test"]
+    ours = test + torch.tensor([1.0, 1, 1, 9, 1, 1])
+    of_arm = dataclasses.replace(alone.evaluations[arm], accuracies=alone.evaluations[arm].accuracies | {"test": ours})
+    changed = dataclasses.replace(alone, evaluations={**alone.evaluations, arm: of_arm})
+    write = {"batchnorm": chapter_batchnorm.write, "l2": chapter_l2.write}[arm]
+    for said in (" ".join(findings(changed)), chapter(write, changed)):
+        assert re.search(r"by 2\.33 points \[1\.00, [\d.]+\], 6 of 6 seeds\. Seed", said)
+        assert "Seed 3 alone makes 64\xa0% of it." in said
+
+
+def test_networks_that_overfit_are_told_from_those_that_hardly_do():
+    assert findings(study())[-1].startswith("**The networks overfit.**")
+    fit = {
+        arm: dataclasses.replace(each, accuracies=each.accuracies | {"train": each.accuracies["validation"] + 2.5})
+        for arm, each in study().evaluations.items()
+    }
+    said = findings(dataclasses.replace(study(), evaluations=fit))[-1]
+    assert said.startswith("**The networks hardly overfit.** ") and " is on average 2.50 (baseline), 2.50 (b" in said
+    weights = 6 * 16 + 6 + 5 * 6 + 5 + 10 * 5 + 10
+    assert f"Why: {weights} weights and biases learn from 160 examples." in said
 
 
 def test_one_arm_alone_is_reported_without_comparisons():
     alone = with_arms({"plain": "Plain"})
     assert len(findings(alone)) == 2
-    assert "compared with plain" not in shown(alone)
+    said = shown(alone)
+    assert not re.search("no clear difference|of 6 seeds", " ".join(findings(alone)))
+    assert "This run has no arm that differs from the reference by batch norm." in said
+    assert "This run has no arm that differs from the reference by the L2 norm." in said
+    assert not re.search(r"\b(nan|inf)\b", said)
 
 
-def test_every_page_names_the_data_set():
-    (footer,) = document().sections[0].footer.paragraphs
-    assert re.fullmatch(r"MNIST \N{MIDDLE DOT} \d+", footer.text)
+def only(arms, *, seeds=range(6)):
+    """Return a study of some arms and networks."""
+    taken = {arm: study().arms[arm] for arm in arms if arm in study().arms}
+    if "both" in arms:
+        taken["both"] = study().arms["batchnorm"].model_copy(update={"l2": 0.01, "title": "Both"})
+    results = {name: trained(use_batchnorm=arm.use_batchnorm, l2=arm.l2, seeds=[*seeds]) for name, arm in taken.items()}
+    params = with_params(study().params, training={"seeds": [*seeds]})
+    return dataclasses.replace(
+        study(),
+        params=params.model_copy(update={"arms": taken, "reference": arms[0]}),
+        results=results,
+        evaluations={name: evaluate_arm(result, SETS) for name, result in results.items()},
+        gradients={name: first_gradient_norms(*SETS["train"], result) for name, result in results.items()},
+    )
 
 
-def test_what_batch_norm_does_is_pointed_at_where_it_is_compared():
-    pointed = [p.text for p in document().paragraphs if "looks at plateaus, dead units and collapse" in p.text]
-    assert len(pointed) == 1
-    assert verdict(study().comparisons["batchnorm"]["test_accuracy"], QUANTITIES["test_accuracy"]) in pointed[0]
+def test_one_network_alone_is_compared_with_nothing():
+    said = text_of(opened(only(("baseline", "batchnorm", "l2"), seeds=(3,))))
+    assert "Batch norm: no clear difference in mean test accuracy (n = 1)." in said
+    assert "one network an arm, so it cannot tell" in said
+    assert not re.search(r"fold|alone makes|Over one|\b(nan|inf)\b", said)
+
+
+def test_a_reference_with_batch_norm_leaves_section_5_to_no_arm():
+    changed = only(("batchnorm", "l2", "baseline"))
+    said = text_of(opened(changed))
+    assert (changed.with_batchnorm, changed.with_l2, list(changed.in_brief)) == (None, "l2", ["baseline"])
+    assert said.count("This run has no arm that differs from the reference by batch norm.") == 1
+    assert "no arm that differs from the reference by the L2 norm" not in said
+    assert "batch norm on; learning rate" in said
+    assert "6 on page 5." in said  # section 5 is a page
+    assert "Appendix G. The other arms" in said
+
+
+def test_an_arm_with_both_is_that_of_batch_norm_and_of_no_other_section():
+    changed = only(("baseline", "both"))
+    said = text_of(opened(changed))
+    assert (changed.with_batchnorm, changed.with_l2, list(changed.in_brief)) == ("both", None, [])
+    assert said.count("This run has no arm that differs from the reference by the L2 norm.") == 1
+    assert "Each step multiplies" not in said
+    assert "Both: data cost" in said and "Both: penalty" in said
+    with_all = dataclasses.replace(
+        study(), params=study().params.model_copy(update={"arms": {"both": changed.arms["both"], **study().arms}})
+    )
+    assert (with_all.with_batchnorm, with_all.with_l2) == ("batchnorm", "l2")  # those that differ in one thing
+    assert list(with_all.in_brief) == ["both"]
+
+
+def test_the_lines_of_code_shown_for_l2_are_those_of_the_functions():
+    for name, line in chapter_l2.CODE.items():
+        source = inspect.getsource(getattr(pipeline, name, None) or getattr(forward, name))
+        assert line in [each.strip() for each in source.splitlines()], name
+        assert "l2" in line
+    _, *rows = cells_of(document(), "The lines of code")
+    assert {name: line for name, line, _ in rows} == chapter_l2.CODE
+
+
+def test_rows_without_a_clear_difference_are_grey_and_no_others():
+    greys = set()
+    for arm in ("batchnorm", "l2"):
+        (table,) = (t for t in document().tables if _caption(t).startswith(f"{PARAMS.arms[arm].title} beside"))
+        rows = levels(study(), arm)
+        for (title, level), row in zip(rows.items(), table.rows[1:], strict=True):
+            cells = row.cells
+            is_grey = not (level.comparison.low > 0 or level.comparison.high < 0)
+            assert cells[0].text == title
+            colours = {run.font.color.rgb for cell in cells for run in cell.paragraphs[0].runs}
+            assert colours == {GREY if is_grey else None}
+            greys.add(is_grey)
+    assert greys == {True, False}
+
+
+def test_ten_questions_are_answered_each_with_a_number_of_this_run():
+    answers = questions(study())
+    assert len(answers) == 10
+    result, k = study().results["baseline"], study().headline("baseline")
+    spread, with_batchnorm = study().evaluations["baseline"].accuracies["test"], study().evaluations["batchnorm"]
+    numbers = {  # by a word of the question
+        "p - y": "0.1 ",
+        "divide by m": f"{PARAMS.training.batch_size} examples",
+        "untrained": f"{result.costs[0, k]:.2f} at step 100",
+        "stop": f"step {result.best_step[k]}",
+        "epoch": f"{result.steps[k]} iterations are {result.epochs[k]:.1f} epochs",
+        "98 %": "16-6-5-10",
+        "overfit": f"{study().gaps('baseline')[k]:.2f} points",
+        "several": f"{spread.min():.1f}\xa0%",
+        "pass through": f"{with_batchnorm.accuracies['test'][with_batchnorm.headline]:.2f}\xa0%",
+        "lambda": "0.99991",
+    }
+    for (question, answer), (word, number) in zip(answers.items(), numbers.items(), strict=True):
+        assert word in question and question.endswith("?")
+        assert number in answer
+    listed = [p for p in section(7) if p.style.name == "List Number"]
+    assert [p.text for p in listed] == [f"{question} {answer}" for question, answer in answers.items()]
+
+
+@pytest.mark.parametrize("reason", WHY)
+def test_why_training_stopped_is_said_as_it_was(reason):
+    result = study().results["baseline"]
+    changed = dataclasses.replace(
+        study(), results={**study().results, "baseline": dataclasses.replace(result, stop_reason=[reason] * 6)}
+    )
+    said = {
+        "no improvement": "the validation cost had no new low for 100 training steps",
+        "cap reached": "it reached max_steps, 30,000 training steps",
+        "diverged": "its cost was no longer finite",
+    }[reason]
+    assert f"Because {said}. " in questions(changed)["Why did training stop when it did?"]
+    assert f"It stopped because {said}. " in chapter(chapter_baseline.write, changed)
+
+
+@pytest.mark.parametrize("is_longer_elsewhere", [False, True])
+def test_a_training_without_a_100th_step_has_no_cost_at_it(is_longer_elsewhere):
+    result = study().results["baseline"]
+    none = {"cost_steps": [], "costs": result.costs[:0], "penalties": result.penalties[:0]}
+    if is_longer_elsewhere:  # another network of the arm went on
+        none = {"costs": torch.full_like(result.costs, torch.nan)}
+    short = dataclasses.replace(result, steps=[90] * 6, best_step=[60] * 6, **none)
+    written = opened(dataclasses.replace(study(), results={**study().results, "baseline": short}))
+    said = "\n".join([text_of(written), *(each.get("descr") for each in written.element.iter(f"{WP}docPr"))])
+    assert "The headline model of baseline had 0." in said and "at step 100" not in said
+    assert not re.search(r"\b(nan|inf)\b", said)
+
+
+def test_batch_norm_is_explained_by_the_first_gradients():
+    norms = study().gradients
+    layer, ours, theirs = widest_gradients(study(), "batchnorm")
+    folds = {name: norms["baseline"][name].max() / norms["baseline"][name].min() for name in norms["baseline"]}
+    assert (layer, theirs) == (max(folds, key=folds.get), pytest.approx(max(folds.values())))
+    assert ours == pytest.approx(norms["batchnorm"][layer].max() / norms["batchnorm"][layer].min())
+    assert f"In {layer} it differs {theirs:.2g}-fold between the networks of baseline and {ours:.2g}-fold" in text()
+    dead = {arm: frame.copy() for arm, frame in norms.items()}
+    dead["baseline"].iloc[0] = 0.0  # a network whose units are all dead at the start
+    _, _, theirs = widest_gradients(dataclasses.replace(study(), gradients=dead), "batchnorm")
+    assert 1 < theirs < math.inf
+
+
+def test_weights_are_set_beside_their_start():
+    header, *rows = cells_of(document(), "Norm of the weights by layer")
+    arms = ("baseline", "l2")
+    starts = initialize_ensemble(DIMS, [*range(6)])
+    for row in rows:
+        cells = dict(zip(header, row, strict=True))
+        flat = {arm: study().results[arm].parameters[row[0]].flatten(start_dim=1) for arm in arms}
+        start = starts[row[0]].flatten(start_dim=1)
+        assert cells["At the start"] == f"{start.norm(dim=1).mean():.2f}"
+        for arm, W_l in flat.items():
+            title, cosine = PARAMS.arms[arm].title, torch.cosine_similarity(W_l, start)
+            assert cells[title] == f"{W_l.norm(dim=1).mean():.2f}"
+            assert cells[f"Along the start, {title} (%)"] == f"{100 * (cosine**2).mean():.0f}"
+        compared = compare(*(flat[arm].double().norm(dim=1) for arm in reversed(arms)))
+        assert cells["Difference [95 % interval]"] == interval(compared, NORM)
+    assert [row[0] for row in rows] == ["W1", "W2", "W3"]
 
 
 @pytest.mark.parametrize(
@@ -693,33 +1077,24 @@ def test_costs_of_any_size_have_labels_on_their_axis(low, high, labels):
     assert set(labels) <= set(shown)
 
 
-def test_findings_of_four_arms_are_five_at_most():
-    assert len(findings(with_arms({"plain": "Plain", "a": "A", "b": "B", "c": "C"}))) <= 5
-
-
-def test_ten_arms_are_summed_up():
-    ten = with_arms({f"arm{number}": f"A long name of arm {number}" for number in range(10)})
-    assert 3 <= len(findings(ten)) <= 5
-    counts = [int(count) for count in re.findall(r" (\d+)(?=[,.])", findings(ten)[1].replace("(n = 6)", ""))]
-    assert findings(ten)[1].startswith("Test accuracy of the 9 other arms against a long name of arm 0: better in ")
-    gains = [compared["test_accuracy"] for compared in ten.comparisons.values()]
+@pytest.mark.parametrize("count", [4, 10])
+def test_other_arms_are_summed_up_in_a_fifth_finding(count):
+    many = with_arms({f"arm{number}": f"A long name of arm {number}" for number in range(count)})
+    assert len(findings(many)) == 5
+    said = findings(many)[3]
+    others = "One other arm" if count == 4 else "Seven other arms"
+    assert said.startswith(f"**{others}** ([[others]]). Test accuracy against a long name of arm 0: better in ")
+    gains = [many.comparisons[arm]["test_accuracy"] for arm in many.in_brief]
     better, worse = sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)
-    assert counts == [better, worse, 9 - better - worse]
-    accuracies = {arm: evaluation.accuracies["test"] for arm, evaluation in ten.evaluations.items()}
-    assert figures.seed_distribution(accuracies, ten.titles) != figures.seed_distribution(
-        accuracies, dict(list(ten.titles.items())[:9])
-    )
+    counts = [int(number) for number in re.findall(r" (\d+)(?=[,.])", said.replace("(n = 6)", ""))]
+    assert counts == [better, worse, len(gains) - better - worse]
 
 
 def test_long_names_of_classes_and_few_seeds_do_not_stop_it():
     names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
-    card = dataclasses.replace(study().card, name="fashion_mnist", classes=names)
-    results = {
-        name: trained(use_batchnorm=arm.use_batchnorm, l2=arm.l2, seeds=range(2)) for name, arm in PARAMS.arms.items()
-    }
-    evaluations = {arm: evaluate_arm(result, SETS) for arm, result in results.items()}
-    said = shown(dataclasses.replace(study(), card=card, results=results, evaluations=evaluations))
-    assert "with too few seeds for an interval" in said
+    few = only(("baseline", "batchnorm", "l2"), seeds=(0, 1))
+    said = shown(dataclasses.replace(few, card=dataclasses.replace(few.card, name="fashion_mnist", classes=names)))
+    assert "no clear difference (n = 2)" in said
     assert "Fashion-MNIST" in said
     assert not re.search(r"\b(inf|nan)\b", said)
 
@@ -800,27 +1175,29 @@ def test_step_times_are_compared_round_by_round():
     }
     compared = study().compare_step_times("batchnorm", 1)
     assert (compared.difference, compared.above, compared.below) == (pytest.approx(100 / 3), 2, 1)
-    assert "with too few rounds for an interval" in verdict(compared, STEP_TIME)
+    assert verdict(compared, STEP_TIME) == "no clear difference (n = 3)"
     assert (
         verdict(Comparison(80, 60, 90, 9, 0, 9), STEP_TIME) == "longer by 80.0 microseconds [60.0, 90.0], 9 of 9 rounds"
     )
     assert verdict(Comparison(-2, -3, -1, 0, 9, 9), NORM) == "smaller by 2.00 [1.00, 3.00], 9 of 9 seeds"
 
 
-def test_levels_of_running_time_subtract_to_the_difference_that_stands_beside_them():
-    number = r"([\d,]+(?:\.\d+)?)"
-    pattern = (
-        rf"{number} (?:microseconds against|s on average,) {number} (?:s )?of baseline, .*?(?:\), |by )[-+−]?{number}"
-    )
-    paragraphs = [p.text for p in document().paragraphs if p.text.startswith("Running time.")]
-    assert len(paragraphs) == len(PARAMS.arms) - 1
-    for paragraph in paragraphs:
-        found = re.findall(pattern, paragraph)
-        assert len(found) == 3  # a step alone, a step in an ensemble, the time to stop
-        for texts in found:
-            ours, theirs, difference = (float(each.replace(",", "")) for each in texts)
-            rounding = 1.1 * 10.0 ** -len(texts[2].partition(".")[2])
-            assert abs(ours - theirs) == pytest.approx(difference, abs=rounding)
+@pytest.mark.parametrize("arm", ["batchnorm", "l2"])
+def test_levels_subtract_to_the_difference_that_stands_beside_them(arm):
+    _, *rows = cells_of(document(), f"{PARAMS.arms[arm].title} beside baseline")
+    assert len(rows) == len(levels(study(), arm)) == 13
+    for title, reference, of_arm, apart, pairs in rows:
+        texts = [each.replace(",", "").replace("−", "-") for each in (of_arm, reference, apart.partition(" ")[0])]
+        decimals = len(texts[2].partition(".")[2])
+        ours, theirs, difference = map(float, texts)
+        assert ours - theirs == pytest.approx(difference, abs=1.1 * 10.0**-decimals), title
+        assert pairs == ("3" if title.startswith("An iteration") else "6")
+
+
+def test_a_pair_of_which_one_diverged_counts_in_neither_level():
+    level = _level(QUANTITIES["steps"], [1.0, math.nan, 5.0], [2.0, 100.0, 4.0])
+    assert (level.arm, level.reference, level.comparison.pairs) == (3.0, 3.0, 2)
+    assert math.isnan(_level(QUANTITIES["steps"], [math.nan], [2.0]).arm)
 
 
 def test_the_cost_of_the_lambda_path_is_that_of_the_parameters_it_keeps():
@@ -851,14 +1228,14 @@ def test_time_to_stop_is_that_of_the_steps_and_of_the_validation_checks():
 def test_the_levels_of_time_to_stop_are_means_over_the_networks():
     results = dict(study().results)
     results["l2"] = dataclasses.replace(results["l2"], steps=[60_000 * k for k in (1, 2, 3, 4, 5, 9)])
-    said = chapter_arm.running_time(dataclasses.replace(study(), results=results), "l2")
+    level = levels(dataclasses.replace(study(), results=results), "l2")["Time to the stop, alone (s)"]
     checks = len(study().results["l2"].evaluation_steps)
-    assert f"alone: {240_000 * 5e-4 / 3 + checks * 3e-3:.3f} s on average" in said
+    assert level.arm == pytest.approx(240_000 * 5e-4 / 3 + checks * 3e-3)
 
 
 def test_activations_are_compared_network_by_network():
     ours, theirs = (study().evaluations[arm].activations["A2"][1, :, 99] for arm in ("batchnorm", "baseline"))
-    assert f"is {ours.mean():.1f} for batch norm and {theirs.mean():.1f} for baseline: " in text()
+    assert f"is on average {ours.mean():.1f} for batch norm and {theirs.mean():.1f} for baseline: " in text()
     assert verdict(compare(ours, theirs), ACTIVATION) in text()
 
 
@@ -868,9 +1245,9 @@ def test_the_caption_of_the_accuracy_says_what_is_cut_off(low, high, floor):
     curves = changed.results["plain"].validation_accuracies.clamp(low, high)
     curves[0], curves[-1] = low, high
     changed.results["plain"] = dataclasses.replace(changed.results["plain"], validation_accuracies=curves)
-    (caption,) = (p.text for p in opened(changed).paragraphs if "Validation accuracy against training" in p.text)
-    said = f" Values below {floor}\xa0% are not shown."
-    assert caption.endswith(f"quartiles.{said if floor else ''}")
+    said = chapter(chapter_batchnorm._curves, changed)
+    assert (f" Values below {floor}\xa0% are not shown." in said) == bool(floor)
+    assert ("are not shown" in said) == bool(floor)
 
 
 def test_checksums_are_those_that_the_download_is_held_to():
@@ -898,22 +1275,41 @@ def drawn():
         patch.setattr(figures, "_png", lambda figure: caught.append(figure) or PIXEL)
         build_report(study())
         parameters = {arm: {"W1": torch.randn(30, 784)} for arm in PARAMS.arms}
-        figures.first_layer_weights(parameters, study().titles)
+        figures.first_layer_weights(parameters, study().titles, "The weights of many units")
     return caught
 
 
-@pytest.mark.parametrize("study_of", [drawn, lambda: crowded()[2]], ids=["three arms", "twelve arms"])
-def test_no_text_of_a_figure_is_clipped_or_smaller_than_7_points(study_of):
-    assert len(study_of()) > 9
-    for figure in study_of():
+@functools.cache
+def laid_out():
+    """Draw the figures of three arms and of twelve: each with its texts and their boxes, and the box around all."""
+    return [(figure, *boxes_of(figure)) for figure in (*drawn(), *crowded()[2])]
+
+
+def boxes_of(figure):
+    texts, draw = [], Text.draw
+    with pytest.MonkeyPatch.context() as patch, mpl.rc_context(figures.STYLE):  # of ticks that are made while drawing
+        patch.setattr(Text, "draw", lambda text, renderer: texts.append(text) or draw(text, renderer))
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw(renderer)
-        for text in figure.findobj(Text):
-            if text.get_text() and text.get_visible():
-                assert text.get_fontsize() >= 7, text
         extent = figure.get_tightbbox(renderer)
+    texts = [text for text in texts if text.get_text() and text.get_visible()]
+    return [(text, text.get_window_extent(renderer).padded(-3, -4.5)) for text in texts], extent  # nearly the ink
+
+
+def test_no_text_of_a_figure_is_clipped_or_smaller_than_7_points():
+    assert len(drawn()) == len(crowded()[2]) == 9
+    for figure, texts, extent in laid_out():
+        assert figure.dpi == 300
+        assert texts and all(text.get_fontsize() >= 7 for text, _ in texts)
         assert extent.x0 >= 0 and extent.y0 >= 0, figure
         assert extent.x1 <= figure.get_figwidth() and extent.y1 <= figure.get_figheight(), figure
+
+
+def test_no_two_texts_of_a_figure_overlap_and_each_fits_a_page():
+    for figure, texts, _ in laid_out():
+        for (ours, our_box), (theirs, their_box) in itertools.combinations(texts, 2):
+            assert not our_box.overlaps(their_box), (ours, theirs)
+        assert figure.get_figheight() <= figures.TALLEST
 
 
 def test_figures_are_printed_as_large_as_they_are_drawn():
@@ -929,6 +1325,17 @@ def test_every_figure_has_a_title_in_words():
         assert any(len(title.split()) >= 3 for title in titles), titles
 
 
+def test_an_arm_without_a_cost_keeps_its_own_line_in_the_legend(monkeypatch):
+    caught = []
+    monkeypatch.setattr(figures, "_png", caught.append)
+    costs = pd.DataFrame({"arm": "b", "step": [100, 200], "cost": [2.0, 1.0]})  # a's network diverged at once
+    figures.headline_costs(costs, {"a": (0, 50), "b": (200, 250)}, {"a": "A", "b": "B"}, "Costs")
+    (legend,) = caught[0].legends
+    shown = {text.get_text(): line.get_color() for text, line in zip(legend.texts, legend.get_lines(), strict=True)}
+    assert list(shown) == ["A", "B", "best step", "stop"]
+    assert (shown["A"], shown["B"]) == figures.PALETTE[:2]
+
+
 @pytest.mark.parametrize("name", [figures.WEIGHT_MAP, figures.INK_MAP, *map(figures.shades, figures.PALETTE)])
 def test_colour_maps_run_one_way_in_grey(name):
     luminance = mpl.colormaps.get_cmap(name)(range(256))[:, :3] @ (0.2126, 0.7152, 0.0722)
@@ -942,7 +1349,7 @@ def test_each_arm_s_strongest_units_are_tiled_in_lines_of_ten_with_nothing_betwe
     caught = []
     monkeypatch.setattr(figures, "_png", lambda figure: caught.append(figure) or PIXEL)
     parameters = {f"arm{k}": {"W1": torch.randn(units, 784) * torch.rand(units, 1)} for k in range(arms)}
-    figures.first_layer_weights(parameters, {name: name.upper() for name in parameters})
+    figures.first_layer_weights(parameters, {name: name.upper() for name in parameters}, "Weights")
     *panels, _ = caught[0].axes  # the last is the scale
     assert [axis.get_title("left") for axis in panels] == [name.upper() for name in parameters]
     assert len({axis.images[0].get_clim() for axis in panels}) == 1
@@ -993,15 +1400,9 @@ def crowded():
 def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_row_and_a_panel():
     changed, opened_report, pictures = crowded()
     assert list(changed.in_full) == ["arm0", "arm1", "arm2"]
-    headings = [p.text for p in opened_report.paragraphs if p.style.name == "Heading 1"]
-    assert [text for text in headings if "letters" in text] == [
-        f"{title}: the {kind}"
-        for title, kind in zip(
-            changed.in_full.values(),
-            ("plain network", "network with batch normalisation", "network with the L2 norm"),
-            strict=True,
-        )
-    ]
+    sections = [f"{changed.titles[arm]} beside {changed.names['arm0']}" for arm in ("arm1", "arm2")]
+    beside = [_caption(table).partition(":")[0] for table in opened_report.tables if " beside " in _caption(table)]
+    assert beside == sections
     others = [
         [row.cells[0].text for row in table.rows[1:]]
         for table in opened_report.tables
@@ -1011,25 +1412,6 @@ def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_r
     (panels,) = (figure for figure in pictures if "each arm beside" in figure.get_suptitle())
     assert [axis.get_title("left").replace("\n", " ") for axis in panels.axes[:9]] == others[0]
     assert changed.in_full == {arm: changed.titles[arm] for arm in ("arm0", "arm1", "arm2")}
-
-
-def texts_of(figure):
-    """Draw a figure and return the box of every text that is drawn, by place and text."""
-    texts, draw = [], Text.draw
-    with pytest.MonkeyPatch.context() as patch, mpl.rc_context(figures.STYLE):  # of ticks that are made while drawing
-        patch.setattr(Text, "draw", lambda text, renderer: texts.append(text) or draw(text, renderer))
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        figure.draw(renderer)
-    texts = [text for text in texts if text.get_text() and text.get_visible()]
-    return [(text.get_text(), text.get_window_extent(renderer).padded(-2, -3)) for text in texts]  # nearly the ink
-
-
-@pytest.mark.parametrize("study_of", [drawn, lambda: crowded()[2]], ids=["three arms", "twelve arms"])
-def test_no_two_texts_of_a_figure_overlap_and_each_fits_a_page(study_of):
-    for figure in study_of():
-        for (ours, our_box), (theirs, their_box) in itertools.combinations(texts_of(figure), 2):
-            assert not our_box.overlaps(their_box), (ours, theirs)
-        assert figure.get_figheight() <= figures.TALLEST
 
 
 def test_a_figure_of_many_layers_shows_some_from_the_first_to_the_last():
@@ -1052,17 +1434,24 @@ def test_one_of_anything_is_singular():
 
 
 @pytest.fixture(scope="module")
-def pdf(tmp_path_factory):
-    """Let LibreOffice make pages of the report."""
+def pages(tmp_path_factory):
+    """Let LibreOffice make pages of the report, and of the one beside the docs; return their folder."""
     tools = ("soffice", "pdfinfo", "pdftotext", "pdftoppm")
     if missing := [tool for tool in tools if not shutil.which(tool)]:
         pytest.skip(f"needs {', '.join(missing)}: apt-get install libreoffice-writer libreoffice-math poppler-utils")
     folder = tmp_path_factory.mktemp("pages")
     (folder / "report.docx").write_bytes(report())
+    shutil.copy("docs/report.docx", folder / "committed.docx")
     profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
     command = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(folder)]
-    subprocess.run([*command, str(folder / "report.docx")], check=True, capture_output=True, timeout=120)
-    return folder / "report.pdf"
+    written = [str(folder / name) for name in ("report.docx", "committed.docx")]
+    subprocess.run([*command, *written], check=True, capture_output=True, timeout=120)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pdf(pages):
+    return pages / "report.pdf"
 
 
 def poppler(*command):
@@ -1096,33 +1485,46 @@ def test_no_heading_is_the_last_line_of_its_page(pdf):
 
 def test_nothing_runs_off_the_text_s_width_and_height(pdf):
     poppler("pdftoppm", "-gray", "-r", DOTS_PER_INCH, pdf, pdf.with_suffix(""))
-    pages = sorted(pdf.parent.glob("*.pgm"))
+    pages = sorted(pdf.parent.glob("report-*.pgm"))
     assert len(pages) >= 9
     for page in pages:
         ink = np.asarray(Image.open(page)) < 250
-        margin, number = (slice(round(cm * DOTS_PER_INCH / 2.54), -round(cm * DOTS_PER_INCH / 2.54)) for cm in (2, 9))
-        ink[margin.stop :, number] = False  # of the page
+        margin, foot = (slice(round(cm * DOTS_PER_INCH / 2.54), -round(cm * DOTS_PER_INCH / 2.54)) for cm in (2, 6))
+        ink[margin.stop :, foot] = False
         side = slice(margin.start + 8, margin.stop - 8)  # 2.4 of the 2.5 cm
         assert ink.sum() == ink[margin, side].sum(), page.name
 
 
-def test_the_contents_have_the_page_of_every_heading(pdf):
-    entries = re.findall(
-        r"^[ \f]*(\d[\d.]*) +(\S.*?)\.{3,} *(\d+)$", poppler("pdftotext", "-layout", pdf, "-"), re.MULTILINE
-    )
-    assert [f"{number} {text}" for number, text, _ in entries] == numbered_headings()
-    pages = [
-        [" ".join(line.split()) for line in page.splitlines()]
-        for page in poppler("pdftotext", "-layout", pdf, "-").split("\f")
-    ]
-    for number, text, page in entries:
-        assert f"{number} {text}" in pages[int(page) - 1]
+def test_the_contents_have_the_page_of_every_section(pdf):
+    laid_out = poppler("pdftotext", "-layout", pdf, "-")
+    entries = re.findall(r"^[ \f]*(\S.*?)\.{3,} *(\d+)$", laid_out, re.MULTILINE)
+    assert [" ".join(heading.split()) for heading, _ in entries] == listed_headings()
+    lines = [[" ".join(line.split()) for line in page.splitlines()] for page in laid_out.split("\f")]
+    for heading, page in entries:
+        assert " ".join(heading.split()) in lines[int(page) - 1]
 
 
-def test_no_page_but_the_last_is_white_for_more_than_a_quarter(pdf):
-    poppler("pdftoppm", "-gray", "-r", DOTS_PER_INCH, pdf, pdf.with_suffix(""))
-    margin = round(2.2 * DOTS_PER_INCH / 2.54)
-    for page in sorted(pdf.parent.glob("*.pgm"))[:-1]:
+OLD = pytest.mark.xfail(reason="docs/report.docx is the old report until the pipeline has run", strict=True)
+
+
+@OLD
+def test_page_one_of_the_report_beside_the_docs_tells_the_right_pages(pages):
+    """In Word, too, which shows the numbers in the file until the fields are updated; LibreOffice counts anew."""
+    written = docx.Document("docs/report.docx").paragraphs
+    (line,) = (p.text for p in written if p.text.startswith("The assignment's sections"))
+    told = re.search(r"1 to 3 on page (\d+), 4 on page (\d+), 5 on page (\d+), 6 on page (\d+)\.", line)
+    laid_out = poppler("pdftotext", "-layout", pages / "committed.pdf", "-")
+    assert told[0] in " ".join(laid_out.split())
+    for heading, page in zip(("Functions and method", "4 ", "5 ", "6 "), map(int, told.groups()), strict=True):
+        assert laid_out.split("\f")[page - 1].startswith(heading)
+
+
+@OLD
+def test_no_page_of_the_report_beside_the_docs_but_the_last_is_white_for_more_than_a_quarter(pages):
+    poppler("pdftoppm", "-gray", "-r", DOTS_PER_INCH, pages / "committed.pdf", pages / "committed")
+    margin, pictures = round(2.2 * DOTS_PER_INCH / 2.54), sorted(pages.glob("committed-*.pgm"))
+    assert 10 <= len(pictures) <= 16
+    for page in pictures[:-1]:
         ink = np.asarray(Image.open(page))[margin:-margin] < 250
         filled = np.flatnonzero(ink.any(axis=1))
         assert 1 - (filled[-1] + 1) / len(ink) <= WHITE, page.name
