@@ -42,8 +42,8 @@ QUANTITIES = {
     "dead_units": Quantity("dead units", "units a network", 2, "more", "fewer"),
 }
 # These are in the report alone.
-SECONDS = Quantity("time to stop", "s", 3, "longer", "shorter")
-STEP_TIME = Quantity("time of a training step of one network", "microseconds", 1, "longer", "shorter", pair="round")
+SECONDS = Quantity("time to stop", "s", 1, "longer", "shorter")
+STEP_TIME = Quantity("time of a training step of one network", "microseconds", 0, "longer", "shorter", pair="round")
 GAP = Quantity("train minus validation accuracy", "points", 2, "larger", "smaller")
 EPOCHS = Quantity("epochs until the stop", "epochs", 1, "more", "fewer")
 ALONG_START = Quantity("share along the start", "points", 0, "larger", "smaller")

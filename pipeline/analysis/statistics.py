@@ -63,6 +63,13 @@ def share_interval(count: int, of: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def rank_correlation(values: ArrayLike, others: ArrayLike) -> tuple[float, float]:
+    """Return Spearman's rank correlation of paired values and its p; pairs that are not finite do not count."""
+    pairs = np.asarray([values, others], dtype=float)
+    found = stats.spearmanr(*pairs[:, np.isfinite(pairs).all(axis=0)])
+    return float(found.statistic), float(found.pvalue)
+
+
 def compare(values: ArrayLike, reference: ArrayLike) -> Comparison:
     """Compare two arms' values, ``(networks,)`` each, that are paired by seed: ``values - reference``.
 

@@ -10,6 +10,7 @@ from pipeline.analysis.comparison import QUANTITIES
 from pipeline.analysis.diagnosis import COLLAPSED, NEARLY_DEAD, PLATEAU_MARGIN, Diagnosis, guessing_cost
 from pipeline.data.sources import source_of
 from pipeline.report import figures
+from pipeline.report.chapter_baseline import commonest_confusion
 from pipeline.report.document import Document
 from pipeline.report.study import Study
 from pipeline.report.wording import counted, listed, named, percent, share, verdict
@@ -23,7 +24,10 @@ def write_confusions(document: Document, study: Study) -> None:
     counts = {arm: study.evaluations[arm].confusion[study.headline(arm)].numpy() for arm in study.in_full}
     wrong = {arm: f"{int(each.sum() - each.trace()):,}" for arm, each in counts.items()}
     caption = "Confusion matrices of the headline models on the test set; colours by per cent of the true class."
-    picture = figures.confusion_matrices(counts, study.card.classes, study.in_full)
+    title = "Test examples by true and predicted class"
+    if found := commonest_confusion(study, study.reference):
+        title = f"{study.titles[study.reference]} takes a true {found[0]} most often for {found[1]}"
+    picture = figures.confusion_matrices(counts, study.card.classes, study.in_full, title)
     document.figure(picture, caption, f"Mistakes: {study.by_arm(wrong)}.", name="confusion")
 
 
@@ -36,7 +40,11 @@ def write_mistakes(document: Document, study: Study) -> None:
     said = f"[[mistakes]] is about the headline model with the lowest validation cost, here of {study.names[best]}."
     document.paragraph(said, keep_with_next=True)
     caption = f"The most confident mistakes of the {study.names[best]} headline model on the test set."
-    picture = figures.confident_mistakes(evaluation, classes)
+    title = "True as predicted class, and probability"
+    if len(evaluation.mistakes["true"]):
+        true, predicted = (classes[int(evaluation.mistakes[each][0])] for each in ("true", "predicted"))
+        title = f"The most confident mistake takes {true} for {predicted}: true as predicted class, probability"
+    picture = figures.confident_mistakes(evaluation, classes, title)
     document.figure(picture, caption, f"The mistakes: {shown}.", name="mistakes")
 
 

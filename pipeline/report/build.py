@@ -104,8 +104,9 @@ def _method(document: Document, study: Study) -> None:
         "**headline model** is its network with the lowest validation cost."
     )
     document.paragraph(
-        "**Reading the numbers.** Costs are in nats and without the L2 penalty. At equal iterations means at the last "
-        "validation check that both networks of a pair reached."
+        "**Reading the numbers.** Costs are in nats, without the L2 penalty. A difference is clear if its interval "
+        "excludes zero; it is rounded last. At equal iterations: at the last check that both networks of a "
+        "pair reached."
     )
 
 

@@ -59,8 +59,8 @@ def write(document: Document, study: Study) -> None:
         f"{commonest_mistake(study, arm)}"
     )
     document.paragraph(
-        "**4c. Costs.** Section [[costs]] lists the cost and the index of every 100th training step, as "
-        "`L_layer_model` prints them."
+        "**4c. Costs.** Section [[costs]] lists the cost and the index of every 100th training step. The training "
+        "prints them in the form of `L_layer_model`, which takes the same steps."
     )
     _results_table(document, study, arm)
     if diverged := [str(each.seed) for each in study.diagnoses[arm] if each.diverged]:
@@ -106,12 +106,18 @@ def final_accuracies(study: Study, arm: str) -> str:
 
 def commonest_mistake(study: Study, arm: str) -> str:
     """Say which class the headline model takes most often for which."""
+    if not (found := commonest_confusion(study, arm)):
+        return "It makes no mistake on the test set."
+    true, predicted, count, mistakes = found
+    return (
+        f"Its commonest mistake is that a true {true} is called {predicted}: {count} of its "
+        f"{numbered(mistakes, 'mistake')} on the test set."
+    )
+
+
+def commonest_confusion(study: Study, arm: str) -> tuple[str, str, int, int] | None:
+    """Return the true and the predicted class of the headline model's commonest mistake, its count and that of all."""
     evaluation, classes = study.evaluations[arm], study.card.classes
     wrong = evaluation.confusion[evaluation.headline].clone().fill_diagonal_(0)
-    if not wrong.any():
-        return "It makes no mistake on the test set."
     true, predicted = divmod(int(wrong.argmax()), len(wrong))
-    return (
-        f"Its commonest mistake is that a true {classes[true]} is called {classes[predicted]}: "
-        f"{int(wrong[true, predicted])} of its {numbered(int(wrong.sum()), 'mistake')} on the test set."
-    )
+    return (classes[true], classes[predicted], int(wrong.max()), int(wrong.sum())) if wrong.any() else None

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from pandas import DataFrame
 
 from pipeline.analysis import tables
 from pipeline.analysis.comparison import ACTIVATION, QUANTITIES, STEP_TIME
-from pipeline.analysis.statistics import compare, summarise
+from pipeline.analysis.diagnosis import first_step_below, guessing_cost
+from pipeline.analysis.statistics import CONFIDENCE, compare, rank_correlation, summarise
 from pipeline.report import figures
 from pipeline.report.chapter_baseline import final_accuracies
 from pipeline.report.chapter_summary import widest_gradients
 from pipeline.report.document import Document
 from pipeline.report.levels import Level, levels, levels_table
 from pipeline.report.study import Study
-from pipeline.report.wording import listed, made_by_one, numbered, percent, share, verdict
+from pipeline.report.wording import listed, made_by_one, numbered, percent, share, signed, verdict
 
 WENT_WELL = 3.0  # points below the best network of all arms, up to which a training went well
 
@@ -54,7 +56,8 @@ def _compare(document: Document, study: Study, arm: str, rows: Mapping[str, Leve
     document.paragraph(
         f"**Number of iterations.** To the stop: {said['Iterations to the stop']}. To half the cost of guessing: "
         f"{said['Iterations to half the cost of guessing']}. The headline model stopped at step "
-        f"{result.steps[headline]:,}, after {result.epochs[headline]:.1f} epochs. [[accuracy]] shows the course."
+        f"{result.steps[headline]:,}, after {result.epochs[headline]:.1f} epochs; its best step is "
+        f"{result.best_step[headline]:,}. [[accuracy]] shows the course."
     )
     document.paragraph(
         f"**Running time.** An iteration of one network: {said[iteration]}, on {study.timed_on}. Time to the stop: "
@@ -69,10 +72,11 @@ def _curves(document: Document, study: Study) -> None:
     medians = accuracies.groupby("arm", sort=False)["median"].last()
     floor = figures.accuracy_floor(accuracies)
     cut = f" Values below {percent(floor, 0)} are not shown." if (accuracies["low"] < floor).any() else ""
-    title = "Validation accuracy while training"
-    if len(medians):
-        title = f"At the end the median network of {study.names[str(medians.idxmax())]} is the most accurate"
-    caption = f"Validation accuracy, median and quartiles over the networks. One that has stopped keeps its last.{cut}"
+    arm, title = study.with_batchnorm, "Validation accuracy while training"
+    if arm and (faster := study.comparisons[arm]["half_cost_steps"]).excludes_zero:
+        speed = "faster" if faster.high < 0 else "more slowly"
+        title = f"{study.titles[arm]} learns {speed} at first than {study.names[study.reference]}"
+    caption = f"Validation accuracy, median and quartiles. A network that has stopped keeps its last value.{cut}"
     ends = {arm: f"{medians[arm]:.1f}" for arm in study.in_full if arm in medians}
     said = f"The medians end at: {study.by_arm(ends)}." if ends else ""
     picture = figures.accuracy_curves(accuracies, study.in_full, title)
@@ -86,9 +90,9 @@ def _why(document: Document, study: Study, arm: str) -> None:
         layer, of_arm, of_reference = gradients
         differs = (
             f" In {layer} it differs {of_reference:.2g}-fold between the networks of {theirs} and {of_arm:.2g}-fold "
-            f"between those of {ours}. One learning rate has to suit them all."
+            f"between those of {ours}.{_small_gradients(study, layer)}"
         )
-        found = f"Gradients in {layer} differ {of_reference:.2g}-fold or {of_arm:.2g}-fold"
+        found = f"Gradients in {layer} differ {of_reference:.2g}-fold in {theirs}, {of_arm:.2g}-fold in {ours}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
         f"of the training set.{differs}"
@@ -129,7 +133,7 @@ def _why(document: Document, study: Study, arm: str) -> None:
     }
     if last:
         theirs_high, ours_high = (activations[each][last].mean() for each in (study.reference, arm))
-        title = f"Activations in layer {last[1:]}: {theirs_high:.2g} or {ours_high:.2g}"
+        title = f"Activations in layer {last[1:]}: {theirs_high:.2g} in {theirs}, {ours_high:.2g} in {ours}"
         panels[title, "99th percentile after training"] = activations
     titles = {each: study.titles[each] for each in (study.reference, arm)}
     caption = (
@@ -138,6 +142,19 @@ def _why(document: Document, study: Study, arm: str) -> None:
     )
     document.figure(figures.by_layer(panels, titles), caption, differs.strip(), name="why")
     _every_network(document, study)
+
+
+def _small_gradients(study: Study, layer: str) -> str:
+    """Say whether the reference's networks with a small first gradient learn late."""
+    result, half = study.results[study.reference], guessing_cost(study.evaluations[study.reference]) / 2
+    correlation, p = rank_correlation(study.gradients[study.reference][layer], first_step_below(result, half))
+    if math.isnan(correlation):
+        return ""
+    found = "clear" if p < 1 - CONFIDENCE else "not clear"
+    return (
+        f" In {study.names[study.reference]} the rank correlation of that norm with the steps to half the cost of "
+        f"guessing is {signed(correlation, 2)}, {found} (p = {p:.2g})."
+    )
 
 
 def _activations(study: Study) -> dict[str, DataFrame]:

@@ -129,8 +129,10 @@ def _weight_images(document: Document, study: Study) -> None:
     )
     norms = {name: W.norm(dim=1).topk(shown).values for name, W in first.items()}
     spans = {name: f"from {strongest[0]:.1f} down to {strongest[-1]:.1f}" for name, strongest in norms.items()}
-    smallest = min(first, key=lambda name: float(first[name].norm()))
-    title = f"The first layer's weights of {study.names[smallest]} have the smallest norm"
+    kept = {arm: float(along_start(study.results[arm])["W1"].mean()) for arm in study.in_full}
+    most, least = max(kept, key=kept.__getitem__), min(kept, key=kept.__getitem__)
+    title = f"W1 keeps {kept[most]:.0f} % of its random start in {study.names[most]}, {kept[least]:.0f} % in "
+    title += study.names[least]
     caption = (
         f"The first layer's weights of the headline models as images: {which}, by norm. Dark is negative, bright is "
         "positive; one scale for all, at most 0.5 % of a model's weights lie beyond it."

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from pipeline.analysis.comparison import GAP
+from pipeline.analysis.comparison import GAP, QUANTITIES
 from pipeline.analysis.diagnosis import guessing_cost
 from pipeline.analysis.statistics import compare
 from pipeline.report.chapter_baseline import commonest_mistake, why_it_stopped
+from pipeline.report.chapter_summary import HARDLY
 from pipeline.report.document import Document
 from pipeline.report.study import Study
 from pipeline.report.wording import numbered, percent, verdict
@@ -27,16 +30,16 @@ def questions(study: Study) -> dict[str, str]:
     at_first = ""
     if result.cost_steps and result.cost_steps[0] <= result.steps[k]:
         at_first = f" {float(result.costs[0, k]):.2f} at step {result.cost_steps[0]:,} and"
-    batches = study.card.sizes["train"] / training.batch_size
+    gap = float(study.gaps(reference)[k])
     rate, test = training.learning_rate, evaluation.accuracies["test"]
     return {
         "Why does the backward pass of the output layer give p - y?": (
-            "dA = -y / p goes through the softmax's Jacobian, and the p cancel. With equal probabilities for all "
+            "dA = -y / p goes through softmax's Jacobian: p (-y / p + 1) = p - y. With equal probabilities for all "
             f"classes dZ is {1 / layers[-1]:g} for a wrong class and {1 / layers[-1] - 1:g} for the true one."
         ),
         "Why does linear_backward divide by m?": (
-            f"The cost is a mean over the batch, here of {numbered(training.batch_size, 'example')}. dZ belongs to the "
-            "sum of their losses, so dW and db are divided. Else the size of a step would grow with the batch."
+            f"The cost is a mean over the batch, here of {numbered(training.batch_size, 'example')}. dZ is "
+            "not divided by m, so dW and db must be. Else the size of a step would grow with the batch."
         ),
         "What does an untrained network cost?": (
             f"Guessing gives ln {layers[-1]} = {guessing:.2f} nats. The headline model of {study.names[reference]} "
@@ -46,19 +49,15 @@ def questions(study: Study) -> dict[str, str]:
             f"Because {why_it_stopped(study, reference)}. The lowest came at step {result.best_step[k]:,}, and the "
             f"last step is {result.steps[k]:,}; checks come every {numbered(training.evaluate_every, 'step')}."
         ),
-        "How many iterations make an epoch?": (
-            f"{study.card.sizes['train']:,} / {training.batch_size} = {batches:.1f}. So {result.steps[k]:,} iterations "
-            f"are {result.epochs[k]:.1f} epochs. A batch that ends an epoch goes on with the next one's examples."
-        ),
+        "Which result could be chance?": _chance(study),
         "Why is the accuracy not 98 %?": (
             f"The layers {'-'.join(map(str, layers))} leave {min(layers[1:-1], default=layers[-1])} numbers at the "
             f"narrowest place to tell {layers[-1]} classes apart. {commonest_mistake(study, reference)}"
         ),
         "Does the network overfit?": (
-            f"Train minus validation accuracy of the headline model is {float(study.gaps(reference)[k]):.2f} points; "
-            f"on the test set it has {percent(float(test[k]))}, on the validation set "
-            f"{percent(float(evaluation.accuracies['validation'][k]))}. "
-            "The test set was read once, after all training."
+            f"{'Hardly' if gap < HARDLY else 'Yes'}: train minus validation accuracy of the headline model is "
+            f"{gap:.2f} points. On the test set it has {percent(float(test[k]))}, on the validation set "
+            f"{percent(float(evaluation.accuracies['validation'][k]))}."
         ),
         "Why several networks, and not one run?": _one_run(study),
         "Why must the gradient pass through batch norm's mean and variance?": (
@@ -67,6 +66,25 @@ def questions(study: Study) -> dict[str, str]:
         ),
         "What does lambda do to a weight in one step?": _lambda(study, rate),
     }
+
+
+def _chance(study: Study) -> str:
+    clear = {
+        f"{QUANTITIES[name].title} of {study.names[arm]}": found
+        for arm, compared in study.comparisons.items()
+        for name, found in compared.items()
+        if found.excludes_zero and math.isfinite(found.low)
+    }
+    every = sum(map(len, study.comparisons.values()))
+    if not clear:
+        return f"All of them: none of {numbered(every, 'difference')} between arms is clear."
+    weakest = min(
+        clear, key=lambda name: abs(min(abs(clear[name].low), abs(clear[name].high)) / clear[name].difference)
+    )
+    return (
+        f"Of {numbered(every, 'difference')} between arms {len(clear)} are clear, each at 95 %: of twenty differences "
+        f"without a cause one would look clear. The weakest is {weakest}, whose interval ends nearest to zero."
+    )
 
 
 def _one_run(study: Study) -> str:

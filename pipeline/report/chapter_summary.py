@@ -150,8 +150,9 @@ def _of_l2(study: Study, arm: str) -> str:
     norm, gap = compare(ours, theirs), compare(study.gaps(arm), study.gaps(study.reference))
     why = "Why: each" if _raises(study, arm) and norm.high < 0 else "Each"
     return (
-        f"{_gain(study, arm)} {why} iteration shrinks every weight by {percent(100 * factor, 3)}. The norm of W1 is "
-        f"{start:.2f} at the start; it ends at {ours.mean():.2f}, without L2 at {theirs.mean():.2f}, "
+        f"{_gain(study, arm)} {why} iteration shrinks every weight by {percent(100 * factor, 3)} (learning rate times "
+        f"lambda). The norm of W1 is {start:.2f} at the start; it ends at {ours.mean():.2f}, without L2 at "
+        f"{theirs.mean():.2f}, "
         f"{verdict(norm, NORM)}.{_also('Train minus validation accuracy', gap, GAP)}"
     )
 
@@ -187,9 +188,7 @@ def _headline_costs(document: Document, study: Study) -> None:
         {arm: study.results[arm] for arm in study.in_full}, {arm: study.evaluations[arm] for arm in study.in_full}
     )
     longest = max(ends, key=lambda arm: ends[arm][1])
-    lowest = min(ends, key=lambda arm: study.evaluations[arm].costs["validation"][study.headline(arm)])
-    best = "and has" if lowest == longest else f"and {study.names[lowest]} has"
-    title = f"Of the headline models {study.names[longest]} trains longest, {best} the lowest validation cost"
+    title = f"Of the headline models that of {study.names[longest]} trains longest, {ends[longest][1]:,} iterations"
     caption = (
         "Data cost of each headline model on the batch of every 100th iteration. Circle: its best step; square: its "
         "stop."

@@ -105,7 +105,7 @@ def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: 
             spread = np.linspace(-0.25, 0.25, len(values))[:, None] * width
             axis.scatter(np.broadcast_to(places, values.shape) + spread, values, s=9, alpha=0.8, linewidth=0, **look)
             axis.hlines(values.median(), places - 0.42 * width, places + 0.42 * width, color="black", linewidth=1.4)
-        axis.set(title=_in_lines(title, LONG_LINE // 2 + 4), ylabel=label, xlabel="layer", yscale="log")
+        axis.set(title=_in_lines(title, LONG_LINE // 2), ylabel=label, xlabel="layer", yscale="log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.minorticks_off()
@@ -191,26 +191,29 @@ def accuracy_floor(accuracies: DataFrame) -> float:
 def seed_distribution(accuracies: Mapping[str, ArrayLike], titles: Titles, title: str) -> bytes:
     """Draw every network's test accuracy, an arm a row, the networks of a seed joined across the arms."""
     figure, axis = _figure(min(TALLEST, 0.9 + 0.45 * len(titles)), title)
-    values = np.stack([np.asarray(accuracies[arm]) for arm in titles])
+    order = list(titles)
+    order[:2] = order[1::-1] if len(order) > 2 else order[:2]  # lines join the reference with an arm on either side
+    values = np.stack([np.asarray(accuracies[arm]) for arm in order])
     axis.plot(values, range(len(titles)), color="#BBBBBB", linewidth=0.7, zorder=1)
-    for row, of_arm in enumerate(values):
-        look: Any = {"color": _of(PALETTE, row), "marker": _of(MARKERS, row)}
+    for row, (arm, of_arm) in enumerate(zip(order, values, strict=True)):
+        column = list(titles).index(arm)
+        look: Any = {"color": _of(PALETTE, column), "marker": _of(MARKERS, column)}
         axis.scatter(of_arm, [row] * len(of_arm), s=16, alpha=0.8, zorder=2, **look)
         axis.vlines(np.median(of_arm), row - 0.3, row + 0.3, color="black", linewidth=1.4, zorder=3)
     axis.set(xlabel="test accuracy (%)", ylim=(len(values) - 0.5, -0.5))
-    axis.set_yticks(range(len(titles)), list(map(_in_lines, titles.values())))
+    axis.set_yticks(range(len(titles)), [_in_lines(titles[arm]) for arm in order])
     axis.grid(axis="y", visible=False)
     return _png(figure)
 
 
 @mpl.rc_context(STYLE)
-def confusion_matrices(counts: Mapping[str, NDArray[Any]], classes: Sequence[str], titles: Titles) -> bytes:
+def confusion_matrices(counts: Mapping[str, NDArray[Any]], classes: Sequence[str], titles: Titles, title: str) -> bytes:
     """Draw each headline model's confusion matrix on the test set, an arm a panel."""
     lines = math.ceil(len(titles) / 2)
-    figure, panels = _figure(3.0 * lines, "Test examples by true and predicted class", lines, 2, squeeze=False)
-    for column, (axis, (arm, title)) in enumerate(zip(panels.flat, titles.items(), strict=False)):
+    figure, panels = _figure(3.0 * lines, title, lines, 2, squeeze=False)
+    for column, (axis, (arm, of_arm)) in enumerate(zip(panels.flat, titles.items(), strict=False)):
         _draw_confusion(axis, counts[arm], classes, _of(PALETTE, column))
-        axis.set_title(_in_lines(title))
+        axis.set_title(_in_lines(of_arm))
     for axis in panels.flat[len(titles) :]:
         axis.set_axis_off()
     return _png(figure)
@@ -237,11 +240,10 @@ def shades(colour: str) -> LinearSegmentedColormap:
 
 
 @mpl.rc_context(STYLE)
-def confident_mistakes(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
+def confident_mistakes(evaluation: Evaluation, classes: Sequence[str], title: str) -> bytes:
     """Draw the most confident mistakes of a model on the test set, the most confident first."""
     mistakes, columns = evaluation.mistakes, 8
     lines = max(1, math.ceil(len(mistakes["true"]) / columns))
-    title = "Most confident mistakes on the test set: true as predicted class, probability"
     figure, axes = _figure(0.3 + 1.05 * lines, title, lines, columns)
     separator = " " if max(map(len, classes)) <= 3 else "\n"
     fields = [mistakes[field].tolist() for field in ("images", "true", "predicted", "confidence")]

@@ -73,8 +73,8 @@ def levels_table(document: Document, study: Study, arm: str, rows: dict[str, Lev
         columns=[study.titles[study.reference], study.titles[arm], "Difference [95 % interval]", "Pairs"],
     ).reset_index(names="Mean over the networks")
     caption = (
-        f"{study.titles[arm]} beside {study.names[study.reference]}: means, and the mean paired difference. "
-        "Grey: no clear difference."
+        f"{study.titles[arm]} beside {study.names[study.reference]}: means, and the mean of the paired differences "
+        f"({study.names[arm]} minus {study.names[study.reference]}). Grey: no clear difference."
     )
     unclear = [row for row, level in enumerate(rows.values()) if not level.comparison.excludes_zero]
     document.table(texts, caption, name=name, size=8.5, widths=[6.6, 2.0, 2.0, 4.3, 1.1], grey=unclear)
