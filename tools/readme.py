@@ -43,7 +43,7 @@ def table(results: DataFrame) -> str:
             "Iterations": results["steps"].map("{:,}".format),
             "Epochs": results["epochs"].map("{:.1f}".format),
             "Mean test, all networks (%)": mean + " ± " + sd,
-            "Difference": gain,
+            "Difference (points)": gain,
         }
     )
     rows = [list(texts.columns), ["---", *["---:"] * (len(texts.columns) - 1)], *texts.to_numpy().tolist()]

@@ -26,10 +26,10 @@ def headline_table(results: DataFrame, seconds: Sequence[float]) -> str:
 
 
 def mean_table(results: DataFrame, networks: int) -> str:
-    """Set the mean of each arm's networks in columns, and its gain over the reference."""
+    """Set the mean of each arm's networks in columns, and its difference from the reference."""
     mean, sd, low, high = (results[name].map("{:.2f}".format) for name in ("mean_test", "sd_test", "low", "high"))
     table = DataFrame({"mean ± sd": mean + " ± " + sd})
-    table["gain"] = results["difference"].map("{:+.2f}".format).where(results["difference"].notna(), "")
+    table["difference"] = results["difference"].map("{:+.2f}".format).where(results["difference"].notna(), "")
     table["95 % interval"] = ("[" + low + ", " + high + "]").where(results["low"].notna(), "")
     return _as_text(table, results, f"Test accuracy, n = {networks:,}")
 

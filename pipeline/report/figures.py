@@ -125,12 +125,15 @@ def one_example(
     left.imshow(_as_image(image), cmap=INK_MAP)
     left.set_title("image")
     sizes = np.minimum(layers, UNITS_SHOWN)
-    places = [np.linspace(-size, size, size) / 2 for size in sizes]
+    places = [np.linspace(size, -size, size) / 2 for size in sizes]
     for column, (here, after) in enumerate(itertools.pairwise(places)):
         ends = np.array([(a, b) for a in here for b in after])
         middle.plot([column, column + 1], ends.T, color="#BBBBBB", linewidth=0.2, zorder=1)
     for column, (units, place) in enumerate(zip(layers, places, strict=True)):
+        left_out = slice(len(place) // 2 - 1, len(place) // 2 + 1) if units > len(place) else slice(0)
         middle.scatter([column] * len(place), place, s=9, color=PALETTE[0], zorder=2)
+        middle.plot([column] * len(place[left_out]), place[left_out], color="white", linewidth=6, zorder=3)
+        middle.text(column, 0, "\N{VERTICAL ELLIPSIS}" * (units > len(place)), ha="center", va="center", zorder=4)
         middle.text(column, -UNITS_SHOWN / 2 - 1.5, f"{units:,}", ha="center", va="top")
     middle.set(title="layers", ylim=(-UNITS_SHOWN / 2 - 4, UNITS_SHOWN / 2 + 1))
     for axis in (left, middle):
@@ -139,6 +142,7 @@ def one_example(
     right.bar_label(bars, ["" if each < 0.05 else f"{100 * each:.0f} %" for each in probabilities], padding=2)
     right.set_yticks(range(len(classes)), classes)
     right.set(title="probability", xlim=(0, 125), xticks=[])
+    right.invert_yaxis()  # as the units of the last layer stand
     right.spines[:].set_visible(False)
     right.tick_params(length=0)
     right.grid(visible=False)

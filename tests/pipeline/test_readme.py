@@ -120,14 +120,15 @@ def test_every_number_in_its_text_is_that_of_the_study_or_measured():
     networks = len(PARAMS.training.seeds)
     layers = [784, *PARAMS.network.layers]
     results = pd.read_csv(io.StringIO(committed("plots/results.csv")))
-    assert results["mean_test"].min() >= 90 and results[["mean_test", "test"]].max(axis=None) <= 94.5
+    expected = results[["mean_test", "test"]]
     of_the_study = {
+        *(f"{math.floor(expected.min(axis=None))}", f"{round(expected.max(axis=None))}"),
         *("-".join(map(str, layers)), f"{networks * len(PARAMS.arms)}", f"{PARAMS.training.batch_size}"),
         *(f"{math.log(layers[-1]):.2f}", f"{layers[-1]}"),
     }
     of_the_text = {
         *("1", "2", "3", "4", "5", "6"),  # sections of the assignment
-        *("3.0e-2", "1.0e-2", "3.11", "95", "90", "94", "1e-10", "1e-9"),  # examples, Python, intervals, tests
+        *("3.0e-2", "1.0e-2", "3.11", "95", "1e-10", "1e-9"),  # examples, Python, intervals, tests
         *("7", "0.3"),  # gigabytes, measured
     }
     text = re.sub(r"(?s)```.*?```|<!-- results -->.*?<!-- end -->|\]\([^)]*\)|`[^`]*`", " ", README)

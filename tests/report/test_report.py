@@ -1504,10 +1504,6 @@ def test_the_contents_have_the_page_of_every_section(pdf):
         assert " ".join(heading.split()) in lines[int(page) - 1]
 
 
-OLD = pytest.mark.xfail(reason="docs/report.docx is the old report until the pipeline has run", strict=True)
-
-
-@OLD
 def test_page_one_of_the_report_beside_the_docs_tells_the_right_pages(pages):
     """In Word, too, which shows the numbers in the file until the fields are updated; LibreOffice counts anew."""
     written = docx.Document("docs/report.docx").paragraphs
@@ -1519,7 +1515,6 @@ def test_page_one_of_the_report_beside_the_docs_tells_the_right_pages(pages):
         assert laid_out.split("\f")[page - 1].startswith(heading)
 
 
-@OLD
 def test_no_page_of_the_report_beside_the_docs_but_the_last_is_white_for_more_than_a_quarter(pages):
     poppler("pdftoppm", "-gray", "-r", DOTS_PER_INCH, pages / "committed.pdf", pages / "committed")
     margin, pictures = round(2.2 * DOTS_PER_INCH / 2.54), sorted(pages.glob("committed-*.pgm"))
