@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pandas import DataFrame
 
-import pipeline
+from pipeline.network import backward, forward, prediction, training
 from pipeline.report.document import Document
 from pipeline.report.equations import over, root, sub, sup, total, word
 
@@ -90,6 +90,7 @@ FORMULAS: dict[str, list[str]] = {  # by name, a line each
 }
 
 
+MODULES = (training, prediction, backward, forward)
 SECTIONS = {  # of the assignment, by function
     **dict(zip(EXPLANATIONS["Forward propagation"], ["1a", "1b", "1c", "1d", "1e", "1f", "1g", "1h"], strict=True)),
     **dict(zip(EXPLANATIONS["Backward propagation"], ["2a", "2b", "2c", "2d", "5", "2e", "2f"], strict=True)),
@@ -99,7 +100,8 @@ SECTIONS = {  # of the assignment, by function
 
 def write_table(document: Document) -> None:
     """List the functions: section of the assignment, name, file, number of the formula."""
-    files = [getattr(pipeline, name).__module__.replace(".", "/") + ".py" for name in SECTIONS]
+    functions = {name: function for module in MODULES for name, function in vars(module).items() if name in SECTIONS}
+    files = [functions[name].__module__.replace(".", "/") + ".py" for name in SECTIONS]
     table = DataFrame(
         {
             "Section": SECTIONS.values(),

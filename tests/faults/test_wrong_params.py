@@ -67,7 +67,7 @@ def test_the_check_fails_in_one_or_two_lines_and_touches_nothing(tmp_path, monke
 
 def digits_of(classes, examples):
     """Make data that call themselves the digits."""
-    tensors = [torch.zeros(examples, *shape, dtype=torch.uint8) for shape in [(4,), ()] * 2]
+    tensors = [torch.zeros(examples, *shape, dtype=torch.uint8) for shape in [(784,), ()] * 2]
     return preprocessing.Dataset("digits", [str(k) for k in range(classes)], *tensors)
 
 

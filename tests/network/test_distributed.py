@@ -212,7 +212,7 @@ def test_torchrun_trains_an_arm_on_two_hosts_as_one_process_does(hosts, workspac
     with forks() as started:
         start_on(hosts, started, workspace, torchrun)
         assert [fork.wait() for fork in started] == [0, 0], [fork.said() for fork in started]
-        assert started[0].said().splitlines()[-1] == "train@baseline: mean 100 steps; 3 of 3 reached max_steps"
+        assert "train@baseline: mean 100 steps; 3 of 3 reached max_steps" in started[0].said().splitlines()
     together = artifacts.read_record(TrainingResult, workspace / "models" / "baseline")
     assert_same_training(together, alone, 1e-4)
 
@@ -256,7 +256,7 @@ def test_ranks_on_one_machine_meet_even_if_its_name_does_not_resolve(hosts, work
         started.append(Fork(start_without_a_name, workspace / "start.log", {"OMP_NUM_THREADS": "1"}, hosts[0]))
         assert started[0].wait() == 0, started[0].said()
         said = started[0].said()
-    assert said.endswith("train@baseline: mean 100 steps; 3 of 3 reached max_steps\n")
+    assert "\ntrain@baseline: mean 100 steps; 3 of 3 reached max_steps\n" in said
     assert ("GLOO_SOCKET_IFNAME" in said) == (start is torchrun_on_one_machine)  # gloo warns where nobody has set it
     assert (workspace / "models" / "baseline").exists()
 
@@ -343,7 +343,11 @@ def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_t
         stage = functools.partial(launch.run_training, lambda params: None, "l2_path", "stages.l2_path")
         started.append(Fork(stage, workspace / "stage.log"))
         assert started[0].wait() == 0
-        assert started[0].said() == "l2_path: mean 100 steps; 2 of 2 reached max_steps\n"
+        begins, ends = started[0].said().splitlines()
+        assert (begins, ends) == (
+            "l2_path: 2 networks, at most 100 steps each",
+            "l2_path: mean 100 steps; 2 of 2 reached max_steps",
+        )
     assert list((workspace / "temporary").iterdir()) == []
     together = artifacts.read_record(TrainingResult, workspace / "results" / "l2_path")
     l2_path.main(params_of_one_process(workspace))
@@ -424,7 +428,8 @@ def test_a_stage_whose_rank_fails_adds_no_line_to_the_rank_s_own(workspace):
     with forks() as started:
         started.append(start_stage(workspace))
         assert started[0].wait() == 1
-        said = started[0].said().splitlines()
+        begins, *said = started[0].said().splitlines()
+    assert begins == "train@baseline: 3 networks, at most 100 steps each"
     assert 1 <= len(said) <= 2  # of one rank or of both
     assert all(re.match(r"train@baseline: rank [01] on \S+: .*record\.json", each) for each in said), said
 

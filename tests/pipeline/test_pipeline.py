@@ -521,8 +521,9 @@ def test_a_changed_and_a_new_arm_are_trained_alone_and_changing_back_runs_the_ch
     arms = {*PARAMS["arms"], "batchnorm_l2"}
     study = json.loads((here.folder / "metrics" / "study.json").read_text())
     assert list(study["arms"]) == sorted(arms)
-    for plot in ("accuracy", "confusion", "curves", "seeds", "weights"):
-        assert {*artifacts.read_table(here.folder / "plots" / f"{plot}.csv")["arm"]} == arms
+    titles = {new["title"], *(arm["title"] for arm in PARAMS["arms"].values())}
+    for plot in ("accuracy", "confusion", "costs", "curves", "results", "seeds", "weights"):
+        assert {*artifacts.read_table(here.folder / "plots" / f"{plot}.csv")["arm"]} == titles
     shutil.rmtree(here.folder / "models" / "batchnorm_l2")  # dvc leaves what no stage makes any more
     assert here.contents() != before
     assert here.repro() == ["check"]
