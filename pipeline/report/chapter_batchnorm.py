@@ -148,7 +148,7 @@ def _small_gradients(study: Study, layer: str) -> str:
     """Say whether the reference's networks with a small first gradient learn late."""
     result, half = study.results[study.reference], guessing_cost(study.evaluations[study.reference]) / 2
     correlation, p = rank_correlation(study.gradients[study.reference][layer], first_step_below(result, half))
-    if math.isnan(correlation):
+    if math.isnan(correlation) or math.isnan(p):  # of too few networks
         return ""
     found = "clear" if p < 1 - CONFIDENCE else "not clear"
     return (

@@ -574,7 +574,7 @@ ALLOWED = [  # what describes the method, single networks, or what tables and fi
     r"[iI]t differs [\d.e+]+-fold between the networks|the gradient of W\d+ differs [\d.e+]+-fold between",
     r"^Train minus validation accuracy is on average",
     r"sets them beside the other networks of this arm",
-    r" beside [^:]+: means, and the mean paired difference\.$",
+    r" beside [^:]+: means, and the mean of the paired differences \([^)]+ minus [^)]+\)\.$",
     r"^Who gains\.$",
     r"^Of all pairs of one network of",
     r"the test beside autograd would fail",
@@ -756,7 +756,7 @@ def test_sentences_follow_from_the_interval(comparison, quantity, said):
 
 
 def test_time_and_numbers_in_words():
-    assert verdict(Comparison(2.0, 1.0, 3.0, 9, 0, 9), SECONDS) == "longer by 2.000 s [1.000, 3.000], 9 of 9 seeds"
+    assert verdict(Comparison(2.0, 1.0, 3.0, 9, 0, 9), SECONDS) == "longer by 2.0 s [1.0, 3.0], 9 of 9 seeds"
     assert [signed(value, 2) for value in (1.25, -0.001, 0.0, -1234.5)] == [
         "+1.25",
         "0.00",
@@ -990,7 +990,7 @@ def test_ten_questions_are_answered_each_with_a_number_of_this_run():
         "divide by m": f"{PARAMS.training.batch_size} examples",
         "untrained": f"{result.costs[0, k]:.2f} at step 100",
         "stop": f"step {result.best_step[k]}",
-        "epoch": f"{result.steps[k]} iterations are {result.epochs[k]:.1f} epochs",
+        "chance": f"Of {2 * len(QUANTITIES)} differences",
         "98 %": "16-6-5-10",
         "overfit": f"{study().gaps('baseline')[k]:.2f} points",
         "several": f"{spread.min():.1f}\xa0%",
@@ -1176,9 +1176,7 @@ def test_step_times_are_compared_round_by_round():
     compared = study().compare_step_times("batchnorm", 1)
     assert (compared.difference, compared.above, compared.below) == (pytest.approx(100 / 3), 2, 1)
     assert verdict(compared, STEP_TIME) == "no clear difference (n = 3)"
-    assert (
-        verdict(Comparison(80, 60, 90, 9, 0, 9), STEP_TIME) == "longer by 80.0 microseconds [60.0, 90.0], 9 of 9 rounds"
-    )
+    assert verdict(Comparison(80, 60, 90, 9, 0, 9), STEP_TIME) == "longer by 80 microseconds [60, 90], 9 of 9 rounds"
     assert verdict(Comparison(-2, -3, -1, 0, 9, 9), NORM) == "smaller by 2.00 [1.00, 3.00], 9 of 9 seeds"
 
 
@@ -1390,6 +1388,9 @@ def crowded():
         params=many.params.model_copy(update={"network": PARAMS.network.model_copy(update={"layers": dims[1:]})}),
         results={arm: results[name] for arm, name in zip(many.arms, names, strict=True)},
         evaluations={arm: evaluate_arm(results[name], sets) for arm, name in zip(many.arms, names, strict=True)},
+        gradients={
+            arm: first_gradient_norms(*sets["train"], results[name]) for arm, name in zip(many.arms, names, strict=True)
+        },
     )
     caught = []
     with pytest.MonkeyPatch.context() as patch:
