@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("GOMP_SPINCOUNT", "0")  # before torch is imported: a thread that waits leaves its core to others
-
-# isort: split
 from stages import lifetime
 
 # isort: split
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
