@@ -53,7 +53,7 @@ def write(
         metrics = tables.arm_metrics(results[arm], measured)
         for folder, values in metrics.items():
             artifacts.write_json(METRICS / folder / f"{arm}.json", stand_in | values)
-        print(f"{arm}: {metrics['headline']['test']:.2f} % of the test set of {data}, headline model")
+        print(f"{arm}: {metrics['headline']['test']:.2f} % of the test set of {data}")
     artifacts.write_json(METRICS / "study.json", tables.study(card.name, titles, results, evaluations, comparisons))
     for name, table in {
         "results": tables.results_table(results, evaluations, comparisons),

@@ -1,7 +1,7 @@
 """Time a training step and a validation check of each kind of arm, for one network and for the whole ensemble.
 
 The kinds take turns, so that a busy moment of the machine falls on all of them. This is the only stage whose
-output differs from run to run; nothing but the report depends on it.
+output differs from run to run; of all stages the report alone depends on it.
 """
 
 from __future__ import annotations

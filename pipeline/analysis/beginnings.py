@@ -32,7 +32,7 @@ def start_norms(result: TrainingResult) -> DataFrame:
 
 
 def along_start(result: TrainingResult) -> DataFrame:
-    """Measure how much of each ``W{l}`` is still its random start: a row a network, a column a layer.
+    """Measure how much of each ``W{l}`` lies along its random start: a row a network, a column a layer.
 
     It is the share of the squared norm that lies along the start, ``100 * (W . W_0)^2 / (||W||^2 * ||W_0||^2)``.
     """

@@ -61,7 +61,7 @@ def study(
 ) -> dict[str, Any]:
     """Describe each arm over its networks, and how it compares with the reference.
 
-    ``arms`` holds what `dvc metrics diff` shows, ``plot`` the rows that `dvc plots` draws.
+    ``arms`` holds what `dvc metrics diff --targets metrics/study.json` shows, ``plot`` the rows that `dvc plots` draws.
     """
     differences = for_plots(difference_table(comparisons), dataset, titles)
     return {

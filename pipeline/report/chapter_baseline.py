@@ -60,7 +60,7 @@ def write(document: Document, study: Study) -> None:
     )
     document.paragraph(
         "**4c. Costs.** Section [[costs]] lists the cost and the index of every 100th training step. The training "
-        "prints them in the form of `L_layer_model`, which takes the same steps."
+        "prints them too, and so does `L_layer_model`, which takes the same steps."
     )
     _results_table(document, study, arm)
     if diverged := [str(each.seed) for each in study.diagnoses[arm] if each.diverged]:

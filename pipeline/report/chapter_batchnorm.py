@@ -104,7 +104,8 @@ def _why(document: Document, study: Study, arm: str) -> None:
         document.paragraph(
             f"**Activations.** At the best step the 99th percentile of layer {last[1:]} is on average "
             f"{high[0].mean():.1f} for {ours} and {high[1].mean():.1f} for {theirs}: "
-            f"{verdict(compare(*high), ACTIVATION)}."
+            f"{verdict(compare(*high), ACTIVATION)}. With batch norm these are the normalised outputs, which the next "
+            "layer gets."
         )
     best = max(float(each.accuracies["test"].max()) for each in study.evaluations.values())
     counts = {
@@ -150,10 +151,10 @@ def _small_gradients(study: Study, layer: str) -> str:
     correlation, p = rank_correlation(study.gradients[study.reference][layer], first_step_below(result, half))
     if math.isnan(correlation) or math.isnan(p):  # of too few networks
         return ""
-    found = "clear" if p < 1 - CONFIDENCE else "not clear"
+    proven = "so this is part of the reason" if p < 1 - CONFIDENCE else "not clear, so this is a possible reason only"
     return (
         f" In {study.names[study.reference]} the rank correlation of that norm with the steps to half the cost of "
-        f"guessing is {signed(correlation, 2)}, {found} (p = {p:.2g})."
+        f"guessing is {signed(correlation, 2)} (p = {p:.2g}): {proven}."
     )
 
 

@@ -15,7 +15,7 @@ from pipeline.report import chapter_functions, figures
 from pipeline.report.document import Document
 from pipeline.report.levels import levels, levels_table
 from pipeline.report.study import Study
-from pipeline.report.wording import counted, interval, made_by_one, named, numbered, percent, verdict
+from pipeline.report.wording import counted, interval, listed, made_by_one, named, numbered, percent, verdict
 
 CODE = {  # by function, the line that L2 added
     "l2_penalty": "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
@@ -68,11 +68,11 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
     decay = ""
     if arm is not None:
         rate, l2 = study.params.training.learning_rate, study.arms[arm].l2
-        steps = study.results[arm].steps[study.headline(arm)]
+        steps = study.results[arm].best_step[study.headline(arm)]
         decay = (
             f" Each step multiplies every weight by 1 \N{MINUS SIGN} {rate:g} \N{MULTIPLICATION SIGN} {l2:g}. A weight "
             f"whose data gradient is zero decays to {percent(100 * (1 - rate * l2) ** steps, 1)} of its start over the "
-            f"{numbered(steps, 'step')} of the headline model."
+            f"{numbered(steps, 'step')} to the headline model's best."
         )
     document.paragraph(
         "The factor one half makes the gradient lambda times W, as PyTorch's `weight_decay` has it. Biases are not "
@@ -129,10 +129,8 @@ def _weight_images(document: Document, study: Study) -> None:
     )
     norms = {name: W.norm(dim=1).topk(shown).values for name, W in first.items()}
     spans = {name: f"from {strongest[0]:.1f} down to {strongest[-1]:.1f}" for name, strongest in norms.items()}
-    kept = {arm: float(along_start(study.results[arm])["W1"].mean()) for arm in study.in_full}
-    most, least = max(kept, key=kept.__getitem__), min(kept, key=kept.__getitem__)
-    title = f"W1 keeps {kept[most]:.0f} % of its random start in {study.names[most]}, {kept[least]:.0f} % in "
-    title += study.names[least]
+    along = {arm: f"{along_start(study.results[arm])['W1'].mean():.0f} % ({study.names[arm]})" for arm in study.in_full}
+    title = f"Of W1's squared norm lies along its random start: {listed(list(along.values()))}"
     caption = (
         f"The first layer's weights of the headline models as images: {which}, by norm. Dark is negative, bright is "
         "positive; one scale for all, at most 0.5 % of a model's weights lie beyond it."

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from pipeline.analysis.comparison import GAP, QUANTITIES
+from pipeline.analysis.comparison import GAP
 from pipeline.analysis.diagnosis import guessing_cost
 from pipeline.analysis.statistics import compare
 from pipeline.report.chapter_baseline import commonest_mistake, why_it_stopped
 from pipeline.report.chapter_summary import HARDLY
 from pipeline.report.document import Document
+from pipeline.report.levels import levels
 from pipeline.report.study import Study
-from pipeline.report.wording import numbered, percent, verdict
+from pipeline.report.wording import nearness, numbered, percent, verdict
 
 
 def write(document: Document, study: Study) -> None:
@@ -41,7 +40,7 @@ def questions(study: Study) -> dict[str, str]:
             f"The cost is a mean over the batch, here of {numbered(training.batch_size, 'example')}. dZ is "
             "not divided by m, so dW and db must be. Else the size of a step would grow with the batch."
         ),
-        "What does an untrained network cost?": (
+        "What does guessing cost?": (
             f"Guessing gives ln {layers[-1]} = {guessing:.2f} nats. The headline model of {study.names[reference]} "
             f"had{at_first} {float(evaluation.costs['validation'][k]):.2f} on the validation set at its best step."
         ),
@@ -51,8 +50,8 @@ def questions(study: Study) -> dict[str, str]:
         ),
         "Which result could be chance?": _chance(study),
         "Why is the accuracy not 98 %?": (
-            f"The layers {'-'.join(map(str, layers))} leave {min(layers[1:-1], default=layers[-1])} numbers at the "
-            f"narrowest place to tell {layers[-1]} classes apart. {commonest_mistake(study, reference)}"
+            f"Probably because the layers {'-'.join(map(str, layers))} leave {min(layers[1:-1], default=layers[-1])} "
+            f"numbers at the narrowest place to tell {layers[-1]} classes apart. {commonest_mistake(study, reference)}"
         ),
         "Does the network overfit?": (
             f"{'Hardly' if gap < HARDLY else 'Yes'}: train minus validation accuracy of the headline model is "
@@ -69,21 +68,17 @@ def questions(study: Study) -> dict[str, str]:
 
 
 def _chance(study: Study) -> str:
-    clear = {
-        f"{QUANTITIES[name].title} of {study.names[arm]}": found
-        for arm, compared in study.comparisons.items()
-        for name, found in compared.items()
-        if found.excludes_zero and math.isfinite(found.low)
-    }
-    every = sum(map(len, study.comparisons.values()))
+    arms = [arm for arm in (study.with_batchnorm, study.with_l2) if arm is not None]
+    compared = {(arm, title): level.comparison for arm in arms for title, level in levels(study, arm).items()}
+    clear = {key: found for key, found in compared.items() if found.excludes_zero}
+    count = f"{numbered(len(compared), 'difference')} in the tables of sections 5 and 6"
     if not clear:
-        return f"All of them: none of {numbered(every, 'difference')} between arms is clear."
-    weakest = min(
-        clear, key=lambda name: abs(min(abs(clear[name].low), abs(clear[name].high)) / clear[name].difference)
-    )
+        return f"Of {count} none is clear." if compared else "This run compares no arms."
+    arm, title = min(clear, key=lambda key: nearness(clear[key]))
     return (
-        f"Of {numbered(every, 'difference')} between arms {len(clear)} are clear, each at 95 %: of twenty differences "
-        f"without a cause one would look clear. The weakest is {weakest}, whose interval ends nearest to zero."
+        f"Of {count} {len(clear)} are clear, each at 95 %: of twenty differences that are only chance one would look "
+        f"clear. The weakest is {title.partition(' (')[0].lower()} of {study.names[arm]}: of its length, its interval "
+        "ends nearest to zero."
     )
 
 

@@ -99,7 +99,7 @@ def _gain(study: Study, arm: str) -> str:
     """Say what an arm does to test accuracy; nothing if another processor's rounding could change the answer."""
     gain = study.comparisons[arm]["test_accuracy"]
     if not is_settled(gain):
-        return f"**{study.titles[arm]}.**"
+        return f"**{study.titles[arm]}: the effect on test accuracy is too close to zero to call.**"
     if not gain.excludes_zero:
         return f"**{study.titles[arm]}: no clear difference in mean test accuracy (n = {gain.pairs}).**"
     said = verdict(gain, QUANTITIES["test_accuracy"]).removeprefix("better ").removeprefix("worse ")
@@ -121,7 +121,7 @@ def _of_batchnorm(study: Study, arm: str) -> str:
     said, gradients = _gain(study, arm), widest_gradients(study, arm)
     if gradients:
         layer, ours, theirs = gradients
-        why = "Why: before" if _raises(study, arm) and ours < theirs else "Before"
+        why = "A possible reason: before" if _raises(study, arm) and ours < theirs else "Before"
         said += (
             f" {why} the first step the gradient of {layer} differs {theirs:.2g}-fold between the networks of "
             f"{study.names[study.reference]}, and {ours:.2g}-fold between those of {study.names[arm]}."
@@ -148,7 +148,7 @@ def _of_l2(study: Study, arm: str) -> str:
     ours, theirs = (weight_statistics(study.results[each].parameters)["W1"]["norm"] for each in (arm, study.reference))
     start = start_norms(study.results[arm])["W1"].mean()
     norm, gap = compare(ours, theirs), compare(study.gaps(arm), study.gaps(study.reference))
-    why = "Why: each" if _raises(study, arm) and norm.high < 0 else "Each"
+    why = "A possible reason: each" if _raises(study, arm) and norm.high < 0 else "Each"
     return (
         f"{_gain(study, arm)} {why} iteration shrinks every weight by {percent(100 * factor, 3)} (learning rate times "
         f"lambda). The norm of W1 is {start:.2f} at the start; it ends at {ours.mean():.2f}, without L2 at "
@@ -188,7 +188,7 @@ def _headline_costs(document: Document, study: Study) -> None:
         {arm: study.results[arm] for arm in study.in_full}, {arm: study.evaluations[arm] for arm in study.in_full}
     )
     longest = max(ends, key=lambda arm: ends[arm][1])
-    title = f"Of the headline models that of {study.names[longest]} trains longest, {ends[longest][1]:,} iterations"
+    title = f"The headline model of {study.names[longest]} trains longest: {ends[longest][1]:,} iterations"
     caption = (
         "Data cost of each headline model on the batch of every 100th iteration. Circle: its best step; square: its "
         "stop."

@@ -178,7 +178,7 @@ class Document:
                         run.font.color.rgb = GREY
                 if tab and index and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
                     paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
-                elif is_right:
+                elif is_right or (tab and not index):
                     paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
             table.rows[-1]._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
         table.rows[0]._tr.trPr.append(OxmlElement("w:tblHeader"))

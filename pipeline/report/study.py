@@ -140,10 +140,6 @@ class Study:
         """Compare an arm's microseconds a step with the reference's, round by round."""
         return compare(self.step_times(arm)[size], self.step_times(self.reference)[size])
 
-    def compare_seconds(self, arm: str, size: int) -> Comparison:
-        """Compare an arm's time to stop with the reference's, seed by seed."""
-        return compare(self.seconds_to_stop(arm, size), self.seconds_to_stop(self.reference, size))
-
     def count_units(self, arm: str, condition: str) -> dict[str, int]:
         """Count the units of an arm's networks that are "dead" or "nearly_dead", by hidden layer."""
         layers = self.evaluations[arm].activity

@@ -16,7 +16,7 @@ NUMBER_WORDS = (
     *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
 )
 
-ROUNDING = 0.05  # of an interval's length: as much as its ends moved from one kind of processor to another
+ROUNDING = 0.1  # of an interval's length: its ends moved by that from one kind of processor to another
 
 
 def verdict(comparison: Comparison, quantity: Quantity) -> str:
@@ -46,8 +46,12 @@ def interval(comparison: Comparison, quantity: Quantity) -> str:
 
 def is_settled(comparison: Comparison) -> bool:
     """Whether another processor's rounding, which moves the interval's ends, leaves zero on the same side of them."""
-    nearest, length = min(abs(comparison.low), abs(comparison.high)), comparison.high - comparison.low
-    return math.isinf(length) or nearest > ROUNDING * length
+    return math.isinf(comparison.low) or nearness(comparison) > ROUNDING
+
+
+def nearness(comparison: Comparison) -> float:
+    """Return how far from zero the interval's nearest end is, as a share of its length."""
+    return min(abs(comparison.low), abs(comparison.high)) / max(comparison.high - comparison.low, math.ulp(0))
 
 
 def made_by_one(gains: Tensor, seeds: Sequence[int]) -> str:
