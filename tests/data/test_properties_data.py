@@ -135,6 +135,18 @@ def test_compare(two, missing):
 
 
 @reproducible
+@given(st.lists(st.tuples(st.integers(-99, 99), st.integers(-99, 99)), min_size=3, max_size=18))
+def test_rank_correlation(two):
+    ours, theirs = np.array(two, dtype=float).T
+    assume(len(set(ours)) > 1 and len(set(theirs)) > 1)  # a constant has no rank
+    correlation, p = statistics.rank_correlation(ours, theirs)
+    assert abs(correlation) <= 1 + 1e-12 and 0 <= p <= 1
+    assert statistics.rank_correlation(theirs, ours)[0] == pytest.approx(correlation)
+    assert statistics.rank_correlation(-(ours**3), theirs)[0] == pytest.approx(-correlation)  # the order alone counts
+    assert statistics.rank_correlation([*ours, math.nan], [*theirs, 0.0])[0] == pytest.approx(correlation)
+
+
+@reproducible
 @given(samples, st.floats(0.5, 0.99))
 def test_typical_interval(sample, confidence):
     before = sample.copy()
