@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Parameters = dict[str, Tensor]
 Cache = dict[str, Any]
 
+PARAMETER = re.compile("(W|b|mean|var)[1-9][0-9]*")
 _broadcast_shapes: Any = torch.broadcast_shapes  # which lacks type hints
 
 
@@ -64,7 +66,7 @@ def linear(function: str, A: Any, W: Any, b: Any, names: Sequence[str] = "AWb") 
     A = as_tensor(function, A_name, A, like=W)
     if W.dtype != b.dtype:
         raise ValueError(f"{function} wants {W_name} and {b_name} of one dtype, got {W.dtype} and {b.dtype}")
-    are_matrices = A.dim() > 1 and W.dim() > 1 and b.dim() > 1 and _networks(A, W, b) is not None
+    are_matrices = min(A.dim(), W.dim(), b.dim()) > 1 and _networks(A, W, b) is not None
     if not are_matrices or W.shape[-1] != A.shape[-2] or b.shape[-2:] != (W.shape[-2], 1):
         wanted = f"{A_name} (..., n_prev, m), {W_name} (..., n, n_prev) and {b_name} (..., n, 1)"
         got = f"{A_name} {tuple(A.shape)}, {W_name} {tuple(W.shape)} and {b_name} {tuple(b.shape)}"
@@ -226,22 +228,20 @@ def require_penalised(l2: float | Tensor, parameters: Any) -> None:
 
 def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> list[str]:
     """List ``W{l}`` and ``b{l}``, each with its gradient; refuse names that no network has."""
-    function, names = "update_parameters", []
+    function = "update_parameters"
     require_dict(function, "parameters", parameters)
     require_dict(function, "grads", grads)
     for name in parameters:
-        kind = str(name).rstrip("0123456789")
-        layer = str(name).removeprefix(kind)
-        if kind not in ("W", "b", "mean", "var") or not layer or layer.startswith("0"):
+        if not PARAMETER.fullmatch(str(name)):
             raise ValueError(f"{function} wants parameters W, b, mean, var with a layer's number, got {_shown(name)}")
-        if kind in ("W", "b"):
-            names.append(name)
-            if f"d{name}" not in grads:
-                raise ValueError(f"{function} wants the gradient d{name} in grads, got {_names(grads)}")
-            for each, array in ((name, parameters[name]), (f"d{name}", grads[f"d{name}"])):
-                if getattr(array, "requires_grad", False):
-                    hint = "detach it, and the data that it comes from"
-                    raise ValueError(f"{function} wants {each} without autograd, got one that requires grad: {hint}")
+    names = [name for name in parameters if name[0] in "Wb"]
+    for name in names:
+        if f"d{name}" not in grads:
+            raise ValueError(f"{function} wants the gradient d{name} in grads, got {_names(grads)}")
+        for each, array in ((name, parameters[name]), (f"d{name}", grads[f"d{name}"])):
+            if getattr(array, "requires_grad", False):
+                hint = "detach it, and the data that it comes from"
+                raise ValueError(f"{function} wants {each} without autograd, got one that requires grad: {hint}")
     number_of_layers(parameters, function)
     return names
 
@@ -406,7 +406,7 @@ def _real(value: Any) -> float:
 
 def _broadcast(*shapes: Sequence[int]) -> torch.Size | None:
     """Return the shape to which shapes broadcast, or None."""
-    if all(shape == shapes[0] for shape in shapes):  # torch's function takes longer than a product
+    if len(set(shapes)) == 1:  # torch's function takes longer than a product
         return torch.Size(shapes[0])
     try:
         shape: torch.Size = _broadcast_shapes(*shapes)
@@ -417,7 +417,7 @@ def _broadcast(*shapes: Sequence[int]) -> torch.Size | None:
 
 def _networks(*arrays: Tensor) -> torch.Size | None:
     """Return the leading axes to which arrays broadcast, one network each, or None."""
-    return _broadcast(*(array.shape[:-2] for array in arrays))
+    return _broadcast(*[array.shape[:-2] for array in arrays])
 
 
 def _floats(name: str, array: Any) -> str:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from pipeline.network import arguments
-from pipeline.network.arguments import as_tensor
 from pipeline.network.forward import BATCHNORM_EPSILON, softmax
 
 if TYPE_CHECKING:
@@ -227,7 +226,7 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
     arguments.require_learning_rate("update_parameters", learning_rate)
     updated = {}
     for name in arguments.names_to_update(parameters, grads):
-        parameter = as_tensor("update_parameters", name, parameters[name])
+        parameter = arguments.as_tensor("update_parameters", name, parameters[name])
         updated[name] = parameter - learning_rate * arguments.gradient_of(name, parameter, grads[f"d{name}"])
     parameters.update(updated)
     return parameters

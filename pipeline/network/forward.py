@@ -302,8 +302,7 @@ def batch_statistics(A: Tensor) -> tuple[Tensor, Tensor]:
 def update_running_statistics(parameters: dict[str, Any], layer: int, batchnorm_cache: Cache) -> None:
     """Set ``mean{l}`` to ``0.9 * mean{l} + 0.1 * mean of the batch``, and ``var{l}`` likewise, unbiased."""
     mean, variance, m = batchnorm_cache["mean"], batchnorm_cache["variance"], batchnorm_cache["NA"].shape[-1]
-    running_mean = as_tensor("L_model_forward", f"mean{layer}", parameters.get(f"mean{layer}", torch.zeros_like(mean)))
-    running_var = as_tensor("L_model_forward", f"var{layer}", parameters.get(f"var{layer}", torch.ones_like(variance)))
-    momentum, unbiased = BATCHNORM_MOMENTUM, variance * m / (m - 1)
-    parameters[f"mean{layer}"] = ((1 - momentum) * running_mean + momentum * mean).detach()
-    parameters[f"var{layer}"] = ((1 - momentum) * running_var + momentum * unbiased).detach()
+    of_batch = {"mean": (torch.zeros_like(mean), mean), "var": (torch.ones_like(mean), variance * m / (m - 1))}
+    for name, (first, new) in of_batch.items():
+        old = as_tensor("L_model_forward", f"{name}{layer}", parameters.get(f"{name}{layer}", first))
+        parameters[f"{name}{layer}"] = ((1 - BATCHNORM_MOMENTUM) * old + BATCHNORM_MOMENTUM * new).detach()
