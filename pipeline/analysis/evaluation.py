@@ -11,7 +11,6 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
-from pipeline.network.arguments import number_of_layers
 from pipeline.network.ensemble import TrainingResult, initialize_ensemble
 from pipeline.network.forward import L_model_forward
 from pipeline.network.precision import full_precision
@@ -98,7 +97,7 @@ def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evalua
             "confidence": confidence[headline, worst],
         },
         activity=unit_activity(sets["train"][0], parameters),
-        activations=_activations(sets["validation"][0][:, :ACTIVATION_SAMPLE], parameters, result.seeds),
+        activations=_activations(sets["validation"][0][:, :ACTIVATION_SAMPLE], parameters, result),
     )
 
 
@@ -123,13 +122,11 @@ def _predictions(X: Tensor, Y: Tensor, parameters: Mapping[str, Tensor]) -> tupl
     return (AL * Y).sum(dim=-2).where(is_hit, of_rival), Y.argmax(dim=0).where(is_hit, rival)
 
 
-def _activations(X: Tensor, ends: Mapping[str, Tensor], seeds: list[int]) -> dict[str, Tensor]:
+def _activations(X: Tensor, ends: Mapping[str, Tensor], result: TrainingResult) -> dict[str, Tensor]:
     """Take the percentiles of the activations at the networks' start and at their end, ``(2, networks, 101)``."""
-    layers = range(1, number_of_layers(ends) + 1)
-    layers_dims = [len(X), *(ends[f"b{layer}"].shape[-2] for layer in layers)]
-    starts = initialize_ensemble(layers_dims, seeds, dtype=X.dtype, device=X.device)
+    starts = initialize_ensemble(result.layers_dims, result.seeds, dtype=X.dtype, device=X.device)
     percentiles = torch.linspace(0, 1, 101, dtype=torch.float64)
-    activations: dict[str, list[Tensor]] = {f"A{layer}": [] for layer in layers[:-1]}
+    activations: dict[str, list[Tensor]] = {f"A{layer}": [] for layer in range(1, len(result.layers_dims) - 1)}
     for each in (starts, ends):
         _, caches = L_model_forward(X, dict(each), "mean1" in ends)  # which puts running statistics into it
         for cache, of_layer in zip(caches[1:], activations.values(), strict=True):

@@ -100,11 +100,8 @@ def difference_table(comparisons: Comparisons) -> DataFrame:
     columns = ["arm", "title", "unit", "more", "difference", "low", "high", "above", "below", "pairs"]
     table = DataFrame.from_records(records, columns=columns).rename(columns={"title": "quantity", "more": "above_zero"})
     is_gain = table["above_zero"] == "better"
-    for turned, end, opposite in (
-        ("better", "difference", "difference"),
-        ("better_low", "low", "high"),
-        ("better_high", "high", "low"),
-    ):
+    for turned, opposite in {"better": "difference", "better_low": "high", "better_high": "low"}.items():
+        end = {"high": "low", "low": "high"}.get(opposite, opposite)
         table[turned] = table[end].where(is_gain, -table[opposite])
     numbers = ["difference", "low", "high", "better", "better_low", "better_high"]
     table[numbers] = table[numbers].map("{:.4g}".format).astype(float) + 0.0  # which makes -0 0

@@ -58,11 +58,6 @@ def build_report(study: Study) -> bytes:
     chapter_questions.write(document, study)
     document.heading("The cost at every 100th iteration", name="costs")
     _cost_tables(document, study)
-    _appendices(document, study)
-    return document.to_bytes()
-
-
-def _appendices(document: Document, study: Study) -> None:
     document.heading("Formulas", label="Appendix A", name="formulas")
     chapter_functions.write_formulas(document)
     document.heading("Mistakes of the best model", label="Appendix B")
@@ -78,6 +73,7 @@ def _appendices(document: Document, study: Study) -> None:
     if study.in_brief:
         document.heading("The other arms", label="Appendix G", name="others")
         appendices.write_others(document, study)
+    return document.to_bytes()
 
 
 def _method(document: Document, study: Study) -> None:
@@ -101,8 +97,8 @@ def _method(document: Document, study: Study) -> None:
     )
     document.paragraph(
         "**Reading the numbers.** Costs are in nats, without the L2 penalty. A difference is clear if its interval "
-        "excludes zero; it is rounded last. Where a pair alone makes more than a third of a clear difference, it is "
-        "named. At equal iterations: at the last check that both networks of a "
+        "excludes zero; it is rounded last. A pair that makes more than a third of a clear difference is named. "
+        "At equal iterations: at the last check that both networks of a "
         "pair reached."
     )
 

@@ -34,12 +34,11 @@ def write(document: Document, study: Study) -> None:
         f"**4a. Data.** {source}. A random {100 * study.params.data.validation_fraction:g} % of the training set is "
         f"the validation set: {sizes} examples."
     )
-    layers = [*result.layers_dims]
     batchnorm = "on" if study.arms[arm].use_batchnorm else "off"
     document.paragraph(
-        f"**4b. Configuration.** Layers of {', '.join(map(str, layers[1:]))} units after an input of "
-        f"{numbered(layers[0], 'pixel')}; batch norm {batchnorm}; learning rate {training.learning_rate:g}; batch size "
-        f"{training.batch_size}."
+        f"**4b. Configuration.** Layers of {', '.join(map(str, result.layers_dims[1:]))} units after an input of "
+        f"{numbered(result.layers_dims[0], 'pixel')}; batch norm {batchnorm}; learning rate "
+        f"{training.learning_rate:g}; batch size {training.batch_size}."
     )
     by = f" by more than {training.min_delta:g} nats" if training.min_delta else ""
     document.paragraph(
@@ -62,16 +61,6 @@ def write(document: Document, study: Study) -> None:
         "**4c. Costs.** Section [[costs]] lists the cost and the index of every 100th training step. The training "
         "prints them too, and so does `L_layer_model`, which takes the same steps."
     )
-    _results_table(document, study, arm)
-    half = first_step_below(result, guessing_cost(evaluation) / 2)[k]
-    when = "never comes" if math.isnan(half) else f"comes by step {half:,.0f} of {result.steps[k]:,}"
-    title = f"{study.titles[arm]}: the validation cost {when} to half the cost of guessing"
-    caption = "The headline model's cost on the batch of every 100th step, and its validation cost."
-    document.figure(figures.training(result, k, title), caption, f"{title}.", name="training")
-
-
-def _results_table(document: Document, study: Study, arm: str) -> None:
-    result, evaluation = study.results[arm], study.evaluations[arm]
     values = DataFrame(
         {
             **{f"{name.capitalize()} (%)": evaluation.accuracies[name] for name in tables.SETS[::-1]},
@@ -84,3 +73,8 @@ def _results_table(document: Document, study: Study, arm: str) -> None:
     seeds = numbered(len(result.seeds), "network")
     caption = f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training of the arm's {seeds}."
     document.table(table.reset_index(names=""), caption, name="results", widths=[3.6, 1.8, 2.6, 1.8, 2.6, 1.9, 1.7])
+    half = first_step_below(result, guessing_cost(evaluation) / 2)[k]
+    when = "never comes" if math.isnan(half) else f"comes by step {half:,.0f} of {result.steps[k]:,}"
+    title = f"{study.titles[arm]}: the validation cost {when} to half the cost of guessing"
+    caption = "The headline model's cost on the batch of every 100th step, and its validation cost."
+    document.figure(figures.training(result, k, title), caption, f"{title}.", name="training")

@@ -9,7 +9,7 @@ from pandas import DataFrame
 from pipeline.analysis import tables
 from pipeline.analysis.comparison import ACTIVATION
 from pipeline.report import figures
-from pipeline.report.chapter_summary import is_part_of_the_reason, late_start, widest_gradients
+from pipeline.report.chapter_summary import late_start, widest_gradients
 from pipeline.report.document import Document
 from pipeline.report.levels import levels, levels_table, verdicts
 from pipeline.report.study import Study
@@ -32,7 +32,6 @@ def write(document: Document, study: Study) -> None:
         return
     rows = levels(study, arm)
     said = verdicts(rows)
-    iteration, time = (next(each for each in rows if each.startswith(start)) for start in ("An iteration", "Time"))
     document.paragraph(
         f"**Performance.** Test accuracy: {said['Test accuracy (%)']}. Validation cost: "
         f"{said['Lowest validation cost (nats)']}. [[summary]] has the accuracies, iterations and epochs of the "
@@ -42,10 +41,11 @@ def write(document: Document, study: Study) -> None:
         f"**Number of iterations.** To the stop: {said['Iterations to the stop']}. To half the cost of guessing: "
         f"{said['Iterations to half the cost of guessing']}. [[accuracy]] shows the course."
     )
+    where = "a GPU" if study.timing["device"] == "cuda" else numbered(study.timing["threads"], "thread")
     document.paragraph(
-        f"**Running time**, on {study.timed_on}. An iteration of one network: {said[iteration]}. Time to the stop: "
-        f"{said[time]}. With batch norm each hidden unit also needs a mean, a variance and the gradient through both. "
-        "[[batchnorm_levels]] has the levels."
+        f"**Running time**, on {where}. One iteration: {said['An iteration, alone (microseconds)']}. Time to the stop: "
+        f"{said['Time to the stop, alone (s)']}. Batch norm also computes a mean, a variance and the gradient "
+        "through both. [[batchnorm_levels]] has the levels."
     )
     levels_table(document, study, arm, rows, name="batchnorm_levels")
     _curves(document, study)
@@ -117,14 +117,13 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
 
 def _late_start(study: Study, layer: str) -> str:
     """Say whether the reference's networks with a small first gradient learn late."""
-    correlation, p = late_start(study, layer)
+    correlation, p, is_proven = late_start(study, layer)
     if math.isnan(correlation) or math.isnan(p):  # of too few networks
         return ""
-    is_proven = is_part_of_the_reason(study, layer)
+    proven = "so this is part of the reason" if is_proven else "not clear, so this is a possible reason only"
     return (
         f" In {study.names[study.reference]} the rank correlation of the norm in {layer} with the steps to half the "
-        f"cost of guessing is {signed(correlation, 2)} (p = {p:.2g}): "
-        f"{'so this is part of the reason' if is_proven else 'not clear, so this is a possible reason only'}."
+        f"cost of guessing is {signed(correlation, 2)} (p = {p:.2g}): {proven}."
     )
 
 

@@ -99,12 +99,11 @@ SECTIONS = dict(zip(NAMES, PARTS, strict=True))  # of the assignment, by functio
 def write_table(document: Document) -> None:
     """List the functions: section of the assignment, name, file, number of the formula."""
     functions = {name: function for module in MODULES for name, function in vars(module).items() if name in SECTIONS}
-    files = [functions[name].__module__.replace(".", "/") + ".py" for name in SECTIONS]
     table = DataFrame(
         {
             "Section": SECTIONS.values(),
             "Function": [f"`{name}`" for name in SECTIONS],
-            "File": [f"`{file}`" for file in files],
+            "File": [f"`{functions[name].__module__.replace('.', '/')}.py`" for name in SECTIONS],
             "Formula": [f"({number})" for number in range(1, len(SECTIONS) + 1)],
         }
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from pandas import DataFrame
 
 from pipeline.analysis import tables
@@ -14,21 +15,13 @@ from pipeline.report import chapter_functions, figures
 from pipeline.report.document import Document
 from pipeline.report.levels import levels, levels_table, verdicts
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, listed, most_by_one, named, numbered, percent, verdict
+from pipeline.report.wording import interval, listed, most_by_one, numbered, percent, verdict
 
-LINES = [  # that L2 added: function, line, what it does
-    (
-        "l2_penalty",
-        "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
-        "the penalty of all weights, without the biases",
-    ),
-    (
-        "compute_cost",
-        "return cost if parameters is None else cost + l2_penalty(parameters, l2)",
-        "adds it to the cost",
-    ),
-    ("L_model_backward", "dW = dW + l2 * W", "adds its gradient to that of each W"),
-]
+CODE = {  # by function, the line that L2 added
+    "l2_penalty": "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
+    "compute_cost": "return cost if parameters is None else cost + l2_penalty(parameters, l2)",
+    "L_model_backward": "dW = dW + l2 * W",
+}
 
 
 def write(document: Document, study: Study) -> None:
@@ -52,7 +45,7 @@ def write(document: Document, study: Study) -> None:
 
 def _changes(document: Document, study: Study, arm: str | None) -> None:
     document.paragraph(
-        f"**What changed in the code.** {numbered(len(LINES), 'line')} ([[code]]), for the cost J and its "
+        f"**What changed in the code.** The {numbered(len(CODE), 'line')} of [[code]], for the cost J and its "
         "gradient, with \N{GREEK SMALL LETTER LAMDA} for lambda:",
         keep_with_next=True,
     )
@@ -60,9 +53,8 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
         f"{chapter_functions.L2_COST}{chapter_functions.COMMA}dJ/d{chapter_functions.W} = "
         f"{chapter_functions.L2_GRADIENT}"
     )
-    table = DataFrame(LINES, columns=["Function", "Line", "What it does"])
-    table[["Function", "Line"]] = table[["Function", "Line"]].map("`{}`".format)
-    document.table(table, "The lines of code that L2 added.", name="code", widths=[3.2, 8.9, 3.9])
+    table = DataFrame({"Function": CODE.keys(), "Line": CODE.values()}).map("`{}`".format)
+    document.table(table, "The lines of code that L2 added.", name="code", widths=[3.2, 12.8])
     decay = ""
     if arm is not None:
         rate, l2 = study.params.training.learning_rate, study.arms[arm].l2
@@ -73,9 +65,10 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
             f"{numbered(steps, 'step')} to the headline model's best."
         )
     document.paragraph(
-        "The factor one half makes the gradient lambda times W, as PyTorch's `weight_decay` has it. Biases are not "
-        "penalised, because they move the boundary between classes and do not make it steep. Training records data "
-        f"cost and penalty apart, and arms are compared by the data cost.{decay}"
+        "`l2_penalty` takes all weights, without the biases; the other two add it to the cost, and its gradient to "
+        "that of each W. The factor one half makes the gradient lambda times W, as PyTorch's `weight_decay` has it. "
+        "Biases are not penalised, because they move the boundary between classes and do not make it steep. Training "
+        f"records data cost and penalty apart, and arms are compared by the data cost.{decay}"
     )
 
 
@@ -132,17 +125,18 @@ def _path(document: Document, study: Study, chosen: float) -> None:
     if path.empty:
         document.paragraph("No network stayed finite, whatever lambda.")
         return
-    best, costs, against = float(path.nsmallest(1, "validation_cost")["l2"].iloc[0]), study.path_costs, ""
-    if best and 0.0 in costs:
-        compared = verdict(compare(costs[best], costs[0.0]), QUANTITIES["validation_cost"])
-        against = f" Its validation cost against lambda = 0: {compared}."
+    best, against = float(path.nsmallest(1, "validation_cost")["l2"].iloc[0]), ""
+    costs, lambdas = study.path.at_best(study.path.validation_costs), torch.tensor(study.path.l2, dtype=torch.float64)
+    if best and 0.0 in study.path.l2:
+        compared = compare(costs[lambdas == best], costs[lambdas == 0.0], study.params.l2_path.seeds)
+        against = f" Its validation cost against lambda = 0: {verdict(compared, QUANTITIES['validation_cost'])}."
     choice = "the value" if math.isclose(best, chosen) else f"while {chosen:g} is the value"
-    shared = sorted({*study.params.l2_path.seeds} & {*study.params.training.seeds})
-    seeds = f"share {named('seed', shared)} with the arms" if shared else "have other seeds than the arms"
+    seeds = study.params.l2_path.seeds
+    whose = "other seeds than" if set(seeds).isdisjoint(study.params.training.seeds) else "some of the seeds of"
     document.paragraph(
         f"Lambda is chosen on the validation set, from {numbered(len(path), 'value')} with "
-        f"{numbered(len(study.params.l2_path.seeds), 'network')} each. They {seeds}. The lowest mean validation cost "
-        f"belongs to lambda = {best:g}, {choice} in `params.yaml` ([[path]]).{against}"
+        f"{numbered(len(seeds), 'network')} each, with {whose} the arms. The lowest mean validation cost belongs to "
+        f" lambda = {best:g}, {choice} in `params.yaml` ([[path]]).{against}"
     )
     table = DataFrame(
         {

@@ -26,7 +26,6 @@ def questions(study: Study) -> dict[str, str]:
     result, evaluation, k = study.results[reference], study.evaluations[reference], study.headline(reference)
     layers, costs = result.layers_dims, {name: float(each[k]) for name, each in evaluation.costs.items()}
     checks = math.ceil(training.patience / training.evaluate_every)
-    hardly = "Hardly" if float(study.gaps[reference][k]) < HARDLY else "Yes"
     return {
         "Why does the backward pass of the output layer give p - y?": (
             "dA = -y / p goes through softmax's Jacobian: p (-y / p + 1) = p - y. With equal probabilities it is "
@@ -42,7 +41,7 @@ def questions(study: Study) -> dict[str, str]:
             "(geometric mean over the validation set)."
         ),
         "Why did training stop when it did?": (
-            f"Section 4 has the reason. The patience of {numbered(training.patience, 'step')} is only "
+            f"4b has the reason. The patience of {numbered(training.patience, 'step')} is only "
             f"{numbered(checks, 'check')} long, so noise of the validation cost can stop a training early."
         ),
         "Which result could be chance?": _chance(study),
@@ -51,8 +50,9 @@ def questions(study: Study) -> dict[str, str]:
             f"numbers at the narrowest place to tell {layers[-1]} classes apart."
         ),
         "Does the network overfit?": (
-            f"{hardly}: the cost of the headline model of {study.names[reference]} is {costs['train']:.2f} nats on the "
-            f"training set, {costs['validation']:.2f} on the validation set and {costs['test']:.2f} on the test set."
+            f"{'Hardly' if study.gaps[reference][k] < HARDLY else 'Yes'}: the cost of the headline model of "
+            f"{study.names[reference]} is {costs['train']:.2f} nats on the training set, {costs['validation']:.2f} on "
+            f"the validation set and {costs['test']:.2f} on the test set."
         ),
         "Why several networks, and not one run?": _one_run(study),
         "Why must the gradient pass through batch norm's mean and variance?": (
@@ -84,7 +84,7 @@ def _one_run(study: Study) -> str:
     ours, theirs = (study.evaluations[each].accuracies["test"].numpy() for each in (study.reference, arm))
     lower = percent(100 * float(np.mean(theirs[:, None] < ours[None, :])), 0)
     return (
-        f"Because one run can mislead: of all pairs of one network of {study.names[arm]} and one of "
+        f"Because single networks differ: of all pairs of one network of {study.names[arm]} and one of "
         f"{study.names[study.reference]}, the first has the lower test accuracy in {lower}."
     )
 

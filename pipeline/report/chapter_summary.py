@@ -92,32 +92,28 @@ def _of_the_reference(study: Study) -> str:
     )
 
 
-def _gain(study: Study, arm: str) -> str:
-    """Say what an arm does to test accuracy; nothing if another processor's rounding could change the answer."""
+def _gain(study: Study, arm: str) -> tuple[str, bool]:
+    """Say what an arm does to test accuracy, and whether it helps, unless another processor might say otherwise."""
     gain = study.comparisons[arm]["test_accuracy"]
     if not is_settled(gain):
-        return f"**{study.titles[arm]}: the effect on test accuracy is too close to zero to call.**"
+        return f"**{study.titles[arm]}: the effect on test accuracy is too close to zero to call.**", False
     if not gain.excludes_zero:
-        return f"**{study.titles[arm]}: no clear difference in mean test accuracy (n = {gain.pairs}).**"
+        return f"**{study.titles[arm]}: no clear difference in mean test accuracy (n = {gain.pairs}).**", False
     said = verdict(gain, QUANTITIES["test_accuracy"]).removeprefix("better ").removeprefix("worse ")
-    return f"**{study.titles[arm]} {'raises' if gain.low > 0 else 'lowers'} mean test accuracy** {said}."
-
-
-def _raises(study: Study, arm: str) -> bool:
-    gain = study.comparisons[arm]["test_accuracy"]
-    return is_settled(gain) and gain.low > 0
+    does = "raises" if gain.low > 0 else "lowers"
+    return f"**{study.titles[arm]} {does} mean test accuracy** {said}.", gain.low > 0
 
 
 def _of_batchnorm(study: Study, arm: str) -> str:
-    said, gradients = _gain(study, arm), widest_gradients(study, arm)
+    (said, helps), gradients = _gain(study, arm), widest_gradients(study, arm)
     if not gradients:
         return said
     layer, ours, theirs = gradients
-    helps = _raises(study, arm) and ours < theirs
-    why = "Because before" if is_part_of_the_reason(study, layer) else "A possible reason: before"
+    why = "Part of the reason: before" if late_start(study, layer)[-1] else "A possible reason: before"
+    why = why if helps and ours < theirs else "Before"
     return (
-        f"{said} {why if helps else 'Before'} the first step the gradient of {layer} differs {theirs:.2g}-fold between "
-        f"the networks of {study.names[study.reference]}, and {ours:.2g}-fold between those of {study.names[arm]}."
+        f"{said} {why} the first step the gradient of {layer} differs {theirs:.2g}-fold between the networks of "
+        f"{study.names[study.reference]}, and {ours:.2g}-fold between those of {study.names[arm]}."
     )
 
 
@@ -134,26 +130,26 @@ def widest_gradients(study: Study, arm: str) -> tuple[str, float, float] | None:
     return layer, float(ours[layer]), float(theirs[layer])
 
 
-def late_start(study: Study, layer: str) -> tuple[float, float]:
-    """Return the rank correlation, and its p, of the reference's first gradients with the steps to half the cost."""
+def late_start(study: Study, layer: str) -> tuple[float, float, bool]:
+    """Return the rank correlation of the reference's first gradients with the steps to half the cost of guessing.
+
+    Its p follows, and whether the networks with a small gradient clearly learn late.
+    """
     result, half = study.results[study.reference], guessing_cost(study.evaluations[study.reference]) / 2
-    return rank_correlation(study.gradients[study.reference][layer], first_step_below(result, half))
-
-
-def is_part_of_the_reason(study: Study, layer: str) -> bool:
-    """Whether the reference's networks with a small first gradient clearly learn late."""
-    correlation, p = late_start(study, layer)
-    return correlation < 0 and p < 1 - CONFIDENCE
+    correlation, p = rank_correlation(study.gradients[study.reference][layer], first_step_below(result, half))
+    return correlation, p, correlation < 0 and p < 1 - CONFIDENCE
 
 
 def _of_l2(study: Study, arm: str) -> str:
-    gap = study.compare(arm, study.gaps)
+    (said, helps), gap = _gain(study, arm), study.compare(arm, study.gaps)
     norm = study.compare(arm, {each: weight_norms(result.parameters)["W1"] for each, result in study.results.items()})
-    said = f" Train minus validation accuracy: {verdict(gap, GAP)}." if is_settled(gap) else ""
-    helps = _raises(study, arm) or (is_settled(gap) and gap.high < 0)
-    why = "A possible reason is the norm" if helps and norm.high < 0 else "The norm"
-    shrinks = ", because each iteration shrinks every weight" if norm.high < 0 else ""
-    return f"{_gain(study, arm)}{said} {why} of W1: {verdict(norm, NORM)}{shrinks}."
+    if is_settled(gap):
+        said += f" Train minus validation accuracy: {verdict(gap, GAP)}."
+        helps |= gap.high < 0
+    shrinks = f"{verdict(norm, NORM)}, because each iteration shrinks every weight"
+    if helps and norm.high < 0:
+        return f"{said} A possible reason: the norm of W1 is {shrinks}."
+    return f"{said} The norm of W1: {shrinks if norm.high < 0 else verdict(norm, NORM)}."
 
 
 def _of_overfitting(study: Study) -> str:
@@ -179,16 +175,11 @@ def _of_all_others(study: Study) -> str:
 
 
 def _headline_costs(document: Document, study: Study) -> None:
-    ends = {}
-    for arm in study.in_full:
-        result, k = study.results[arm], study.headline(arm)
-        ends[arm] = result.best_step[k], result.steps[k]
-    costs = tables.cost_table({arm: study.results[arm] for arm in study.in_full}, study.evaluations)
+    headlines = {arm: (study.results[arm], study.headline(arm)) for arm in study.in_full}
+    ends = {arm: (result.best_step[k], result.steps[k]) for arm, (result, k) in headlines.items()}
+    costs = tables.cost_table({arm: result for arm, (result, _) in headlines.items()}, study.evaluations)
     longest = max(ends, key=lambda arm: ends[arm][1])
     title = f"The headline model of {study.names[longest]} trains longest"
-    caption = (
-        "Data cost of each headline model on the batch of every 100th iteration. Circle: its best step; square: its "
-        "stop."
-    )
+    caption = "Data cost of each headline model on the batch of every 100th step. Circle: best step; square: its stop."
     said = study.by_arm({arm: f"best step {best:,}, stop {stop:,}" for arm, (best, stop) in ends.items()})
     document.figure(figures.headline_costs(costs, ends, study.in_full, title), caption, said, name="headlines")

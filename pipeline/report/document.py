@@ -327,13 +327,9 @@ def _decimal_tab(texts: Sequence[str], width: float) -> Any:
     numbers = [NUMBER.fullmatch(text) for text in texts]
     if not all(numbers):
         return None
-    behind = max((_width(number[2] or "") for number in numbers if number), default=0)
-    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(STYLES[TABLE_TEXT][0] * behind)
-
-
-def _width(number: str) -> float:
-    """Return about how wide a number is, with its interval if it has one, in font sizes."""
-    return sum(NARROW_WIDTH if letter in ",.[] " else DIGIT_WIDTH for letter in number)
+    behind = [number[2] or "" for number in numbers if number]
+    widths = [sum(NARROW_WIDTH if letter in ",.[] " else DIGIT_WIDTH for letter in each) for each in behind]
+    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(STYLES[TABLE_TEXT][0] * max(widths, default=0))
 
 
 def _add_field(paragraph: Any, instruction: str, result: str = "") -> tuple[Any, Any]:

@@ -212,26 +212,21 @@ def confusion_matrices(counts: Mapping[str, NDArray[Any]], classes: Sequence[str
     """Draw each headline model's confusion matrix on the test set, an arm a panel."""
     lines = math.ceil(len(titles) / 2)
     figure, panels = _figure(3.0 * lines, title, lines, 2, squeeze=False)
-    for axis, (arm, of_arm) in zip(panels.flat, titles.items(), strict=False):
-        _draw_confusion(axis, counts[arm], classes)
-        axis.set_title(_in_lines(of_arm))
     for axis in panels.flat[len(titles) :]:
         axis.set_axis_off()
+    for axis, (arm, of_arm) in zip(panels.flat, titles.items(), strict=False):
+        percent = 100 * counts[arm] / counts[arm].sum(axis=1, keepdims=True).clip(min=1)
+        axis.imshow(percent, cmap=SHARE_MAP, norm=PowerNorm(0.4, 0, 100), aspect="auto")  # four digits need the width
+        for i, j in np.argwhere(counts[arm]):
+            look: Any = {"ha": "center", "va": "center", "color": "white" if percent[i, j] > 25 else "black"}
+            axis.text(j, i, str(counts[arm][i, j]), fontsize=7, **look)
+        axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
+        axis.set_yticks(range(len(classes)), classes)
+        axis.set(title=_in_lines(of_arm), xlabel="predicted class", ylabel="true class")
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+        axis.grid(visible=False)
     return _png(figure)
-
-
-def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str]) -> None:
-    percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    axis.imshow(percent, cmap=SHARE_MAP, norm=PowerNorm(0.4, 0, 100), aspect="auto")  # four digits need the width
-    for i, j in np.argwhere(counts):
-        look: Any = {"ha": "center", "va": "center", "color": "white" if percent[i, j] > 25 else "black"}
-        axis.text(j, i, str(counts[i, j]), fontsize=7, **look)
-    axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
-    axis.set_yticks(range(len(classes)), classes)
-    axis.set(xlabel="predicted class", ylabel="true class")
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0)
-    axis.grid(visible=False)
 
 
 @mpl.rc_context(STYLE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from pipeline.analysis.timing import Timing, kind_of
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Arm, Params
-from pipeline.report.wording import lower, numbered
+from pipeline.report.wording import lower
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -114,17 +113,6 @@ class Study:
     def diagnoses(self) -> dict[str, list[Diagnosis]]:
         """How each network of each arm fared."""
         return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.arms}
-
-    @property
-    def path_costs(self) -> dict[float, Values]:
-        """The validation cost of each network of the lambda path, by lambda; infinite if no step of it was finite."""
-        costs = self.path.at_best(self.path.validation_costs).nan_to_num(nan=math.inf).numpy()
-        return {value: costs[np.array(self.path.l2) == value] for value in dict.fromkeys(self.path.l2)}
-
-    @property
-    def timed_on(self) -> str:
-        """The hardware on which the steps were timed."""
-        return "a GPU" if self.timing["device"] == "cuda" else numbered(self.timing["threads"], "thread")
 
     def step_times(self, arm: str) -> dict[int, Values]:
         """Return microseconds a step *of one network*, a value a round, by the size of its ensemble, ascending."""
