@@ -119,7 +119,8 @@ def _fared(study: Study) -> pd.DataFrame:
 def _places(networks: Iterable[Mapping[str, list[int]]]) -> str:
     """Count units of networks by layer: "layer 2: 1, layer 3: 4"."""
     counts = pd.DataFrame(list(networks)).map(len).sum()
-    return ", ".join(f"layer {str(layer)[1:]}: {count}" for layer, count in counts.items() if count) or "none"
+    places = [f"layer {str(layer)[1:]}: {count}" for layer, count in counts.items() if count]
+    return ", ".join(place.replace(" ", "\N{NO-BREAK SPACE}") for place in places) or "none"
 
 
 def write_intervals(document: Document, study: Study) -> None:

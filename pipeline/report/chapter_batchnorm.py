@@ -50,7 +50,7 @@ def write(document: Document, study: Study) -> None:
     levels_table(document, study, arm, rows, name="batchnorm_levels")
     _curves(document, study)
     document.heading("Why", level=2, new_page=True)
-    _why(document, study, arm, said["Distance from the median test accuracy (points)"])
+    _why(document, study, arm, said["Distance from median test accuracy (points)"])
     _every_network(document, study)
 
 

@@ -15,7 +15,7 @@ from pipeline.report.wording import interval, most_by_one, verdict
 Levels = dict[str, tuple[Quantity, Comparison]]
 COMPARED = {
     "validation_cost": "Lowest validation cost (nats)",
-    "spread": "Distance from the median test accuracy (points)",
+    "spread": "Distance from median test accuracy (points)",
     "equal_steps_accuracy": "Validation accuracy at equal iterations (%)",
     "half_cost_steps": "Iterations to half the cost of guessing",
     "steps": "Iterations to the stop",
@@ -62,4 +62,4 @@ def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, na
         "round that makes more than a third of a clear difference."
     )
     unclear = [row for row, (_, each) in enumerate(rows.values()) if not each.excludes_zero]
-    document.table(table, caption, name=name, widths=[6.2, 1.8, 1.8, 3.8, 1.0, 1.4], grey=unclear)
+    document.table(table, caption, name=name, widths=[6.0, 1.7, 1.8, 4.1, 1.0, 1.4], grey=unclear)

@@ -1139,10 +1139,10 @@ def fared(**changes):
 
 
 def health_of(**changes):
-    """Return the text of the appendix on health, and the rows of its tables."""
+    """Return the text of the appendix on health, and the rows of its tables, without no-break spaces."""
     alone = Document("", "")
     appendices.write_health(alone, fared(**changes))
-    tables = [[[cell.text for cell in row.cells] for row in table.rows] for table in alone._docx.tables]
+    tables = [[[cell.text.replace("\xa0", " ") for cell in row.cells] for row in t.rows] for t in alone._docx.tables]
     return " ".join(paragraph.text for paragraph in alone._docx.paragraphs), *tables
 
 
@@ -1150,7 +1150,7 @@ def test_no_network_is_named_if_all_fared_well():
     said, counts = health_of()
     assert "No training diverged." in said
     assert "below that of guessing, ln 10 = 2.30 nats" in said and "after the first check, step 30" in said
-    share = "0 of 6 [0.0, 45.9\xa0%]"
+    share = "0 of 6 [0.0, 45.9 %]"
     assert counts[1] == ["Baseline", share, share, share, "none", "none"]
 
 
@@ -1169,11 +1169,11 @@ def test_networks_that_fared_ill_are_counted_and_named():
     )
     assert "No training diverged." not in said
     assert "Of 2 networks with dead or nearly dead units 1 did not collapse." in said
-    two, one = "2 of 6 [4.3, 77.7\xa0%]", "1 of 6 [0.4, 64.1\xa0%]"
+    two, one = "2 of 6 [4.3, 77.7 %]", "1 of 6 [0.4, 64.1 %]"
     assert counts[1] == ["Baseline", two, one, one, "layer 1: 1, layer 2: 2", "layer 2: 1"]
     assert [row[:2] for row in named[1:]] == [["Baseline", "1"], ["Baseline", "2"], ["Baseline", "3"]]
     assert [row[3] for row in named[1:]] == ["left at step 90", "collapsed", "never left and diverged"]
-    assert named[2][2:] == ["20.00", "collapsed", "layer 1: 1, layer 2: 2", "none", "8 (8.1\xa0%)"]
+    assert named[2][2:] == ["20.00", "collapsed", "layer 1: 1, layer 2: 2", "none", "8 (8.1 %)"]
 
 
 @pytest.mark.parametrize(
