@@ -68,7 +68,7 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
         "`l2_penalty` takes all weights, without the biases; the other two add it to the cost, and its gradient to "
         "that of each W. The factor one half makes the gradient lambda times W, as PyTorch's `weight_decay` has it. "
         "Biases are not penalised, because they move the boundary between classes and do not make it steep. Training "
-        f"records data cost and penalty apart, and arms are compared by the data cost.{decay}"
+        f"records data cost and penalty apart.{decay}"
     )
 
 

@@ -1112,6 +1112,22 @@ def test_other_arms_are_summed_up_in_a_fifth_finding(count):
     assert counts == [better, worse, len(gains) - better - worse]
 
 
+def test_the_title_of_the_other_arms_curves_counts_the_clear_differences():
+    many = with_arms({f"arm{number}": f"Arm {number}" for number in range(10)})
+    first, second, third, *_ = many.in_brief
+    better, worse = Comparison(-0.3, -0.4, -0.2, 0, 6, 6), Comparison(0.3, 0.2, 0.4, 6, 0, 6)
+    unclear = Comparison(0.1, -0.1, 0.3, 3, 3, 6)
+    costs = {first: better, second: better, third: worse}
+    many.__dict__["comparisons"] = {  # where the cached property would be
+        arm: compared | {"validation_cost": costs.get(arm, unclear)} for arm, compared in many.comparisons.items()
+    }
+    alone = Document("", "")
+    with without_pictures():
+        appendices.write_others(alone, many)
+    (described,) = (each.get("descr") for each in alone._docx.element.iter(f"{WP}docPr"))
+    assert "against arm 0: better in 2, worse in 1, no clear difference in 4 of 7 arms." in described
+
+
 def test_long_names_of_classes_and_few_seeds_do_not_stop_it():
     names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
     few = only(("baseline", "batchnorm", "l2"), seeds=(0, 1))
