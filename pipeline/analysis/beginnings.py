@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from pandas import DataFrame
 from torch import Tensor
 
-from pipeline.network.arguments import number_of_layers
 from pipeline.network.backward import L_model_backward
 from pipeline.network.ensemble import TrainingResult, initialize_ensemble
 from pipeline.network.forward import L_model_forward
@@ -22,13 +24,17 @@ def first_gradient_norms(X: Tensor, Y: Tensor, result: TrainingResult) -> DataFr
     starts = initialize_ensemble(result.layers_dims, result.seeds, use_batchnorm=use_batchnorm, dtype=X.dtype)
     AL, caches = L_model_forward(X, starts, use_batchnorm)
     grads = L_model_backward(AL, Y, caches)
-    norms = {f"W{layer}": grads[f"dW{layer}"] for layer in range(1, len(caches) + 1)}
-    return DataFrame({name: dW.double().flatten(start_dim=1).norm(dim=1) for name, dW in norms.items()})
+    return weight_norms({name.removeprefix("d"): each for name, each in grads.items()})
 
 
-def start_norms(result: TrainingResult) -> DataFrame:
-    """Measure the norm of each ``W{l}`` at its random start: a row a network, a column a layer."""
-    return DataFrame({name: start.norm(dim=1) for name, (start, _) in _starts_and_ends(result).items()})
+def start(result: TrainingResult) -> dict[str, Tensor]:
+    """Return the parameters of the random start."""
+    return initialize_ensemble(result.layers_dims, result.seeds, dtype=result.parameters["W1"].dtype)
+
+
+def weight_norms(parameters: Mapping[str, Tensor]) -> DataFrame:
+    """Measure the norm of each ``W{l}``: a row a network, a column a layer."""
+    return DataFrame({name: W.norm(dim=1) for name, W in _flat(parameters).items()})
 
 
 def along_start(result: TrainingResult) -> DataFrame:
@@ -36,19 +42,11 @@ def along_start(result: TrainingResult) -> DataFrame:
 
     It is the share of the squared norm that lies along the start, ``100 * (W . W_0)^2 / (||W||^2 * ||W_0||^2)``.
     """
-    return DataFrame(
-        {
-            name: 100 * (W * W_0).sum(dim=1) ** 2 / ((W**2).sum(dim=1) * (W_0**2).sum(dim=1))
-            for name, (W_0, W) in _starts_and_ends(result).items()
-        }
-    )
+    starts, ends = _flat(start(result)), _flat(result.parameters)
+    return DataFrame({name: 100 * torch.cosine_similarity(W_0, ends[name]) ** 2 for name, W_0 in starts.items()})
 
 
-def _starts_and_ends(result: TrainingResult) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return each ``W{l}`` at the start and at the best step, flattened, ``(networks, weights)``."""
-    starts = initialize_ensemble(result.layers_dims, result.seeds, dtype=result.parameters["W1"].dtype)
-    names = [f"W{layer}" for layer in range(1, number_of_layers(result.parameters) + 1)]
-    return {
-        name: (starts[name].double().flatten(start_dim=1), result.parameters[name].double().flatten(start_dim=1))
-        for name in names
-    }
+def _flat(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return each ``W{l}`` in double precision, ``(networks, weights)``."""
+    names = sorted((name for name in parameters if name.startswith("W")), key=lambda name: int(name[1:]))
+    return {name: parameters[name].double().flatten(start_dim=1) for name in names}

@@ -62,20 +62,10 @@ def compare_arms(
     "At equal steps" is at the last validation check that both networks of a pair reached. The test set is not used
     there: it is read once, when training is over.
     """
-    ours, theirs = paired_values(result, evaluation, reference, reference_evaluation)
-    return {name: compare(ours[name], theirs[name]) for name in QUANTITIES}
-
-
-def paired_values(
-    result: TrainingResult,
-    evaluation: Evaluation,
-    reference: TrainingResult,
-    reference_evaluation: Evaluation,
-) -> tuple[dict[str, ArrayLike], dict[str, ArrayLike]]:
-    """Return each quantity's values of one arm and of the reference, one a network."""
     steps = np.minimum(result.steps, reference.steps)
     half = guessing_cost(reference_evaluation) / 2
-    return _values(result, evaluation, steps, half), _values(reference, reference_evaluation, steps, half)
+    ours, theirs = (_values(*arm, steps, half) for arm in ((result, evaluation), (reference, reference_evaluation)))
+    return {name: compare(ours[name], theirs[name], result.seeds) for name in QUANTITIES}
 
 
 def _values(result: TrainingResult, evaluation: Evaluation, steps: NDArray[Any], half: float) -> dict[str, ArrayLike]:

@@ -30,32 +30,27 @@ class Diagnosis:
     nearly_dead: dict[str, list[int]]  # those that some activate, but fewer than 1 %
     weakest_class: int  # the class with the lowest recall
     recall: float  # per cent of its test examples that are recognised
-    never_predicted: list[int]  # classes that are predicted for no test example
 
 
 def diagnose(result: TrainingResult, evaluation: Evaluation) -> list[Diagnosis]:
     """Diagnose each network, in the order of the seeds."""
     recalls = 100 * evaluation.confusion.diagonal(dim1=1, dim2=2) / evaluation.confusion.sum(dim=2).clamp(min=1)
-    predicted = evaluation.confusion.sum(dim=1)
     left_plateau = first_step_below(result, guessing_cost(evaluation) - PLATEAU_MARGIN)
-    diagnoses = []
-    for k, seed in enumerate(result.seeds):
-        accuracy = evaluation.accuracies["test"][k].item()
-        activity = {layer: shares[k] for layer, shares in evaluation.activity.items()}
-        diagnosis = Diagnosis(
+    accuracies, activity = evaluation.accuracies["test"].tolist(), evaluation.activity.items()
+    return [
+        Diagnosis(
             seed=seed,
-            accuracy=accuracy,
-            collapsed=accuracy < COLLAPSED,
+            accuracy=accuracies[k],
+            collapsed=accuracies[k] < COLLAPSED,
             diverged=result.stop_reason[k] == "diverged",
             left_plateau=None if math.isnan(left_plateau[k]) else int(left_plateau[k]),
-            dead={layer: _units(share == 0) for layer, share in activity.items()},
-            nearly_dead={layer: _units((share > 0) & (share < NEARLY_DEAD)) for layer, share in activity.items()},
+            dead={layer: _units(share[k] == 0) for layer, share in activity},
+            nearly_dead={layer: _units((share[k] > 0) & (share[k] < NEARLY_DEAD)) for layer, share in activity},
             weakest_class=int(recalls[k].argmin()),
             recall=recalls[k].min().item(),
-            never_predicted=(predicted[k] == 0).nonzero().flatten().tolist(),
         )
-        diagnoses.append(diagnosis)
-    return diagnoses
+        for k, seed in enumerate(result.seeds)
+    ]
 
 
 def guessing_cost(evaluation: Evaluation) -> float:

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import pandas as pd
 import torch
-from pandas import DataFrame
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
-from pipeline.network.arguments import number_of_layers
 from pipeline.network.ensemble import TrainingResult, initialize_ensemble
 from pipeline.network.forward import L_model_forward
 from pipeline.network.precision import full_precision
 from pipeline.network.prediction import evaluate, forward_in_blocks, is_correct
 
-NEAR_ZERO = 0.01  # a weight this small counts as near zero
-HISTOGRAM_BINS = 60
 MISTAKES = 16
 ACTIVATION_SAMPLE = 1000  # validation examples for the activations
 
@@ -102,7 +97,7 @@ def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evalua
             "confidence": confidence[headline, worst],
         },
         activity=unit_activity(sets["train"][0], parameters),
-        activations=_activations(sets["validation"][0][:, :ACTIVATION_SAMPLE], parameters, result.seeds),
+        activations=_activations(sets["validation"][0][:, :ACTIVATION_SAMPLE], parameters, result),
     )
 
 
@@ -118,42 +113,6 @@ def unit_activity(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tens
     }
 
 
-def weight_statistics(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Describe the weights of an ensemble layer by layer, ``(networks,)`` each (assignment, section 6).
-
-    For each ``W{l}``: Frobenius ``norm``, ``mean_magnitude``, ``maximum`` (of the magnitudes) and ``near_zero``, the
-    percentage of magnitudes below 0.01.
-    """
-    statistics = {}
-    for layer in range(1, number_of_layers(parameters) + 1):
-        magnitudes = parameters[f"W{layer}"].double().abs().flatten(start_dim=1)
-        statistics[f"W{layer}"] = {
-            "norm": magnitudes.norm(dim=1),
-            "mean_magnitude": magnitudes.mean(dim=1),
-            "maximum": magnitudes.amax(dim=1),
-            "near_zero": 100 * (magnitudes < NEAR_ZERO).double().mean(dim=1),
-        }
-    return statistics
-
-
-def weight_histograms(arms: Mapping[str, Mapping[str, Tensor]]) -> DataFrame:
-    """Bin the weights of all networks of each arm, layer by layer, in bins that the arms share.
-
-    Columns: ``arm``, ``layer`` (``W{l}``), ``weight`` (centre of a bin) and ``percent`` of the arm's weights of that
-    layer. The outermost bins hold what lies beyond them.
-    """
-    histograms = {}
-    for layer in range(1, number_of_layers(next(iter(arms.values()))) + 1):
-        weights = {arm: parameters[f"W{layer}"].double().flatten().numpy() for arm, parameters in arms.items()}
-        limit = max(np.quantile(np.abs(values), 0.995) for values in weights.values())
-        edges = np.linspace(-limit, limit, HISTOGRAM_BINS + 1)
-        for arm, values in weights.items():
-            counts, _ = np.histogram(values.clip(-limit, limit), edges)
-            columns = {"weight": (edges[1:] + edges[:-1]) / 2, "percent": 100 * counts / len(values)}
-            histograms[arm, f"W{layer}"] = DataFrame(columns)
-    return pd.concat(histograms, names=["arm", "layer"]).reset_index(["arm", "layer"]).reset_index(drop=True)
-
-
 def _predictions(X: Tensor, Y: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return the probability of each network's predicted class, and that class, both ``(networks, examples)``."""
     AL = torch.cat([AL for AL, _ in forward_in_blocks(X, parameters)], dim=-1).cpu()
@@ -163,13 +122,11 @@ def _predictions(X: Tensor, Y: Tensor, parameters: Mapping[str, Tensor]) -> tupl
     return (AL * Y).sum(dim=-2).where(is_hit, of_rival), Y.argmax(dim=0).where(is_hit, rival)
 
 
-def _activations(X: Tensor, ends: Mapping[str, Tensor], seeds: list[int]) -> dict[str, Tensor]:
+def _activations(X: Tensor, ends: Mapping[str, Tensor], result: TrainingResult) -> dict[str, Tensor]:
     """Take the percentiles of the activations at the networks' start and at their end, ``(2, networks, 101)``."""
-    layers = range(1, number_of_layers(ends) + 1)
-    layers_dims = [len(X), *(ends[f"b{layer}"].shape[-2] for layer in layers)]
-    starts = initialize_ensemble(layers_dims, seeds, dtype=X.dtype, device=X.device)
+    starts = initialize_ensemble(result.layers_dims, result.seeds, dtype=X.dtype, device=X.device)
     percentiles = torch.linspace(0, 1, 101, dtype=torch.float64)
-    activations: dict[str, list[Tensor]] = {f"A{layer}": [] for layer in layers[:-1]}
+    activations: dict[str, list[Tensor]] = {f"A{layer}": [] for layer in range(1, len(result.layers_dims) - 1)}
     for each in (starts, ends):
         _, caches = L_model_forward(X, dict(each), "mean1" in ends)  # which puts running statistics into it
         for cache, of_layer in zip(caches[1:], activations.values(), strict=True):

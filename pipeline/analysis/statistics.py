@@ -1,8 +1,9 @@
-"""Summaries over networks and paired comparisons between arms."""
+"""Paired comparisons between arms, with their intervals."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,19 +12,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 SUBSETS = 2**16  # all subsets of sixteen values; of more values, as many are drawn
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One quantity over the networks of an arm."""
-
-    mean: float
-    sd: float  # divided by n - 1
-    median: float
-    median_low: float  # 95 % interval of the median; infinite for too few networks
-    median_high: float
-    lowest: float
-    highest: float
+MUCH = 100 / 3  # per cent of a difference above which the pair that makes them is named
 
 
 @dataclass(frozen=True)
@@ -36,25 +25,14 @@ class Comparison:
     above: int  # pairs whose difference is above zero
     below: int
     pairs: int  # all that count
+    mean: float = math.nan  # of the arm and of the other, over these pairs
+    reference: float = math.nan
+    alone: tuple[int, float] | None = None  # the pair that makes more than a third of a clear difference, and its part
 
     @property
     def excludes_zero(self) -> bool:
         """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
-
-
-def summarise(values: ArrayLike) -> Summary:
-    """Describe one quantity over the networks, ``(networks,)``; ``sd`` is 0 for a single one.
-
-    The median's interval is that of the exact sign test. It assumes no distribution, so collapsed networks, which
-    shift the mean and inflate the deviation, do not affect it.
-    """
-    sample = np.asarray(values, dtype=float)
-    interval = stats.quantile_test(sample).confidence_interval(CONFIDENCE)
-    median_low, median_high = np.where(np.isnan(interval), (-math.inf, math.inf), interval).tolist()
-    lowest, median, highest = np.quantile(sample, [0, 0.5, 1]).tolist()
-    sd = float(sample.std(ddof=1)) if len(sample) > 1 else 0.0
-    return Summary(float(sample.mean()), sd, median, median_low, median_high, lowest, highest)
 
 
 def share_interval(count: int, of: int) -> tuple[float, float]:
@@ -70,24 +48,36 @@ def rank_correlation(values: ArrayLike, others: ArrayLike) -> tuple[float, float
     return float(found.statistic), float(found.pvalue)
 
 
-def compare(values: ArrayLike, reference: ArrayLike) -> Comparison:
+def compare(values: ArrayLike, reference: ArrayLike, labels: Sequence[int] | None = None) -> Comparison:
     """Compare two arms' values, ``(networks,)`` each, that are paired by seed: ``values - reference``.
 
-    A pair does not count if one of its values is not finite, because its network diverged.
+    A pair does not count if one of its values is not finite, because its network diverged. ``labels`` are the names of
+    the pairs, from 1 if not given.
     """
     ours, theirs = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
     if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
         raise ValueError(f"values and reference must be one value a seed each, got {ours.shape} and {theirs.shape}")
-    finite = np.isfinite(ours) & np.isfinite(theirs)
+    finite = np.flatnonzero(np.isfinite(ours) & np.isfinite(theirs))
     differences = ours[finite] - theirs[finite]
+    if not len(finite):
+        return Comparison(math.nan, -math.inf, math.inf, 0, 0, 0)
     low, high = typical_interval(differences)
+    alone = None
+    if low > 0 or high < 0:
+        parts = 100 * differences / differences.sum()
+        largest = int(parts.argmax())
+        label = int(finite[largest]) + 1 if labels is None else labels[finite[largest]]
+        alone = (label, float(parts[largest])) if parts[largest] > MUCH else None
     return Comparison(
-        difference=float(differences.mean()) if len(differences) else math.nan,
+        difference=float(differences.mean()),
         low=low,
         high=high,
         above=int((differences > 0).sum()),
         below=int((differences < 0).sum()),
         pairs=len(differences),
+        mean=float(ours[finite].mean()),
+        reference=float(theirs[finite].mean()),
+        alone=alone,
     )
 
 

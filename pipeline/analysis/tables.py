@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pipeline.analysis.comparison import QUANTITIES, Quantity
 from pipeline.analysis.diagnosis import dead_units, diagnose
-from pipeline.analysis.evaluation import Evaluation, weight_histograms
-from pipeline.analysis.statistics import Comparison, summarise
+from pipeline.analysis.evaluation import Evaluation
+from pipeline.analysis.statistics import Comparison
 from pipeline.network.ensemble import TrainingResult
 from pipeline.network.forward import l2_penalty
 
@@ -25,6 +25,7 @@ Comparisons = Mapping[str, Mapping[str, Comparison]]  # by arm and quantity
 
 QUARTILES = {0.25: "low", 0.5: "median", 0.75: "high"}
 SETS = ("test", "validation", "train")
+HISTOGRAM_BINS = 60
 CURVE_POINTS = 120  # of each curve in a plot
 METRICS = {  # short names, so that a row of `dvc metrics` fits 80 columns
     "validation_cost": "cost",
@@ -34,6 +35,10 @@ METRICS = {  # short names, so that a row of `dvc metrics` fits 80 columns
     "validation_accuracy": "val",
 }
 METRIC_PLACES = {"cost": 4, "steps": 1, "test": 2, "train": 2, "val": 2}  # decimals
+SUMMARIES = {
+    **{"mean_test_accuracy": "mean", "standard_deviation": "std", "median_test_accuracy": "median"},
+    **{"lowest_test_accuracy": "min", "highest_test_accuracy": "max"},
+}
 RESULT_PLACES = {
     **{"test": 2, "validation": 2, "train": 2, "gap": 2, "steps": 0, "epochs": 2, "cost": 4},
     **{"mean_test": 2, "sd_test": 2, "difference": 2, "low": 2, "high": 2},
@@ -95,11 +100,8 @@ def difference_table(comparisons: Comparisons) -> DataFrame:
     columns = ["arm", "title", "unit", "more", "difference", "low", "high", "above", "below", "pairs"]
     table = DataFrame.from_records(records, columns=columns).rename(columns={"title": "quantity", "more": "above_zero"})
     is_gain = table["above_zero"] == "better"
-    for turned, end, opposite in (
-        ("better", "difference", "difference"),
-        ("better_low", "low", "high"),
-        ("better_high", "high", "low"),
-    ):
+    for turned, opposite in {"better": "difference", "better_low": "high", "better_high": "low"}.items():
+        end = {"high": "low", "low": "high"}.get(opposite, opposite)
         table[turned] = table[end].where(is_gain, -table[opposite])
     numbers = ["difference", "low", "high", "better", "better_low", "better_high"]
     table[numbers] = table[numbers].map("{:.4g}".format).astype(float) + 0.0  # which makes -0 0
@@ -145,10 +147,8 @@ def curve_table(results: Results) -> DataFrame:
 
 def accuracy_table(results: Results) -> DataFrame:
     """Tabulate validation accuracy against steps, median and quartiles over the networks."""
-    curves = {}
-    for arm, result in results.items():
-        curves[arm, "validation accuracy"] = result.evaluation_steps, result.validation_accuracies
-    return _quartiles(curves, results)
+    curves = {arm: (each.evaluation_steps, each.validation_accuracies) for arm, each in results.items()}
+    return _quartiles({(arm, "validation accuracy"): curve for arm, curve in curves.items()}, results)
 
 
 def confusion_table(evaluations: Evaluations, classes: list[str]) -> DataFrame:
@@ -166,8 +166,21 @@ def network_table(results: Results, evaluations: Evaluations) -> DataFrame:
 
 
 def weight_table(results: Results) -> DataFrame:
-    """Tabulate the histograms of all arms' weights, layer by layer."""
-    table = weight_histograms({arm: result.parameters for arm, result in results.items()})
+    """Bin the weights of all networks of each arm, layer by layer, in bins that the arms share.
+
+    ``weight`` is the centre of a bin, ``percent`` that of the arm's weights of the layer. The outermost bins hold what
+    lies beyond them.
+    """
+    histograms = {}
+    for layer in range(1, len(next(iter(results.values())).layers_dims)):
+        weights = {arm: result.parameters[f"W{layer}"].double().flatten().numpy() for arm, result in results.items()}
+        limit = max(np.quantile(np.abs(values), 0.995) for values in weights.values())
+        edges = np.linspace(-limit, limit, HISTOGRAM_BINS + 1)
+        for arm, values in weights.items():
+            counts, _ = np.histogram(values.clip(-limit, limit), edges)
+            columns = {"weight": (edges[1:] + edges[:-1]) / 2, "percent": 100 * counts / len(values)}
+            histograms[arm, f"W{layer}"] = DataFrame(columns)
+    table = pd.concat(histograms, names=["arm", "layer"]).reset_index(["arm", "layer"]).reset_index(drop=True)
     return table.round({"weight": 4, "percent": 3})
 
 
@@ -231,15 +244,12 @@ def _quartiles(curves: Mapping[tuple[str, str], tuple[list[int], Tensor]], resul
 
 def _over_networks(result: TrainingResult, evaluation: Evaluation) -> dict[str, float]:
     """Summarise test accuracy and steps, and count the networks and units that fared ill."""
-    test, diagnoses = summarise(evaluation.accuracies["test"]), DataFrame(diagnose(result, evaluation))
+    diagnoses = DataFrame(diagnose(result, evaluation))
+    test = diagnoses["accuracy"].agg(list(SUMMARIES.values())).fillna(0.0)  # one network has no deviation
     return {
         "networks": len(diagnoses),
-        "mean_test_accuracy": round(test.mean, 2),
-        "standard_deviation": round(test.sd, 2),
-        "median_test_accuracy": round(test.median, 2),
-        "lowest_test_accuracy": round(test.lowest, 2),
-        "highest_test_accuracy": round(test.highest, 2),
-        "mean_steps": round(summarise(result.steps).mean, 1),
+        **{name: round(test[summary], 2) for name, summary in SUMMARIES.items()},
+        "mean_steps": round(float(np.mean(result.steps)), 1),
         "diverged_networks": int(diagnoses["diverged"].sum()),
         "collapsed_networks": int(diagnoses["collapsed"].sum()),
         "stuck_networks": int(diagnoses["left_plateau"].isna().sum()),

@@ -18,15 +18,13 @@ from pipeline.report import (
     chapter_batchnorm,
     chapter_functions,
     chapter_l2,
-    chapter_other_arms,
     chapter_questions,
     chapter_summary,
 )
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import counted, listed, numbered
+from pipeline.report.wording import listed, numbered
 
-PROJECT = "mnist-from-scratch"
 DIGEST = 16  # hexadecimal digits of the parameters' checksum
 COST_COLUMNS = 10  # of a table: as many blocks of steps and costs as there is room for
 
@@ -34,15 +32,13 @@ COST_COLUMNS = 10  # of a table: as many blocks of steps and costs as there is r
 def build_report(study: Study) -> bytes:
     """Write the report and return the bytes of a .docx file; the same study gives the same bytes."""
     data, networks = source_of(study.card.name).title, len(study.params.training.seeds)
-    others = [counted(len(study.in_brief), "other arm")] if study.in_brief else []
+    others = [numbered(len(study.in_brief), "other arm")] if study.in_brief else []
     arms = [*(study.names[arm] for arm in study.in_full), *others]
     digest = hashlib.sha256(study.params.model_dump_json().encode()).hexdigest()[:DIGEST]
     document = Document(
         "A neural network from scratch",
-        f"{data}: {listed(arms)}; {counted(networks, 'network')} an arm",
+        f"{data}: {listed(arms)}; {numbered(networks, 'network')} an arm",
         footer=f"{data} \N{MIDDLE DOT} parameters {digest}",
-        author=PROJECT,
-        keywords=f"{data}, backpropagation, batch normalisation, L2, PyTorch, DVC",
         first_section=4,
     )
     document.signature(["Name", "Date", "Signature"])
@@ -62,11 +58,6 @@ def build_report(study: Study) -> bytes:
     chapter_questions.write(document, study)
     document.heading("The cost at every 100th iteration", name="costs")
     _cost_tables(document, study)
-    _appendices(document, study)
-    return document.to_bytes()
-
-
-def _appendices(document: Document, study: Study) -> None:
     document.heading("Formulas", label="Appendix A", name="formulas")
     chapter_functions.write_formulas(document)
     document.heading("Mistakes of the best model", label="Appendix B")
@@ -76,12 +67,13 @@ def _appendices(document: Document, study: Study) -> None:
     document.heading("Plateaus, collapse and dead units", label="Appendix D", name="health")
     appendices.write_health(document, study)
     document.heading("Which intervals, and why", label="Appendix E", name="interval")
-    appendices.write_intervals(document)
+    appendices.write_intervals(document, study)
     document.heading("How to make this report again", label="Appendix F")
     appendices.write_reproduction(document, study)
     if study.in_brief:
         document.heading("The other arms", label="Appendix G", name="others")
-        chapter_other_arms.write(document, study)
+        appendices.write_others(document, study)
+    return document.to_bytes()
 
 
 def _method(document: Document, study: Study) -> None:
@@ -94,45 +86,44 @@ def _method(document: Document, study: Study) -> None:
     )
     document.paragraph(
         "**Training** is plain mini-batch gradient descent. One iteration, or training step, is one batch of "
-        f"{numbered(training.batch_size, 'example')}; an epoch is {numbered(epoch, 'step')}. The parameters of the "
-        "best step on the validation set are kept. The test set is read once, after all training."
+        f"{numbered(training.batch_size, 'example')}; an epoch is {numbered(epoch, 'step')}. The test set is "
+        "read once, after all training."
     )
     document.paragraph(
         f"**Arms and networks.** An arm is a variant of the network. Each arm trains "
-        f"{counted(len(training.seeds), 'network')}, one a seed. The seed decides only the start; split and batches "
+        f"{numbered(len(training.seeds), 'network')}, one a seed. The seed decides only the start; split and batches "
         "are the same for all. So arms are compared in pairs of networks with the same start. An arm's "
         "**headline model** is its network with the lowest validation cost."
     )
     document.paragraph(
         "**Reading the numbers.** Costs are in nats, without the L2 penalty. A difference is clear if its interval "
-        "excludes zero; it is rounded last. At equal iterations: at the last check that both networks of a "
+        "excludes zero; it is rounded last. A pair that makes more than a third of a clear difference is named. "
+        "At equal iterations: at the last check that both networks of a "
         "pair reached."
     )
 
 
 def _cost_tables(document: Document, study: Study) -> None:
-    columns = {column: values for arm in study.arms for column, values in _costs(study, arm).items()}
+    table = tables.cost_table(study.results, study.evaluations).set_index(["arm", "step"])
+    columns: dict[str, pd.Series] = {}
+    for arm, title in study.titles.items():
+        of_arm = table[table.index.get_level_values("arm") == arm].droplevel("arm")
+        if study.arms[arm].l2 > 0:
+            columns |= {f"{title}: data cost": of_arm["cost"], f"{title}: penalty": of_arm["penalty"]}
+        else:
+            columns[title] = of_arm["cost"]
     count = math.ceil(len(columns) / (COST_COLUMNS - 1))
-    groups = [list(columns)[part::count] for part in range(count)] if count > 1 else [list(columns)]
+    groups = [list(columns)[part::count] for part in range(count)]
     document.paragraph(
         "Cost of each headline model on the batch of the step, in nats; the L2 penalty stands beside it. The columns "
         f"of {listed([f'[[costs_{part}]]' for part in range(count)])} are read from top to bottom."
     )
     for part, group in enumerate(groups):
         costs = pd.DataFrame({column: columns[column] for column in group})
-        texts = costs.map(lambda cost: "" if math.isnan(cost) else f"{cost:.4f}").astype(object)
+        texts = costs.map("{:.4f}".format).replace("nan", "").astype(object)
         texts.insert(0, "Step", costs.index.map("{:,}".format))
         blocks = max(1, COST_COLUMNS // len(texts.columns))
         height = math.ceil(len(texts) / blocks)
         parts = [texts[k * height : (k + 1) * height].reset_index(drop=True) for k in range(blocks)]
         caption = "Cost of the headline models at every 100th training step."
-        document.table(pd.concat(parts, axis=1).fillna(""), caption, name=f"costs_{part}", size=8)
-
-
-def _costs(study: Study, arm: str) -> dict[str, pd.Series]:
-    """Return the columns of an arm in the table of costs."""
-    costs = tables.cost_table({arm: study.results[arm]}, {arm: study.evaluations[arm]}).set_index("step")
-    title = study.titles[arm]
-    if study.arms[arm].l2 > 0:
-        return {f"{title}: data cost": costs["cost"], f"{title}: penalty": costs["penalty"]}
-    return {title: costs["cost"]}
+        document.table(pd.concat(parts, axis=1).fillna(""), caption, name=f"costs_{part}")

@@ -91,22 +91,19 @@ FORMULAS: dict[str, list[str]] = {  # by name, a line each
 
 
 MODULES = (training, prediction, backward, forward)
-SECTIONS = {  # of the assignment, by function
-    **dict(zip(EXPLANATIONS["Forward propagation"], ["1a", "1b", "1c", "1d", "1e", "1f", "1g", "1h"], strict=True)),
-    **dict(zip(EXPLANATIONS["Backward propagation"], ["2a", "2b", "2c", "2d", "5", "2e", "2f"], strict=True)),
-    **dict(zip(EXPLANATIONS["Training and prediction"], ["3a", "3b"], strict=True)),
-}
+NAMES = [name for functions in EXPLANATIONS.values() for name in functions]
+PARTS = [*(f"1{part}" for part in "abcdefgh"), *(f"2{part}" for part in "abcd"), "5", "2e", "2f", "3a", "3b"]
+SECTIONS = dict(zip(NAMES, PARTS, strict=True))  # of the assignment, by function
 
 
 def write_table(document: Document) -> None:
     """List the functions: section of the assignment, name, file, number of the formula."""
     functions = {name: function for module in MODULES for name, function in vars(module).items() if name in SECTIONS}
-    files = [functions[name].__module__.replace(".", "/") + ".py" for name in SECTIONS]
     table = DataFrame(
         {
             "Section": SECTIONS.values(),
             "Function": [f"`{name}`" for name in SECTIONS],
-            "File": [f"`{file}`" for file in files],
+            "File": [f"`{functions[name].__module__.replace('.', '/')}.py`" for name in SECTIONS],
             "Formula": [f"({number})" for number in range(1, len(SECTIONS) + 1)],
         }
     )
@@ -115,7 +112,7 @@ def write_table(document: Document) -> None:
         keep_with_next=True,
     )
     caption = "The assignment's functions: section, name, file, and number of the formula."
-    document.table(table, caption, name="function_table", size=8, widths=[1.8, 5.8, 6.6, 1.8])
+    document.table(table, caption, name="function_table", widths=[1.8, 5.8, 6.6, 1.8])
 
 
 def write_formulas(document: Document) -> None:

@@ -25,7 +25,7 @@ from pipeline.report.equations import displayed
 
 INK, GREY = RGBColor(0x1F, 0x2A, 0x44), RGBColor(0x76, 0x76, 0x76)
 FONT = "Calibri"
-LANGUAGE = "en-GB"
+PROJECT, LANGUAGE = "mnist-from-scratch", "en-GB"
 TEXT_WIDTH = 16.0  # cm between the margins
 LONG_TABLE = 24  # rows from which a table may be divided between pages
 ROWS_TOGETHER = 3  # at the start and the end of a divided table
@@ -33,13 +33,12 @@ PROPERTY = 255  # letters that a property of the document can have
 CELL_MARGIN = 4.5  # points at the left and the right of a cell
 DIGIT_WIDTH, NARROW_WIDTH = 0.507, 0.27  # of Calibri's digits and signs, and of its other marks, in font sizes
 NUMBER = re.compile(r"([-+−]?[\d,]+)((\.\d+)?( ± [\d,.]+| \[[-+−\d,. ]+\])?)|()()")  # whole, and what follows it
-SUM = re.compile(r"[-+−\d,. ]*")  # of numbers, such as "4 + 7"
-CONTENTS_STYLE = "toc 1"
+CONTENTS_STYLE, TABLE_TEXT = "toc 1", "Table Text"
 REFERENCE = re.compile(r"\[\[\w+(?::page)?\]\]")
 MARKS = re.compile(rf"({REFERENCE.pattern}|`|\*\*)")
 # Size in points, and space before and after.
 STYLES = {
-    **{"Normal": (10, 0, 6), "List Bullet": (10, 0, 4), CONTENTS_STYLE: (9, 0, 0)},
+    **{"Normal": (10, 0, 6), "List Bullet": (10, 0, 4), CONTENTS_STYLE: (9, 0, 0), TABLE_TEXT: (8.5, 0, 0)},
     **{"Title": (22, 0, 2), "Subtitle": (12, 0, 10), "Caption": (9, 4, 10)},
     **{"Heading 1": (15, 18, 6), "Heading 2": (12, 12, 4)},
 }
@@ -60,8 +59,6 @@ class Document:
         subtitle: str,
         *,
         footer: str = "",
-        author: str = "",
-        keywords: str = "",
         first_section: int = 1,
     ) -> None:
         self._docx: Any = docx.Document()
@@ -75,9 +72,8 @@ class Document:
         self._lay_out(footer)
         self._number_headings(first_section)
         properties = self._docx.core_properties
-        properties.title, properties.subject = title, subtitle[:PROPERTY]
-        properties.author = properties.last_modified_by = author
-        properties.keywords, properties.comments, properties.language = keywords, "", LANGUAGE
+        properties.title, properties.subject, properties.comments = title, subtitle[:PROPERTY], ""
+        properties.author, properties.last_modified_by, properties.language = PROJECT, PROJECT, LANGUAGE
         for date in ("dcterms:created", "dcterms:modified"):  # of the template
             properties._element.remove(properties._element.find(qn(date)))
         self._docx.add_paragraph(title, style="Title")
@@ -148,39 +144,37 @@ class Document:
         caption: str,
         *,
         name: str,
-        size: float = 9,
         widths: Sequence[float] | None = None,
         grey: Collection[int] = (),
     ) -> None:
         """Add a table with a numbered caption above; its header row is repeated on every page, and widths are in cm.
 
-        Columns of numbers are aligned at the decimal point, those of sums at the right. Some rows can be ``grey``.
+        Columns of numbers are aligned at the decimal point. Some rows can be ``grey``.
         """
         self._caption("Table", caption, name)
-        header, rows = list(texts.columns), texts.to_numpy().tolist()
-        widths = widths or [TEXT_WIDTH / len(header)] * len(header)
-        table = self._docx.add_table(rows=0, cols=len(header))
+        rows = [list(texts.columns), *texts.to_numpy().tolist()]
+        widths = widths or [TEXT_WIDTH / len(texts.columns)] * len(texts.columns)
+        tabs = [_decimal_tab(list(each), width) for (_, each), width in zip(texts.items(), widths, strict=True)]
+        table = self._docx.add_table(rows=len(rows), cols=len(widths))
         table.style, table.alignment, table.autofit = "Report Table", WD_TABLE_ALIGNMENT.CENTER, False
-        layouts = []  # of each column: width, decimal tab stop, whether it is aligned at the right
-        for column, width, (_, texts_of) in zip(table.columns, widths, texts.items(), strict=True):
+        for column, width in zip(table.columns, widths, strict=True):
             column.width = Cm(width)
-            layouts.append((Cm(width), _decimal_tab(list(texts_of), width, size), all(map(SUM.fullmatch, texts_of))))
-        last, is_short = len(rows), len(rows) < LONG_TABLE
-        for index, row in enumerate([header, *rows]):
+        last, is_short = len(rows) - 1, len(rows) <= LONG_TABLE
+        for index, (row, texts_of_row) in enumerate(zip(table.rows, rows, strict=True)):
             is_kept = index < last and (is_short or index < ROWS_TOGETHER or index > last - ROWS_TOGETHER)
-            for cell, text, (width, tab, is_right) in zip(table.add_row().cells, row, layouts, strict=True):
-                cell.width = width
+            for cell, text, width, tab in zip(row.cells, texts_of_row, widths, tabs, strict=True):
+                cell.width = Cm(width)
                 paragraph = cell.paragraphs[0]
+                paragraph.style, paragraph.paragraph_format.keep_with_next = TABLE_TEXT, is_kept
                 self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text)
-                _set_tightly(paragraph, size, keep_with_next=is_kept)
                 if index - 1 in grey:
                     for run in paragraph.runs:
                         run.font.color.rgb = GREY
-                if tab and index and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
-                    paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
-                elif is_right or (tab and not index):
+                if tab and not index:
                     paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
-            table.rows[-1]._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
+                elif tab and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
+                    paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
+            row._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
         table.rows[0]._tr.trPr.append(OxmlElement("w:tblHeader"))
         gap = self._docx.add_paragraph().paragraph_format
         gap.space_after, gap.line_spacing = Pt(7), Pt(1)  # so low that behind a full page it makes no blank one
@@ -236,7 +230,7 @@ class Document:
                 run = paragraph.add_run(part)
                 run.bold = is_bold or None
                 if is_code:
-                    run.font.name, run.font.size = "Consolas", Pt(9)
+                    run.font.name, run.font.size = "Consolas", paragraph.style.font.size - Pt(1)
 
     def _fill_references(self) -> None:
         for reference, instruction, result in self._references:
@@ -264,9 +258,11 @@ class Document:
         section.top_margin, section.bottom_margin = Cm(2.2), Cm(2.2)
         self._docx.settings.element.find(qn("w:zoom")).set(qn("w:percent"), "100")  # python-docx lacks it; required
         styles = self._docx.styles
-        entry = styles.add_style(CONTENTS_STYLE, WD_STYLE_TYPE.PARAGRAPH, builtin=True)
-        entry.base_style = styles["Normal"]
-        entry.paragraph_format.tab_stops.add_tab_stop(Cm(TEXT_WIDTH), WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.DOTS)
+        for name in (CONTENTS_STYLE, TABLE_TEXT):
+            style = styles.add_style(name, WD_STYLE_TYPE.PARAGRAPH, builtin=name == CONTENTS_STYLE)
+            style.base_style = styles["Normal"]
+        tabs = styles[CONTENTS_STYLE].paragraph_format.tab_stops
+        tabs.add_tab_stop(Cm(TEXT_WIDTH), WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.DOTS)
         for name, (size, before, after) in STYLES.items():
             style = styles[name]
             style.font.name, style.font.size = FONT, Pt(size)
@@ -274,9 +270,9 @@ class Document:
             for theme in ("asciiTheme", "hAnsiTheme", "eastAsiaTheme", "cstheme"):
                 style.element.rPr.rFonts.attrib.pop(qn(f"w:{theme}"), None)
             style.paragraph_format.space_before, style.paragraph_format.space_after = Pt(before), Pt(after)
-            if name not in ("Normal", "List Bullet", CONTENTS_STYLE):
+            if name not in ("Normal", "List Bullet", CONTENTS_STYLE, TABLE_TEXT):
                 style.font.color.rgb, style.font.italic = INK, False
-        styles["Normal"].paragraph_format.line_spacing = 1.1
+        styles["Normal"].paragraph_format.line_spacing, styles[TABLE_TEXT].paragraph_format.line_spacing = 1.1, 1.0
         styles["Caption"].font.bold = False
         styles.element.append(parse_xml(TABLE_STYLE))
         next(styles.element.iter(qn("w:lang"))).set(qn("w:val"), LANGUAGE)
@@ -297,31 +293,16 @@ class Document:
             number.get_or_add_numId().val, number.get_or_add_ilvl().val = 90, level - 1
 
     def _fill_contents(self) -> None:
-        """Write the table of contents: a field around entries, each a link with a field for its heading's page.
-
-        LibreOffice fills in the pages when it opens the file, but not inside a TOC field: that field is for Word alone,
-        which fills in all when it prints or updates the table, and until then shows no pages rather than wrong ones.
-        """
-        if self._contents is None:
-            return
-        for index, (text, bookmark) in enumerate(self._headings):
+        """Write the table of contents: an entry a heading, a link with a field for its page."""
+        for text, bookmark in self._headings if self._contents else ():
             paragraph = self._contents.insert_paragraph_before(style=CONTENTS_STYLE)
-            if index == 0:
-                _begin_field(paragraph, 'TOC \\o "1-1" \\h \\z')
-                _leave_to_word(paragraph)
-            runs_before = len(paragraph.runs)
             paragraph.add_run(f"{text}\t")
             _add_field(paragraph, f"PAGEREF {bookmark} \\h")
             link = OxmlElement("w:hyperlink", {qn("w:anchor"): bookmark})
-            link.extend(paragraph._p.r_lst[runs_before:])
+            link.extend(paragraph._p.r_lst)
             paragraph._p.append(link)
-        _add_to_run(self._contents, "w:fldChar", "w:fldCharType", "end")
-        _leave_to_word(self._contents)
-        self._contents = None
 
 
-FOR_WORD = """<mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"
- xmlns:w15="http://schemas.microsoft.com/office/word/2012/wordml"><mc:Choice Requires="w15"/></mc:AlternateContent>"""
 NUMBERED_LEVEL = """<w:lvl w:ilvl="{}"><w:start w:val="{}"/><w:numFmt w:val="decimal"/>\
 <w:pStyle w:val="Heading{}"/><w:suff w:val="space"/><w:lvlText w:val="{}"/>\
 <w:lvlJc w:val="left"/><w:pPr><w:ind w:left="0" w:firstLine="0"/></w:pPr></w:lvl>"""
@@ -341,51 +322,25 @@ TABLE_STYLE = f"""
 </w:style>"""
 
 
-def _decimal_tab(texts: Sequence[str], width: float, size: float) -> Any:
+def _decimal_tab(texts: Sequence[str], width: float) -> Any:
     """Return the place of a column's decimal point, so that the longest number ends at the right; None for words."""
     numbers = [NUMBER.fullmatch(text) for text in texts]
     if not all(numbers):
         return None
-    behind = max((_width(number[2] or "") for number in numbers if number), default=0)
-    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(size * behind)
-
-
-def _width(number: str) -> float:
-    """Return about how wide a number is, with its interval if it has one, in font sizes."""
-    return sum(NARROW_WIDTH if letter in ",.[] " else DIGIT_WIDTH for letter in number)
-
-
-def _set_tightly(paragraph: Any, size: float, *, keep_with_next: bool) -> None:
-    layout = paragraph.paragraph_format
-    layout.space_after, layout.line_spacing, layout.keep_with_next = Pt(0), 1.0, keep_with_next
-    for run in paragraph.runs:
-        run.font.size = Pt(size)
-    mark = parse_xml(f'<w:rPr {nsdecls("w")}><w:sz w:val="{round(2 * size)}"/></w:rPr>')
-    paragraph._p.get_or_add_pPr().append(mark)  # the height of an empty cell
-
-
-def _leave_to_word(paragraph: Any) -> None:
-    """Hide the content of the runs so far from every program that does not know Word 2013's extensions."""
-    for run in paragraph._p.r_lst:
-        alternative = parse_xml(FOR_WORD)
-        alternative[0].extend(run)
-        run.append(alternative)
+    behind = [number[2] or "" for number in numbers if number]
+    widths = [sum(NARROW_WIDTH if letter in ",.[] " else DIGIT_WIDTH for letter in each) for each in behind]
+    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(STYLES[TABLE_TEXT][0] * max(widths, default=0))
 
 
 def _add_field(paragraph: Any, instruction: str, result: str = "") -> tuple[Any, Any]:
     """Add a field; return the element of its instruction and the run of its result."""
-    element = _begin_field(paragraph, instruction)
-    run = paragraph.add_run(result)
-    _add_to_run(paragraph, "w:fldChar", "w:fldCharType", "end")
-    return element, run
-
-
-def _begin_field(paragraph: Any, instruction: str) -> Any:
     _add_to_run(paragraph, "w:fldChar", "w:fldCharType", "begin")
     element = _add_to_run(paragraph, "w:instrText", "xml:space", "preserve")
     element.text = f" {instruction} "
     _add_to_run(paragraph, "w:fldChar", "w:fldCharType", "separate")
-    return element
+    run = paragraph.add_run(result)
+    _add_to_run(paragraph, "w:fldChar", "w:fldCharType", "end")
+    return element, run
 
 
 def _add_to_run(paragraph: Any, tag: str, attribute: str, value: str) -> Any:

@@ -16,7 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
@@ -35,7 +35,7 @@ MARKERS = "osD^vPX*"
 DASHES: Any = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 3)), (0, (8, 2)), (0, (1, 3)))
 NO_ARM = "#4D4D4D"  # the colour of what belongs to no single arm
 # Each runs one way in grey too, in so few shades that a picture of 256 colours holds them.
-WEIGHT_MAP, INK_MAP = mpl.colormaps["cividis"].resampled(96), mpl.colormaps["gray_r"].resampled(96)
+WEIGHT_MAP, INK_MAP, SHARE_MAP = (mpl.colormaps[name].resampled(96) for name in ("cividis", "gray_r", "Blues"))
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer
 LAYERS_SHOWN = 8
 LINE, SHORT_LINE, LONG_LINE = 29, 16, 80  # letters of an arm's title, above a small panel, above a figure
@@ -78,7 +78,7 @@ def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles
 @mpl.rc_context(STYLE)
 def training(result: TrainingResult, k: int, title: str) -> bytes:
     """Draw a network's cost on the batch of every 100th step and on the validation set; best step and stop marked."""
-    figure, axis = _figure(2.5, title)
+    figure, axis = _figure(2.9, title)
     axis.plot(result.cost_steps, result.costs[:, k], color="#777777", linewidth=0.9, label="training batch")
     axis.plot(result.evaluation_steps, result.validation_costs[:, k], **_line(0), label="validation set")
     for step, name, style in ((result.best_step[k], "best step", ":"), (result.steps[k], "stop", "-.")):
@@ -105,10 +105,8 @@ def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: 
             spread = np.linspace(-0.25, 0.25, len(values))[:, None] * width
             axis.scatter(np.broadcast_to(places, values.shape) + spread, values, s=9, alpha=0.8, linewidth=0, **look)
             axis.hlines(values.median(), places - 0.42 * width, places + 0.42 * width, color="black", linewidth=1.4)
-        axis.set(title=_in_lines(title, LONG_LINE // 2), ylabel=label, xlabel="layer", yscale="log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.minorticks_off()
+        axis.set(title=_in_lines(title, LONG_LINE // 2), ylabel=label, xlabel="layer")
+        _count_decades(axis)
         axis.set_xticks(range(len(layers)), [layer[1:] for layer in layers])
         axis.grid(axis="x", visible=False)
     looks: Any = [{"marker": _of(MARKERS, k), "color": _of(PALETTE, k), "linestyle": ""} for k in range(len(titles))]
@@ -167,10 +165,9 @@ def accuracy_curves(accuracies: DataFrame, titles: Titles, title: str) -> bytes:
 
 
 @mpl.rc_context(STYLE)
-def other_curves(curves: DataFrame, reference: str, titles: Titles) -> bytes:
+def other_curves(curves: DataFrame, reference: str, titles: Titles, title: str) -> bytes:
     """Draw the validation cost of each arm against steps beside that of the reference, an arm a panel."""
     lines = math.ceil(len(titles) / 3)
-    title = "Validation cost of each arm beside the reference, median and quartiles"
     layout: Any = {"squeeze": False, "sharex": True, "sharey": True}
     figure, panels = _figure(0.5 + 1.4 * lines, title, lines, 3, **layout)
     costs = curves[curves["series"] == "validation cost"]
@@ -215,32 +212,21 @@ def confusion_matrices(counts: Mapping[str, NDArray[Any]], classes: Sequence[str
     """Draw each headline model's confusion matrix on the test set, an arm a panel."""
     lines = math.ceil(len(titles) / 2)
     figure, panels = _figure(3.0 * lines, title, lines, 2, squeeze=False)
-    for column, (axis, (arm, of_arm)) in enumerate(zip(panels.flat, titles.items(), strict=False)):
-        _draw_confusion(axis, counts[arm], classes, _of(PALETTE, column))
-        axis.set_title(_in_lines(of_arm))
     for axis in panels.flat[len(titles) :]:
         axis.set_axis_off()
+    for axis, (arm, of_arm) in zip(panels.flat, titles.items(), strict=False):
+        percent = 100 * counts[arm] / counts[arm].sum(axis=1, keepdims=True).clip(min=1)
+        axis.imshow(percent, cmap=SHARE_MAP, norm=PowerNorm(0.4, 0, 100), aspect="auto")  # four digits need the width
+        for i, j in np.argwhere(counts[arm]):
+            look: Any = {"ha": "center", "va": "center", "color": "white" if percent[i, j] > 25 else "black"}
+            axis.text(j, i, str(counts[arm][i, j]), fontsize=7, **look)
+        axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
+        axis.set_yticks(range(len(classes)), classes)
+        axis.set(title=_in_lines(of_arm), xlabel="predicted class", ylabel="true class")
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+        axis.grid(visible=False)
     return _png(figure)
-
-
-def _draw_confusion(axis: Axes, counts: NDArray[Any], classes: Sequence[str], colour: str) -> None:
-    percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    axis.imshow(percent, cmap=shades(colour), norm=PowerNorm(0.4, 0, 100), aspect="auto")  # four digits need the width
-    for i, j in np.argwhere(counts):
-        look: Any = {"ha": "center", "va": "center", "color": "white" if percent[i, j] > 25 else "black"}
-        axis.text(j, i, str(counts[i, j]), fontsize=7, **look)
-    axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
-    axis.set_yticks(range(len(classes)), classes)
-    axis.set(xlabel="predicted class", ylabel="true class")
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0)
-    axis.grid(visible=False)
-
-
-def shades(colour: str) -> LinearSegmentedColormap:
-    """Run from white over a colour to a darker one."""
-    darker = tuple(np.array(to_rgb(colour)) / 2)
-    return LinearSegmentedColormap.from_list("shades", ["white", to_rgb(colour), darker])
 
 
 @mpl.rc_context(STYLE)
@@ -261,14 +247,14 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str], title: st
 
 
 @mpl.rc_context(STYLE)
-def first_layer_weights(parameters: Mapping[str, Mapping[str, Tensor]], titles: Titles, title: str) -> bytes:
+def first_layer_weights(weights: Mapping[str, Tensor], titles: Titles, title: str) -> bytes:
     """Draw the weights of each arm's first hidden layer as images, the units with the largest norm first."""
-    weights = [parameters[arm]["W1"] for arm in titles]
-    shown = min(UNITS_SHOWN, len(weights[0]))
+    shown = min(UNITS_SHOWN, *map(len, weights.values()))
     height = 0.3 + (0.15 + 0.45 * math.ceil(shown / UNITS_A_LINE)) * len(titles)
     figure, panels = _figure(height, title, len(titles), squeeze=False)
-    limit = max(float(W.abs().quantile(0.995)) for W in weights)
-    for axis, of_arm, W in zip(panels.flat, titles.values(), weights, strict=True):
+    limit = max(float(W.abs().quantile(0.995)) for W in weights.values())
+    for axis, (arm, of_arm) in zip(panels.flat, titles.items(), strict=True):
+        W = weights[arm]
         strongest = W.square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
         tiles = _tiled(W[strongest].numpy(), UNITS_A_LINE)
         image = axis.imshow(tiles, cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pandas import DataFrame
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from pipeline.analysis.timing import Timing, kind_of
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Arm, Params
-from pipeline.report.wording import counted, lower
+from pipeline.report.wording import lower
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -95,34 +95,24 @@ class Study:
         reference = self.results[self.reference], self.evaluations[self.reference]
         return {arm: compare_arms(self.results[arm], self.evaluations[arm], *reference) for arm in self.others}
 
+    @property
+    def gaps(self) -> dict[str, Tensor]:
+        """Each network's train minus validation accuracy, in points, by arm."""
+        accuracies = {arm: evaluation.accuracies for arm, evaluation in self.evaluations.items()}
+        return {arm: each["train"] - each["validation"] for arm, each in accuracies.items()}
+
+    def compare(self, arm: str, values: Mapping[str, ArrayLike]) -> Comparison:
+        """Compare an arm with the reference in a value of each network, seed by seed."""
+        return compare(values[arm], values[self.reference], self.results[arm].seeds)
+
     def headline(self, arm: str) -> int:
         """Return which network of an arm is its headline model."""
         return self.evaluations[arm].headline
-
-    def gaps(self, arm: str) -> Tensor:
-        """Return each network's train minus validation accuracy, in points."""
-        accuracies = self.evaluations[arm].accuracies
-        return accuracies["train"] - accuracies["validation"]
-
-    def test_gains(self, arm: str) -> Tensor:
-        """Return each network's test accuracy minus that of the reference's network of the same seed, in points."""
-        return self.evaluations[arm].accuracies["test"] - self.evaluations[self.reference].accuracies["test"]
 
     @functools.cached_property
     def diagnoses(self) -> dict[str, list[Diagnosis]]:
         """How each network of each arm fared."""
         return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.arms}
-
-    @functools.cached_property
-    def path_costs(self) -> dict[float, Values]:
-        """The validation cost of each network of the lambda path, by lambda; infinite if no step of it was finite."""
-        costs = self.path.at_best(self.path.validation_costs).nan_to_num(nan=math.inf).numpy()
-        return {value: costs[np.array(self.path.l2) == value] for value in dict.fromkeys(self.path.l2)}
-
-    @property
-    def timed_on(self) -> str:
-        """The hardware on which the steps were timed."""
-        return "a GPU" if self.timing["device"] == "cuda" else counted(self.timing["threads"], "thread")
 
     def step_times(self, arm: str) -> dict[int, Values]:
         """Return microseconds a step *of one network*, a value a round, by the size of its ensemble, ascending."""
@@ -135,15 +125,6 @@ class Study:
         checks = np.searchsorted(self.results[arm].evaluation_steps, steps, side="right").tolist()
         pairs = zip(steps, checks, strict=True)
         return np.array([timing.seconds_to_stop(self._kind(arm), size, *each) for each in pairs])
-
-    def compare_step_times(self, arm: str, size: int) -> Comparison:
-        """Compare an arm's microseconds a step with the reference's, round by round."""
-        return compare(self.step_times(arm)[size], self.step_times(self.reference)[size])
-
-    def count_units(self, arm: str, condition: str) -> dict[str, int]:
-        """Count the units of an arm's networks that are "dead" or "nearly_dead", by hidden layer."""
-        layers = self.evaluations[arm].activity
-        return {layer: sum(len(getattr(each, condition)[layer]) for each in self.diagnoses[arm]) for layer in layers}
 
     def by_arm(self, said: Mapping[str, str]) -> str:
         """Join texts, each after the title of its arm."""

@@ -5,32 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from pipeline.analysis.comparison import Quantity
-from pipeline.analysis.statistics import Comparison, compare, share_interval
-
-NUMBER_WORDS = (
-    *("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
-    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
-)
+from pipeline.analysis.statistics import Comparison, share_interval
 
 ROUNDING = 0.1  # of an interval's length: its ends moved by that from one kind of processor to another
 
 
 def verdict(comparison: Comparison, quantity: Quantity) -> str:
-    """Say how an arm compares with the reference: "better by 1.30 points [0.60, 2.20], 14 of 16 seeds"."""
-    difference, low, high, pairs = comparison.difference, comparison.low, comparison.high, comparison.pairs
-    decimals = quantity.decimals
+    """Say how an arm compares with the reference: "better by 1.30 points [0.60, 2.20], 14 of 16 seeds".
+
+    A pair that makes more than a third of the difference is named: " (seed 3 alone makes 54 %)".
+    """
+    low, high, pairs = comparison.low, comparison.high, comparison.pairs
     if not pairs:
         return f"not comparable (no pair in which both networks {quantity.both})"
     if not comparison.excludes_zero:
         return f"no clear difference (n = {pairs})"
     direction, count = (quantity.more, comparison.above) if low > 0 else (quantity.less, comparison.below)
-    size, nearest, farthest = (f"{each:,.{decimals}f}" for each in (abs(difference), *sorted((abs(low), abs(high)))))
+    ends = abs(comparison.difference), *sorted((abs(low), abs(high)))
+    size, nearest, farthest = (f"{each:,.{quantity.decimals}f}" for each in ends)
     interval = f" [{nearest}, {farthest}]" if quantity.interval else ""
-    return f"{direction} by {_with_unit(size, quantity.unit)}{interval}, {count} of {pairs} {quantity.pair}s"
+    alone = f" ({quantity.pair} {most_by_one(comparison, ' alone makes ')})" if comparison.alone else ""
+    return f"{direction} by {_with_unit(size, quantity.unit)}{interval}, {count} of {pairs} {quantity.pair}s{alone}"
+
+
+def most_by_one(comparison: Comparison, says: str) -> str:
+    """Write which pair makes more than a third of a difference, and how much; "" if none does."""
+    return f"{comparison.alone[0]}{says}{percent(comparison.alone[1], 0)}" if comparison.alone else ""
 
 
 def interval(comparison: Comparison, quantity: Quantity) -> str:
@@ -54,15 +55,6 @@ def nearness(comparison: Comparison) -> float:
     return min(abs(comparison.low), abs(comparison.high)) / max(comparison.high - comparison.low, math.ulp(0))
 
 
-def made_by_one(gains: Tensor, seeds: Sequence[int]) -> str:
-    """Say if one network makes more than a third of a clear mean gain: " Seed 14 alone makes 54 % of it."; else ""."""
-    shares = gains / gains.sum()
-    largest = int(shares.argmax())
-    if not compare(gains, torch.zeros_like(gains)).excludes_zero or shares[largest] <= 1 / 3:
-        return ""
-    return f" Seed {seeds[largest]} alone makes {percent(100 * float(shares[largest]), 0)} of it."
-
-
 def share(count: int, of: int) -> str:
     """Write a count out of all, with the interval of the share."""
     low, high = share_interval(count, of)
@@ -73,12 +65,6 @@ def signed(value: float, decimals: int) -> str:
     """Write a difference with its sign; zero has none."""
     text = f"{value:+,.{decimals}f}"
     return text.replace("-", "\N{MINUS SIGN}") if float(text.replace(",", "")) else text[1:]
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a count in words: "no seeds", "one seed", "sixteen seeds", "32 seeds"."""
-    said = numbered(count, noun)
-    return said.replace(str(count), NUMBER_WORDS[count]) if count < len(NUMBER_WORDS) else said
 
 
 def numbered(count: int | str, noun: str) -> str:
@@ -108,8 +94,3 @@ def lower(title: str) -> str:
 def percent(value: float, decimals: int = 2) -> str:
     """Write a percentage."""
     return f"{value:.{decimals}f}\N{NO-BREAK SPACE}%"
-
-
-def where(size: int) -> str:
-    """Say how a network trains in an ensemble of this size."""
-    return "alone" if size == 1 else f"in an ensemble of {size}"

@@ -5,7 +5,7 @@ import torch
 from reference import blobs
 
 from pipeline import train
-from pipeline.analysis.beginnings import along_start, first_gradient_norms, start_norms
+from pipeline.analysis.beginnings import along_start, first_gradient_norms, start, weight_norms
 from pipeline.network.ensemble import initialize_ensemble
 
 DIMS = [12, 6, 5, 4]
@@ -47,7 +47,7 @@ def test_the_first_gradients_are_those_of_autograd(use_batchnorm):
 
 
 def test_the_norms_at_the_start_are_those_of_the_network_s_own_seed():
-    norms = start_norms(trained())
+    norms = weight_norms(start(trained()))
     for k, seed in enumerate(SEEDS):
         alone = initialize_ensemble(DIMS, [seed])
         expected = [alone[name].norm().item() for name in ("W1", "W2", "W3")]

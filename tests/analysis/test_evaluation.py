@@ -12,12 +12,9 @@ from samples import DIVERGES, SETS, evaluated, trained
 from pipeline import L_model_forward, initialize_parameters, predict
 from pipeline.analysis import evaluation
 from pipeline.analysis.evaluation import (
-    HISTOGRAM_BINS,
     MISTAKES,
     evaluate_arm,
     unit_activity,
-    weight_histograms,
-    weight_statistics,
 )
 from pipeline.network import prediction
 from pipeline.network.training import train
@@ -187,50 +184,3 @@ def test_an_evaluation_holds_the_activity_on_the_training_set():
     activity = evaluated(result).activity
     assert activity.keys() == expected.keys()
     assert all(torch.equal(activity[name], expected[name]) for name in expected)
-
-
-def test_weight_statistics_agree_with_numpy():
-    parameters = random_parameters(DIMS, axes=(5,))
-    parameters["W2"][:, 0] = 0.009
-    statistics = weight_statistics(parameters)
-    assert set(statistics) == {"W1", "W2", "W3"}
-    for name, values in statistics.items():
-        networks = [abs(W) for W in parameters[name].numpy()]
-        expected = {
-            "norm": [(W**2).sum() ** 0.5 for W in networks],
-            "mean_magnitude": [W.mean() for W in networks],
-            "maximum": [W.max() for W in networks],
-            "near_zero": [100 * (W < 0.01).mean() for W in networks],
-        }
-        for key, each in expected.items():
-            assert values[key].tolist() == pytest.approx(each, rel=1e-12)
-    assert statistics["W2"]["near_zero"].min() > 100 / 5 - 1
-
-
-def test_every_arms_histogram_sums_to_100_in_each_layer():
-    arms = {"wide": random_parameters(DIMS, (4,)), "narrow": random_parameters(DIMS, (4,))}
-    arms["narrow"] = {name: each / 10 for name, each in arms["narrow"].items()}
-    histograms = weight_histograms(arms)
-    assert list(histograms) == ["arm", "layer", "weight", "percent"]
-    by_arm_and_layer = histograms.groupby(["arm", "layer"])["percent"]
-    assert set(by_arm_and_layer.groups) == {(arm, layer) for arm in arms for layer in ("W1", "W2", "W3")}
-    assert (by_arm_and_layer.size() == HISTOGRAM_BINS).all()
-    assert by_arm_and_layer.sum().tolist() == pytest.approx([100] * 6, rel=1e-12)
-
-
-def test_histogram_bins_are_shared_symmetric_and_hold_what_lies_in_them():
-    arms = {"a": random_parameters(DIMS, (50,)), "b": {k: 2 * v for k, v in random_parameters(DIMS, (50,)).items()}}
-    histograms = weight_histograms(arms).query("layer == 'W1'")
-    centres, others = (histograms.loc[histograms["arm"] == arm, "weight"].to_numpy() for arm in arms)
-    assert (centres == others).all()
-    assert centres.tolist() == pytest.approx((-centres[::-1]).tolist(), abs=1e-12)
-    width = centres[1] - centres[0]
-    limit = centres[-1] + width / 2
-    assert limit == pytest.approx(arms["b"]["W1"].abs().quantile(0.995).item(), rel=1e-9)
-    for arm, parameters in arms.items():
-        weights = parameters["W1"].flatten()
-        inner = ((weights > centres[20] - width / 2) & (weights < centres[20] + width / 2)).double().mean()
-        outer = (weights > limit - width).double().mean()
-        percent = histograms.loc[histograms["arm"] == arm, "percent"].to_numpy()
-        assert percent[20] == pytest.approx(100 * inner.item(), rel=1e-9)
-        assert percent[-1] == pytest.approx(100 * outer.item(), rel=1e-9)

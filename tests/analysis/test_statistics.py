@@ -1,4 +1,4 @@
-"""Summaries beside NumPy; the interval beside its definition, beside scipy's permutation test, and at its word."""
+"""The interval beside its definition, beside scipy's permutation test, and at its word."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from pipeline.analysis import statistics
-from pipeline.analysis.statistics import Comparison, compare, share_interval, summarise, typical_interval
+from pipeline.analysis.statistics import Comparison, compare, share_interval, typical_interval
 
 
 def symmetric_with_collapses(generator, shape):
@@ -35,39 +35,6 @@ def by_definition(values, outside):
     return float(means[outside - 1]), float(means[-outside])
 
 
-def test_summary_agrees_with_numpy_and_scipy():
-    values = np.random.default_rng(0).standard_normal(15) * 3 + 90
-    summary, described = summarise(values), stats.describe(values)
-    assert summary.mean == pytest.approx(described.mean, rel=1e-14)
-    assert summary.sd == pytest.approx(math.sqrt(described.variance), rel=1e-14)
-    assert summary.median == np.median(values)
-    assert (summary.lowest, summary.highest) == described.minmax
-
-
-def test_the_median_of_an_even_number_lies_between_the_middle_two():
-    assert summarise([1, 2, 4, 100]).median == 3
-
-
-def test_a_single_seed_has_a_deviation_of_zero():
-    summary = summarise([97.5])
-    assert (summary.mean, summary.sd, summary.median, summary.lowest, summary.highest) == (97.5, 0.0, 97.5, 97.5, 97.5)
-    assert (summary.median_low, summary.median_high) == (-math.inf, math.inf)
-
-
-def test_the_medians_interval_is_from_the_fourth_to_the_thirteenth_of_sixteen():
-    """By the binomial distribution: more than 2.5 % would lie outside from the fifth to the twelfth."""
-    summary = summarise(np.random.default_rng(0).permutation(16))
-    assert (summary.median_low, summary.median_high) == (3, 12)
-    outside = [2 * sum(math.comb(16, k) for k in range(count)) / 2**16 for count in (4, 5)]
-    assert outside[0] <= 0.05 < outside[1]
-
-
-def test_the_medians_interval_covers_it_however_skewed_the_values_are():
-    draws = np.random.default_rng(7).exponential(size=(400, 16)) ** 3
-    inside = [each.median_low <= math.log(2) ** 3 <= each.median_high for each in map(summarise, draws)]
-    assert np.mean(inside) == pytest.approx(0.979, abs=3 * math.sqrt(0.979 * 0.021 / 400))
-
-
 def test_a_share_is_bounded_as_clopper_and_pearson_do():
     low, high = share_interval(1, 16)
     assert stats.binom.sf(0, 16, low) == pytest.approx(0.025)
@@ -76,9 +43,21 @@ def test_a_share_is_bounded_as_clopper_and_pearson_do():
     assert share_interval(16, 16)[1] == 1
 
 
-def test_tensors_and_integers_are_taken():
-    assert summarise(torch.tensor([1.0, 2.0, 6.0])).mean == 3
-    assert summarise([100, 200]).sd == pytest.approx(math.sqrt(5000))
+def test_a_comparison_has_the_means_of_the_pairs_that_count():
+    compared = compare(torch.tensor([1.0, math.nan, 5.0]), [2, 100, 4])
+    assert (compared.mean, compared.reference, compared.difference, compared.pairs) == (3.0, 3.0, 0.0, 2)
+    nothing = compare([math.nan], [2.0])
+    assert math.isnan(nothing.mean) and math.isnan(nothing.difference) and nothing.pairs == 0
+
+
+def test_a_pair_that_makes_more_than_a_third_of_a_clear_difference_is_named():
+    gains, none = np.array([math.nan, 1, 1, 1, 1, 1, 9, 1]), np.zeros(8)
+    for each in (gains, -gains):
+        assert compare(each, none).alone == (7, pytest.approx(60.0))
+        assert compare(each, none, [*range(10, 18)]).alone == (16, pytest.approx(60.0))
+    assert compare(np.ones(8), none).alone is None
+    assert compare([9.0, -8, 1, -1, 2, -2, 1, -1], none).alone is None  # nothing of which it could be a part
+    assert compare([9.0], [0.0]).alone is None
 
 
 def test_of_six_values_the_interval_is_their_range():
@@ -224,7 +203,7 @@ def test_ties_only_raise_the_coverage():
 
 def test_arms_that_are_equal_everywhere_are_not_told_apart():
     comparison = compare([97.0] * 16, [97.0] * 16)
-    assert comparison == Comparison(difference=0.0, low=0.0, high=0.0, above=0, below=0, pairs=16)
+    assert comparison == Comparison(0.0, 0.0, 0.0, above=0, below=0, pairs=16, mean=97.0, reference=97.0)
     assert not comparison.excludes_zero
 
 

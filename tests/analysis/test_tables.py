@@ -12,7 +12,6 @@ from samples import DIVERGES, evaluated, measured, recorded, trained
 
 from pipeline.analysis import tables
 from pipeline.analysis.comparison import QUANTITIES, compare_arms
-from pipeline.analysis.evaluation import HISTOGRAM_BINS, weight_histograms
 from pipeline.analysis.statistics import Comparison
 from pipeline.artifacts import read_table, write_json, write_table
 
@@ -320,14 +319,26 @@ def test_an_accuracy_is_rounded_as_the_report_writes_it(accuracy):
     assert f"{table['test_accuracy'][0]:.2f}" == f"{accuracy:.2f}"
 
 
-def test_the_weight_table_is_that_of_the_histograms():
-    results = {"a": trained(), "b": trained(use_batchnorm=True)}
-    table = tables.weight_table(results)
-    histograms = weight_histograms({arm: result.parameters for arm, result in results.items()})
-    assert len(table) == 3 * 2 * HISTOGRAM_BINS
-    assert table[["arm", "layer"]].equals(histograms[["arm", "layer"]])
-    assert table["percent"].tolist() == pytest.approx(histograms["percent"].tolist(), abs=5e-4)
-    assert table["weight"].tolist() == pytest.approx(histograms["weight"].tolist(), abs=5e-5)
+def test_histogram_bins_are_shared_symmetric_and_hold_what_lies_in_them():
+    narrow = trained()
+    wide = replace(narrow, parameters={name: 2 * each for name, each in narrow.parameters.items()})
+    table = tables.weight_table({"narrow": narrow, "wide": wide})
+    assert list(table) == ["arm", "layer", "weight", "percent"]
+    assert table.groupby(["arm", "layer"])["percent"].sum().tolist() == pytest.approx([100] * 6, abs=0.05)
+    first = table[table["layer"] == "W1"]
+    centres, others = (first.loc[first["arm"] == arm, "weight"].to_numpy() for arm in ("narrow", "wide"))
+    assert (centres == others).all() and len(centres) == tables.HISTOGRAM_BINS
+    assert centres.tolist() == pytest.approx((-centres[::-1]).tolist(), abs=1e-4)
+    width = centres[1] - centres[0]
+    limit = centres[-1] + width / 2
+    assert limit == pytest.approx(wide.parameters["W1"].abs().quantile(0.995).item(), abs=1e-3)
+    for arm, result in (("narrow", narrow), ("wide", wide)):
+        weights = result.parameters["W1"].flatten()
+        outer = (weights > limit - width).double().mean()
+        inner = ((weights > 0) & (weights < limit / 2)).double().mean()  # the first half of the bins above zero
+        percent = first.loc[first["arm"] == arm, "percent"].to_numpy()
+        assert percent[-1] == pytest.approx(100 * outer.item(), abs=0.5)
+        assert percent[30:45].sum() == pytest.approx(100 * inner.item(), abs=0.5)
 
 
 def test_the_l2_path_is_averaged_over_the_seeds_of_each_lambda():

@@ -94,19 +94,6 @@ def test_one_hot(classes, count, seed):
 
 
 @reproducible
-@given(samples)
-def test_summarise(sample):
-    before = sample.copy()
-    summary = statistics.summarise(sample)
-    assert summary.lowest <= summary.median <= summary.highest
-    assert summary.median_low <= summary.median <= summary.median_high
-    rounding = 1e-9 * np.abs(sample).max()
-    assert summary.lowest - rounding <= summary.mean <= summary.highest + rounding
-    assert 0 <= summary.sd < math.inf
-    assert np.array_equal(sample, before)
-
-
-@reproducible
 @given(st.integers(1, 40).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
 def test_share_interval(counts):
     count, of = counts

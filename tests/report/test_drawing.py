@@ -72,7 +72,7 @@ def test_a_title_that_the_figures_cannot_draw_is_refused_by_the_check_which_writ
 def test_a_title_that_is_not_refused_is_drawn_in_regular_and_bold_without_a_warning(title):
     require_drawable({"arm": title})
     figures.seed_distribution({"arm": [1.0]}, {"arm": title}, title)
-    figures.first_layer_weights({"arm": {"W1": torch.arange(4.0).view(1, 4)}}, {"arm": title}, title)  # in bold
+    figures.first_layer_weights({"arm": torch.arange(4.0).view(1, 4)}, {"arm": title}, title)  # in bold
 
 
 @pytest.mark.parametrize("other", ["Batch norm", "batch  NORM "])
