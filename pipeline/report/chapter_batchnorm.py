@@ -9,7 +9,7 @@ from pandas import DataFrame
 from pipeline.analysis import tables
 from pipeline.analysis.comparison import ACTIVATION
 from pipeline.report import figures
-from pipeline.report.chapter_summary import late_start, widest_gradients
+from pipeline.report.chapter_summary import gradient_factors, late_start, widest_gradients
 from pipeline.report.document import Document
 from pipeline.report.levels import levels, levels_table, verdicts
 from pipeline.report.study import Study
@@ -77,7 +77,8 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     if gradients:
         layer, of_arm, of_reference = gradients
         found = f"Gradients in {layer} differ {of_reference:.2g}-fold in {theirs}, {of_arm:.2g}-fold in {ours}"
-        reason = _late_start(study, layer)
+        differ = ", ".join(_factors(study, each, layer) for each in arms)
+        reason = f" It differs {differ}.{_late_start(study, layer)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
         f"of the training set.{reason}"
@@ -113,6 +114,13 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     )
     picture = figures.by_layer(panels, {each: study.titles[each] for each in arms})
     document.figure(picture, caption, f"{'. '.join(title for title, _ in panels)}.", name="why")
+
+
+def _factors(study: Study, arm: str, layer: str) -> str:
+    """Say by what factor the first gradients differ between an arm's networks, in W1 and in the given layer."""
+    factors = gradient_factors(study, arm)[list(dict.fromkeys(["W1", layer]))]
+    said = listed([f"{factor:.2g}-fold in {name}" for name, factor in factors.items()])
+    return f"{said} between the networks of {study.names[arm]}"
 
 
 def _late_start(study: Study, layer: str) -> str:

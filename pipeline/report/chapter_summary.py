@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from pipeline.analysis import tables
 from pipeline.analysis.beginnings import weight_norms
@@ -122,12 +122,17 @@ def widest_gradients(study: Study, arm: str) -> tuple[str, float, float] | None:
 
     None with one network, which differs from none. A dead start, whose gradient is zero, does not count.
     """
-    norms = [study.gradients[each] for each in (arm, study.reference)]
-    if len(norms[0]) == 1:
+    if len(study.gradients[arm]) == 1:
         return None
-    ours, theirs = ((each.max() / each[each > 0].min()).fillna(1.0) for each in norms)
+    ours, theirs = (gradient_factors(study, each) for each in (arm, study.reference))
     layer = str(theirs.idxmax())
     return layer, float(ours[layer]), float(theirs[layer])
+
+
+def gradient_factors(study: Study, arm: str) -> Series[float]:
+    """Return, layer by layer, the largest of the networks' first gradients over the smallest."""
+    norms = study.gradients[arm]
+    return (norms.max() / norms[norms > 0].min()).fillna(1.0)
 
 
 def late_start(study: Study, layer: str) -> tuple[float, float, bool]:

@@ -1061,6 +1061,11 @@ def test_batch_norm_is_explained_by_the_first_gradients():
     assert f"Gradients in {layer} differ {theirs:.2g}-fold in baseline, {ours:.2g}-fold" in alternative(
         "Left: the norm"
     )
+    for arm in ("baseline", "batchnorm"):
+        of_first = norms[arm]["W1"].max() / norms[arm]["W1"].min()
+        assert re.search(
+            rf"{re.escape(f'{of_first:.2g}')}-fold in W1[^.]* between the networks of", text_of(document())
+        )
     dead = {arm: frame.copy() for arm, frame in norms.items()}
     dead["baseline"].iloc[0] = 0.0  # a network whose units are all dead at the start
     _, _, theirs = widest_gradients(dataclasses.replace(study(), gradients=dead), "batchnorm")
