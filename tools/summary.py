@@ -43,7 +43,7 @@ def main() -> None:
     """Print where the results lie, and the tables."""
     params = load_params(PARAMS)
     results = artifacts.read_table(PLOTS / "results.csv")
-    timing = artifacts.read_json(RESULTS / "timing.json", Timing)
+    timing: Timing = artifacts.read_json(RESULTS / "timing.json", Timing)
     seconds = [
         timing.seconds_to_stop(
             kind_of(arm.use_batchnorm, arm.l2), 1, steps, checks=math.ceil(steps / params.training.evaluate_every)
