@@ -15,7 +15,7 @@ import docx
 import pandas as pd
 import pytest
 import torch
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 import pipeline
 from pipeline.params import load_params
@@ -44,6 +44,18 @@ def test_a_difference_without_an_interval_is_written_alone():
     *_, first, second = readme.table(results).splitlines()
     assert first == "| Baseline | 90.00 | 90.00 | 90.00 | 9,650 | 102.9 | 90.00 ± 1.00 |  |"
     assert second.endswith("| 91.00 ± 0.50 | -1.00 |")
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "said"),
+    [
+        ({"A": [90, 91], "B": [92, 93], "C": [80, 81]}, "B has the highest median, 92.5 %"),
+        ({"A": [90, 91], "B": [70, 99], "C": [80, 90]}, "A has the highest median, 90.5 %, but the arms overlap"),
+        ({"A": [90]}, "A has the highest median, 90.0 %"),
+    ],
+)
+def test_the_title_of_the_picture_of_all_networks_is_what_the_numbers_say(accuracies, said):
+    assert readme.finding({arm: Series(values) for arm, values in accuracies.items()}) == said
 
 
 def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_were(tmp_path, monkeypatch):
