@@ -236,3 +236,12 @@ def test_pictures_it_shows_exist_and_are_small():
     assert len(pictures) == 4
     for path in pictures:
         assert Path(path).stat().st_size < 200e3, path
+
+
+@pytest.mark.parametrize("page", ["reliability", "security", "elsewhere"])
+def test_every_test_that_a_page_names_exists(page):
+    named = set(re.findall(r"`(test_\w+)`", Path(f"docs/{page}.md").read_text(encoding="utf-8")))
+    defined = {
+        name for path in Path("tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert named and named <= defined, named - defined
