@@ -15,10 +15,10 @@ all: install
 	dvc repro
 	@python -m tools.summary
 
-# All targets but `lock` and `clean` begin with this; it is quick where all is in place.
+# All targets except `lock` and `clean` begin with this. It is quick if everything is installed.
 install: packages $(PAGE)
 
-# The folder that DVC would share with all users of the machine holds pickles: this one is private.
+# DVC would keep pickles in a folder that all users of the machine share: this one is private.
 packages:
 	@$(PYTHON) -I -S -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0])'
 	@$(INSTALL)
@@ -38,7 +38,7 @@ test: install
 gradcheck: install
 	python -m tools.gradcheck
 
-# Measures a training step beside its peers: a few minutes, on an idle machine. DEVICE=cuda measures on a GPU.
+# Compares a training step with other libraries: a few minutes, on an idle machine. DEVICE=cuda measures on a GPU.
 DEVICE ?= cpu
 bench: .venv/bench
 	python -m benchmarks.run --device $(DEVICE)
@@ -46,21 +46,20 @@ bench: .venv/bench
 .venv/bench: install
 	@$(INSTALL) benchmarks/requirements.lock
 
-# The long tests that `make test` leaves out: a run killed at 20 random moments and completed each time, and more of the
-# same kind.
+# The long tests of faults that `make test` leaves out, such as a run that is killed at 20 random moments.
 faults: install
 	pytest tests/faults -m "long or not long" --numprocesses 2 --maxschedchunk 1
 
-# The large tests that `make test` leaves out: sharing over a folder, S3 and SSH, against servers started here;
-# experiments and their queue; torchrun on two hosts and through DVC; other data through DVC; the table of a GPU.
+# The other long tests: sharing over a folder, S3 and SSH (against servers started here); experiments and their queue;
+# torchrun on two hosts and through DVC; other data through DVC; the table of a GPU.
 test-remotes: .venv/bench .venv/remotes
 	pytest --numprocesses 2 --ignore tests/faults -m long
 
 .venv/remotes: install
 	@$(INSTALL) tests/remotes.lock
 
-# `dvc exp show` has a column for every metric, parameter and file. This shows parameters whose values differ, and the
-# arms' mean validation accuracy where it differs.
+# `dvc exp show` has a column for every metric, parameter and file. This shows only the parameters and the arms' mean
+# validation accuracies that differ.
 experiments: install
 	dvc exp show --only-changed --drop '.*/[^:]*$$|metrics/headline/.*|.*:(cost|dataset|steps|test|train)$$|params\.yaml$$|models$$|results$$|Created$$'
 

@@ -17,9 +17,9 @@ import functools
 import glob
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import Any, TypeVar, get_type_hints
 
 import pandas as pd
 import psutil
@@ -61,10 +61,6 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-@overload
-def read_json(path: Path) -> Any: ...
-@overload
-def read_json(path: Path, kind: type[Record]) -> Record: ...
 def read_json(path: Path, kind: Any = None) -> Any:
     """Read JSON, as a record of the given kind if there is one."""
     with damage_named(path):
@@ -134,22 +130,17 @@ def damage_named(path: Path) -> Iterator[None]:
 
 def _whole(kind: Any, fields: Any, sizes: dict[str, int]) -> Any:
     """Make a record of what was read, if it is all that the record's annotations say."""
-    if not isinstance(fields, dict):
-        raise ValueError(f"it must hold an object, got {type(fields).__name__}")
-    model = _model(kind)
-    expected = model.model_fields
-    for names, what in ((expected.keys() - fields.keys(), "lacks"), (fields.keys() - expected.keys(), "holds")):
-        if names:
-            raise ValueError(f"it is no {kind.__name__}: it {what} {', '.join(sorted(names))}")
     try:
-        record = kind(**vars(model(**fields)))
+        kind(**fields)
+        record = kind(**vars(_model(kind)(**fields)))
+    except TypeError as error:  # no object, or other fields
+        raise ValueError(f"it is no {kind.__name__}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{where} is {shown(repr(first['input']))}: {first['msg']}") from error
-    for field in expected:
-        for name, value, wanted in _entries(field, getattr(record, field), expected[field].metadata):
-            _require(name, value, wanted, sizes)
+    for field, info in _model(kind).model_fields.items():
+        _require(field, getattr(record, field), info.metadata, sizes)
     if hasattr(record, "require_whole"):
         record.require_whole(sizes)
     return record
@@ -162,31 +153,25 @@ def _model(kind: type) -> type[BaseModel]:
     return create_model(kind.__name__, __config__=STRICT, **fields)
 
 
-def _entries(field: str, value: Any, wanted: list[Any]) -> Iterator[tuple[str, Any, list[Any]]]:
-    """Yield the name, the value and the annotation of a field, or of each entry of a dictionary."""
-    if not isinstance(value, dict):
-        yield field, value, wanted
+def _require(name: str, value: Any, wanted: Sequence[Any], sizes: dict[str, int]) -> None:
+    """Check a value, or each entry of a dictionary, as annotated; an axis of a new name is added to ``sizes``."""
+    if isinstance(value, dict):
+        by_key = wanted[0] if wanted and isinstance(wanted[0], dict) else dict.fromkeys(value, wanted)
+        if value.keys() != by_key.keys():
+            raise ValueError(f"{name} holds {', '.join(value) or 'nothing'}: must hold {', '.join(by_key)}")
+        for key, each in value.items():
+            _require(f"{name}.{key}", each, by_key[key], sizes)
         return
-    by_key = wanted[0] if wanted and isinstance(wanted[0], dict) else dict.fromkeys(value, wanted)
-    if value.keys() != by_key.keys():
-        raise ValueError(f"{field} holds {', '.join(value) or 'nothing'}: must hold {', '.join(by_key)}")
-    for key, each in value.items():
-        yield f"{field}.{key}", each, by_key[key]
-
-
-def _require(name: str, value: Any, wanted: list[Any], sizes: dict[str, int]) -> None:
-    """Check a value against its annotation; an axis of a new name is added to ``sizes``."""
     dtypes = [each for each in wanted if isinstance(each, torch.dtype)]
-    axes = [each.format(name.rpartition(".")[2]) if isinstance(each, str) else each for each in wanted]
-    axes = [axis for axis in axes if axis not in ("NaN", *dtypes)]
-    if axes:
+    if axes := [axis for axis in wanted if axis not in ("NaN", *dtypes)]:
         shape = tuple(value.shape) if isinstance(value, Tensor) else (len(value),)
         if len(shape) != len(axes):
             raise ValueError(f"{name} has the shape {shape}: must have the axes {', '.join(map(str, axes))}")
         for axis, length in zip(axes, shape, strict=True):
-            known = axis if isinstance(axis, int) else length if axis == "*" else sizes.setdefault(axis, length)
+            key = name.rpartition(".")[2] if axis == "{}" else axis
+            known = axis if isinstance(axis, int) else length if axis == "*" else sizes.setdefault(key, length)
             if length != known:
-                raise ValueError(f"{name} has the shape {shape}: must have {known} as {axis}")
+                raise ValueError(f"{name} has the shape {shape}: must have {known} as {key}")
     if dtypes and value.dtype not in dtypes:
         raise ValueError(f"{name} is of {value.dtype}: must be {' or '.join(map(str, dtypes))}")
     if dtypes and value.is_floating_point() and "NaN" not in wanted and not value.isfinite().all():

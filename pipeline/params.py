@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import io
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -21,12 +20,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
-from ruamel.yaml.nodes import MappingNode
 
-from pipeline.data.preprocessing import split_indices
+from pipeline.data.preprocessing import validation_size
 from pipeline.text import shown
 
 LARGEST = 2**16  # characters of a file; the shipped one has 2,000
@@ -34,12 +31,6 @@ LONGEST = 1000  # characters of a key or a value
 DEEPEST = 10  # nested maps and lists; the shipped file has 3
 PIXELS = 28 * 28  # of an image, in every data set
 COPIES = 4  # of the parameters, in training, at the least: parameters, gradients, updated and best parameters
-
-
-def _not_the_study(name: str) -> str:
-    if name == "study":
-        raise ValueError("must not be 'study': metrics/study.json compares the arms")
-    return name
 
 
 def _plain(title: str) -> str:
@@ -65,25 +56,12 @@ Workers = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Real = Annotated[float, AfterValidator(_in_float32)]
 Lambda = Annotated[Real, Field(ge=0)]
-ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), AfterValidator(_not_the_study)]
+ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class ParamsError(ValueError):
     """``params.yaml`` is invalid; the message names the key, the value and what is allowed."""
-
-
-class _Constructor(SafeConstructor):
-    """Refuse a repeated key by its name; ruamel.yaml would keep the last value beside a merge."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key, _ in node.value if isinstance(node, MappingNode) else []:
-            name = str(key.value)
-            if name in seen:
-                raise ConstructorError(None, None, f"the key {shown(name)} appears twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
 
 
 class _Section(BaseModel):
@@ -208,16 +186,15 @@ class Params(_Section):
         layers, batch, share = self.network.layers, self.training.batch_size, self.data.validation_fraction
         if layers[-1] != classes:
             raise ValueError(f"network.layers is {shown(layers)}: it must end in the {classes} classes of {name}")
-        try:
-            train, _ = split_indices(examples, share, seed=0)
-        except ValueError as error:
+        left = examples - validation_size(examples, share)
+        if not 0 < left < examples:
             raise ValueError(
                 f"data.validation_fraction is {share}: of the {examples:,} training examples of {name} "
                 "it must set at least one aside and leave at least one"
-            ) from error
-        if batch > len(train):
+            )
+        if batch > left:
             raise ValueError(
-                f"training.batch_size is {batch}: it must be at most the {len(train):,} examples of {name} "
+                f"training.batch_size is {batch}: it must be at most the {left:,} examples of {name} "
                 "that are left to train on"
             )
 
@@ -264,23 +241,23 @@ def read_yaml(path: Path) -> Any:
 
 
 def _read(path: Path) -> Any:
-    """Read YAML of bounded size and depth, without aliases: a few lines can make billions of items."""
+    """Read YAML of bounded size and depth, without aliases (a few lines can make billions of items) and merges."""
     with path.open(encoding="utf-8") as file:
         text = file.read(LARGEST + 1)
     if len(text) > LARGEST:
         raise ValueError(f"it holds more than {LARGEST:,} characters")
     depth = 0
-    for event in YAML(typ="safe").parse(io.StringIO(text)):
+    for event in YAML(typ="safe").parse(text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > DEEPEST:
             raise ValueError(f"its maps and lists are more than {DEEPEST} levels deep")
         if isinstance(event, AliasEvent):
             raise ValueError(f"*{event.anchor} is an alias, which is not allowed here")
+        if isinstance(event, ScalarEvent) and event.value == "<<":  # beside one a repeated key would be taken
+            raise ValueError("<<, a merge, is not allowed here")
         if isinstance(event, ScalarEvent) and len(event.value) > LONGEST:
             raise ValueError(f"a key or a value has more than {LONGEST:,} characters")
-    reader = YAML(typ="safe")
-    reader.Constructor = _Constructor
-    return reader.load(io.StringIO(text))
+    return YAML(typ="safe").load(text)
 
 
 def _explain(file: str, error: ValidationError) -> str:

@@ -9,12 +9,14 @@ from pipeline import artifacts
 from pipeline.data import download
 from pipeline.params import Params
 from stages import CHECKED, SOURCE, run
+from stages.progress import say, working
 
 
 def main(params: Params) -> None:
     wanted, fallback = params.data.dataset, params.data.offline_fallback
     try:
-        dataset = download.load(wanted, mirror=os.environ.get("DATA_MIRROR"))
+        with working(f"download: {wanted}"):
+            dataset = download.load(wanted, os.environ.get("DATA_MIRROR"), say)
     except download.DataUnavailableError as error:
         if fallback is None:
             raise

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import statistics
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -16,12 +17,12 @@ import torch
 from pipeline import artifacts
 from pipeline.network import distributed
 from pipeline.network.devices import take_device
-from pipeline.network.ensemble import TrainingResult
+from pipeline.network.ensemble import Snapshot, TrainingResult
 from pipeline.params import Params
 from pipeline.text import shown
 from stages import MODELS, examples
 from stages.launch import run_training
-from stages.progress import TrainingProgress
+from stages.progress import TRAINING, working
 
 ENDS = {"no improvement": "stopped without a new low", "cap reached": "reached max_steps", "diverged": "diverged"}
 COLUMNS = 80  # of a terminal
@@ -51,11 +52,10 @@ def train_ensemble(
     training = params.training
     device = take_device(training.device)
     with distributed.group() as ranks:
-        if ranks.rank == 0:
-            print(f"{label}: {len(seeds):,} networks, at most {training.max_steps:,} steps each", flush=True)
         torch.set_num_threads(ranks.threads(training.usable_threads))
         X, Y = examples("train", device)
-        with TrainingProgress(label, training.max_steps, shown=ranks.rank == 0) as progress:
+        shown = training_shown(label, len(seeds), training.max_steps)
+        with shown if ranks.rank == 0 else contextlib.nullcontext(lambda snapshot: None) as progress:
             result = ranks.train(
                 X,
                 Y,
@@ -71,6 +71,18 @@ def train_ensemble(
             artifacts.write_record(folder, result)
             _say(result, label)
     return result
+
+
+@contextlib.contextmanager
+def training_shown(label: str, networks: int, max_steps: int) -> Iterator[Callable[[Snapshot], None]]:
+    """Show how far an ensemble is; give the callback that a training calls with each snapshot."""
+    with working(label, form=TRAINING, total=max_steps, postfix=f"{networks} training", smoothing=0) as bar:
+
+        def show(snapshot: Snapshot) -> None:
+            bar.postfix = f"{snapshot.training} training, best cost {snapshot.best_validation_cost:.4f}"
+            bar.update(snapshot.step - bar.n)
+
+        yield show
 
 
 def _say(result: TrainingResult, label: str) -> None:

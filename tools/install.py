@@ -90,8 +90,11 @@ def install(environment: Path, lock: str) -> None:
 
 def pip_install(environment: Path, lock: str | Path, *options: str) -> None:
     """Let the environment's pip install the packages of a lock into it."""
-    prefix = f"--prefix={environment}"
-    subprocess.run([environment / "bin/python", *PIP, *HERE, prefix, *options, "--requirement", lock], check=True)
+    python, prefix = environment / "bin/python", f"--prefix={environment}"
+    # pip starts itself again under PIP_PYTHON, without -I.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    env |= {"PIP_PYTHON": f"{python}", "PIP_DRY_RUN": "0"}  # before pip.conf's
+    subprocess.run([python, *PIP, *HERE, prefix, *options, "--requirement", lock], env=env, check=True)
 
 
 def announce(lock: str) -> None:

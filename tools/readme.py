@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from pandas import DataFrame
+from pandas import DataFrame, Series
 from PIL import Image
 
 from pipeline import artifacts
@@ -23,7 +23,7 @@ from pipeline.network.forward import L_model_forward
 from pipeline.params import load_params
 from pipeline.report import figures
 from stages import MODELS, PARAMS, RESULTS, SPLIT, examples
-from tools import plots_template
+from tools import plots_template, summary
 
 README = Path("README.md")
 DOCS = Path("docs")
@@ -33,17 +33,15 @@ PAGE = Path("dvc_plots/index.html")
 
 def table(results: DataFrame) -> str:
     """Return the table of all arms as Markdown."""
-    mean, sd, low, high = (results[name].map("{:.2f}".format) for name in ("mean_test", "sd_test", "low", "high"))
-    interval = (" [" + low + ", " + high + "]").where(results["low"].notna(), "")
-    gain = (results["difference"].map("{:+.2f}".format) + interval).where(results["difference"].notna(), "")
+    means = summary.mean_table(results)
     texts = DataFrame(
         {
             "": results["arm"],
             **{f"{name.capitalize()} (%)": results[name].map("{:.2f}".format) for name in tables.SETS},
             "Iterations": results["steps"].map("{:,}".format),
             "Epochs": results["epochs"].map("{:.1f}".format),
-            "Mean test, all networks (%)": mean + " ± " + sd,
-            "Difference (points)": gain,
+            "Mean test, all networks (%)": means["mean ± sd"],
+            "Difference (points)": (means["difference"] + " " + means["95 % interval"]).str.strip(),
         }
     )
     rows = [list(texts.columns), ["---", *["---:"] * (len(texts.columns) - 1)], *texts.to_numpy().tolist()]
@@ -52,9 +50,16 @@ def table(results: DataFrame) -> str:
 
 def distribution(networks: DataFrame) -> bytes:
     """Return the distribution of test accuracy over the networks as a PNG file."""
-    titles = dict.fromkeys(networks["arm"])
-    accuracies = {title: networks.loc[networks["arm"] == title, "test_accuracy"] for title in titles}
-    return figures.seed_distribution(accuracies, {title: title for title in titles}, "Test accuracy of every network")
+    arms = list(dict.fromkeys(networks["arm"]))
+    accuracies = {arm: networks.loc[networks["arm"] == arm, "test_accuracy"] for arm in arms}
+    return figures.seed_distribution(accuracies, {arm: arm for arm in arms}, finding(accuracies))
+
+
+def finding(accuracies: dict[str, Series[float]]) -> str:
+    """Say which arm has the highest median, and whether another arm has networks that are better than its worst."""
+    best = max(accuracies, key=lambda arm: accuracies[arm].median())
+    overlaps = any(accuracies[best].min() < of_arm.max() for arm, of_arm in accuracies.items() if arm != best)
+    return f"{best} has the highest median, {accuracies[best].median():.1f} %" + ", but the arms overlap" * overlaps
 
 
 def one_digit() -> bytes:

@@ -16,22 +16,22 @@ from stages import PARAMS, PLOTS, RESULTS
 LONGEST = 21  # characters of a title: a line fits 80 columns
 
 
-def headline_table(results: DataFrame, seconds: Sequence[float]) -> str:
-    """Set each arm's headline network in columns."""
+def headline_table(results: DataFrame, seconds: Sequence[float]) -> DataFrame:
+    """Put what is known of each arm's headline network into words."""
     table = DataFrame({name: results[name].map("{:.2f}".format) for name in ("train", "validation", "test")})
     table["iterations"] = results["steps"].map("{:,}".format)
     table["epochs"] = results["epochs"].map("{:.1f}".format)
     table["seconds"] = [f"{each:,.1f}" for each in seconds]
-    return _as_text(table, results, "Headline network")
+    return table
 
 
-def mean_table(results: DataFrame, networks: int) -> str:
-    """Set the mean of each arm's networks in columns, and its difference from the reference."""
+def mean_table(results: DataFrame) -> DataFrame:
+    """Put the mean of each arm's networks, and its difference from the reference, into words; empty if not known."""
     mean, sd, low, high = (results[name].map("{:.2f}".format) for name in ("mean_test", "sd_test", "low", "high"))
     table = DataFrame({"mean ± sd": mean + " ± " + sd})
     table["difference"] = results["difference"].map("{:+.2f}".format).where(results["difference"].notna(), "")
     table["95 % interval"] = ("[" + low + ", " + high + "]").where(results["low"].notna(), "")
-    return _as_text(table, results, f"Test accuracy, n = {networks:,}")
+    return table
 
 
 def _as_text(table: DataFrame, results: DataFrame, corner: str) -> str:
@@ -43,7 +43,7 @@ def main() -> None:
     """Print where the results lie, and the tables."""
     params = load_params(PARAMS)
     results = artifacts.read_table(PLOTS / "results.csv")
-    timing = artifacts.read_json(RESULTS / "timing.json", Timing)
+    timing: Timing = artifacts.read_json(RESULTS / "timing.json", Timing)
     seconds = [
         timing.seconds_to_stop(
             kind_of(arm.use_batchnorm, arm.l2), 1, steps, checks=math.ceil(steps / params.training.evaluate_every)
@@ -53,8 +53,8 @@ def main() -> None:
     dataset, wanted = results["dataset"][0], params.data.dataset
     print("\nThe report is report.docx; `make plots` writes dvc_plots/index.html.")
     print(f"\nResults on {dataset}: accuracies in %, seconds to train this network alone\n")
-    print(headline_table(results, seconds))
-    print(f"\n{mean_table(results, len(params.training.seeds))}")
+    print(_as_text(headline_table(results, seconds), results, "Headline network"))
+    print(f"\n{_as_text(mean_table(results), results, f'Test accuracy, n = {len(params.training.seeds):,}')}")
     if dataset != wanted:
         print(f"\nSTAND-IN DATA: no source gave {wanted}, so this is {dataset}.")
         print("The next make or dvc repro tries again.")

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pathspec import GitIgnoreSpec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -94,11 +95,13 @@ def objects_of(cache: Path, md5: str) -> set[str]:
 
 
 def md5_of(path: Path) -> str:
-    """Return the checksum of a file, or DVC's of a folder: that of its list of files."""
+    """Return the checksum of a file, or DVC's of a folder: that of its list of files, without what DVC ignores."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()
-    files = sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
+    ignored = GitIgnoreSpec.from_lines(Path(".dvcignore").read_text(encoding="utf-8").splitlines())
+    kept = [each for each in path.rglob("*") if each.is_file() and not ignored.match_file(each)]
+    files = sorted(each.relative_to(path).as_posix() for each in kept)
     listed = json.dumps([{"md5": md5_of(path / name), "relpath": name} for name in files], sort_keys=True)
     return f"{hashlib.md5(listed.encode()).hexdigest()}.dir"
 

@@ -13,14 +13,16 @@ import gzip
 import hashlib
 import http.client
 import io
-import queue
+import itertools
 import tempfile
 import threading
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -40,6 +42,7 @@ SILENCE_LIMIT = 20  # seconds without a byte
 FILE_LIMIT = 300  # seconds for one file from one source
 SIZE_LIMIT = 64 * 2**20  # bytes of one file, packed or unpacked; the largest has 45 MiB
 USER_AGENT = "neural-network-from-scratch"  # some servers refuse Python's own
+LINE = 77  # characters: with three dots a line fits 80 columns
 GZIP = b"\x1f\x8b"  # the first bytes of a packed file; an unpacked one begins with zeros
 
 
@@ -47,29 +50,24 @@ class DataUnavailableError(RuntimeError):
     """No source gave the files; the message lists what was tried."""
 
 
-class _Place(NamedTuple):
-    """Where a file may lie."""
-
-    shown: str  # in messages
-    base: str  # folder or URL
-    folders: tuple[str, ...] = ("",)  # below it
+Place = tuple[str, str, tuple[str, ...]]  # its name in messages, a folder or URL, and folders below it
 
 
-def load(name: str, mirror: str | None = None) -> Dataset:
+def load(name: str, mirror: str | None = None, say: Callable[[str], object] = lambda line: None) -> Dataset:
     """Fetch one of the :data:`pipeline.data.sources.SOURCES`, or take the bundled ``"digits"``.
 
     ``mirror`` is an absolute folder or a base URL to try first; the files lie in it, in its subfolder ``name`` or in
-    torchvision's subfolder. If no source has a file, or the numbers of labels and images differ, that is a
-    :class:`DataUnavailableError`.
+    torchvision's subfolder. ``say`` gets a line for each source that is asked. If no source has a file, or the numbers
+    of labels and images differ, that is a :class:`DataUnavailableError`.
     """
     if name == "digits":
         return _digits()
     source = source_of(name)
-    places = [_Place(url, url) for url in source.mirrors]
+    places: list[Place] = [(url, url, ("",)) for url in source.mirrors]
     if mirror:
-        places.insert(0, _own_place(mirror, (f"{name}/", "", source.raw)))
+        places.insert(0, (*_own_place(mirror), (f"{name}/", "", source.raw)))
     train_images, train_labels, test_images, test_labels = (
-        _fetch(file, sha256, places) for file, sha256 in zip(FILES, source.sha256.values(), strict=True)
+        _fetch(file, sha256, places, say) for file, sha256 in zip(FILES, source.sha256.values(), strict=True)
     )
     for file, images, labels in ((FILES[1], train_images, train_labels), (FILES[3], test_images, test_labels)):
         if len(images) != len(labels):
@@ -77,10 +75,10 @@ def load(name: str, mirror: str | None = None) -> Dataset:
     return Dataset(name, source.classes, train_images.flatten(1), train_labels, test_images.flatten(1), test_labels)
 
 
-def _own_place(mirror: str, folders: tuple[str, ...]) -> _Place:
-    """Take ``DATA_MIRROR``; messages do not show a URL, which may hold a password."""
+def _own_place(mirror: str) -> tuple[str, str]:
+    """Name ``DATA_MIRROR`` in messages, which do not show a URL as it may hold a password; take it as a full path."""
     if "://" in mirror:
-        return _Place("DATA_MIRROR", mirror, folders)
+        return "DATA_MIRROR", mirror
     folder = Path(mirror)
     with contextlib.suppress(RuntimeError):  # ~ of a user whom this machine does not know
         folder = folder.expanduser()
@@ -89,59 +87,62 @@ def _own_place(mirror: str, folders: tuple[str, ...]) -> _Place:
             "DATA_MIRROR must be an absolute folder, such as /data/mnist, or a URL, such as https://host/mnist "
             "(its value may hold a password and is not shown)"
         )
-    return _Place(shown(f"{folder}/"), f"{folder}", folders)
+    return shown(f"{folder}/"), f"{folder}"
 
 
-def _fetch(file: str, sha256: str, places: list[_Place]) -> Tensor:
+def _fetch(file: str, sha256: str, places: list[Place], say: Callable[[str], object]) -> Tensor:
     """Decode the first copy of a file that has the right checksum."""
     unpacked = file.removesuffix(".gz")
     names = (file, unpacked, unpacked.replace("-idx", ".idx"))  # the last is one of Kaggle's
     failures = []
-    for place in places:
+    for place, base, folders in places:
+        say(shown(f"{file.partition('-idx')[0]} from {place}", LINE))
         reasons = []
-        for path in (folder + name for name in names for folder in place.folders):
+        for name, folder in itertools.product(names, folders):
             try:
-                content = _verified(_read_in_time(place.base, path), sha256)
+                content = _verified(_read_in_time(base, folder + name), sha256)
                 return _decode(content, (SIDE, SIDE) if "images" in file else ())
             except (OSError, EOFError, ValueError, zlib.error) as error:
                 reasons.append(shown(getattr(error, "strerror", None) or error))
                 if isinstance(error, TimeoutError | ConnectionError):
                     break  # it would not answer for another name either
-        failures.append(f"{place.shown}: {'; '.join(dict.fromkeys(reasons))}")
+        failures.append(f"{place}: {'; '.join(dict.fromkeys(reasons))}")
     advice = "Set DATA_MIRROR to a folder or URL with the files, or data.dataset to digits."
     raise DataUnavailableError("\n  ".join([f"{file} could not be had from any source:", *failures]) + f"\n{advice}")
 
 
 def _read_in_time(base: str, path: str) -> bytes:
     """Read a file within :data:`FILE_LIMIT`, whichever part is slow: name, redirects, headers or body."""
-    answers: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+    answer: Future[bytes] = Future()
 
     def read() -> None:
         try:
             with _open(base, path) as stream:
-                answers.put(stream.read(SIZE_LIMIT + 1))
-        except urllib.error.HTTPError as error:
-            with error:  # its words are the server's, and might repeat a password or a token
-                words = http.client.responses.get(error.code, "unknown")
-            answers.put(OSError(f"HTTP Error {error.code}: {words}"))
-        except urllib.error.URLError as error:  # nobody answers at an address, or a file:// is not there
-            cause = error.reason if isinstance(error.reason, OSError) else OSError(error.reason)
-            answers.put(ConnectionError(cause.strerror or cause) if base.startswith("http") else cause)
-        except OSError as error:
-            answers.put(error)
-        except Exception as error:  # its text may hold the URL, and so a password
-            answers.put(ValueError(f"not a valid URL or answer ({type(error).__name__})"))
+                answer.set_result(stream.read(SIZE_LIMIT + 1))
+        except Exception as error:
+            answer.set_exception(_without_secrets(error, base))
 
     threading.Thread(target=read, daemon=True).start()
-    try:
-        answer = answers.get(timeout=FILE_LIMIT)
-    except queue.Empty:
-        raise TimeoutError(f"took more than {FILE_LIMIT} seconds") from None
-    if isinstance(answer, Exception):
-        raise answer
-    if len(answer) > SIZE_LIMIT:
+    wait([answer], FILE_LIMIT)
+    if not answer.done():
+        raise TimeoutError(f"took more than {FILE_LIMIT} seconds")
+    if len(content := answer.result()) > SIZE_LIMIT:
         raise ValueError(f"sent more than {SIZE_LIMIT:,} bytes")
-    return answer
+    return content
+
+
+def _without_secrets(error: Exception, base: str) -> Exception:
+    """Put an error into words that hold neither the URL nor what the server says: both may show a password."""
+    match error:
+        case urllib.error.HTTPError():
+            error.close()
+            return OSError(f"HTTP Error {error.code}: {http.client.responses.get(error.code, 'unknown')}")
+        case urllib.error.URLError():  # nobody answers at an address, or a file:// is not there
+            cause = error.reason if isinstance(error.reason, OSError) else OSError(error.reason)
+            return ConnectionError(cause.strerror or cause) if base.startswith("http") else cause
+        case OSError():
+            return error
+    return ValueError(f"not a valid URL or answer ({type(error).__name__})")
 
 
 def _open(base: str, path: str) -> BinaryIO:

@@ -72,12 +72,17 @@ def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict
     return sets, DatasetCard(dataset.name, dataset.classes, mean, std, sizes)
 
 
+def validation_size(examples: int, validation_fraction: float) -> int:
+    """Count the examples that are set aside for validation."""
+    return round(examples * validation_fraction)
+
+
 def split_indices(examples: int, validation_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Draw a random share of the examples, between 0 and 1, for validation; neither set may be empty.
 
     Returns the indices to train on and those to validate on, ``(n,)`` int64 each: disjoint, ascending, together all.
     """
-    count = round(examples * validation_fraction)
+    count = validation_size(examples, validation_fraction)
     if not 0 < count < examples:
         raise ValueError(f"a share of {validation_fraction} of {examples} examples leaves one of the two sets empty")
     order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed))

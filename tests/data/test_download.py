@@ -383,6 +383,21 @@ def test_the_order_of_the_sources_is_kept(offer, server):
     assert [source for source, _ in itertools.groupby(server.asked)] == ["404", "flipped", "good"] * len(FILES)
 
 
+@pytest.mark.parametrize("mirror", ["/nowhere", f"/{'long/' * 40}", "http://user:s3cret@127.0.0.1:9/?token=s3cret"])
+def test_a_line_of_80_columns_says_which_source_is_asked_for_which_file(offer, monkeypatch, mirror):
+    offer("good")
+    said = []
+    load("mnist", mirror, said.append)
+    assert len(said) == 2 * len(FILES) and max(map(len, said)) <= 80 and "s3cret" not in "".join(said)
+    assert said[0].startswith(f"train-images from {'DATA_MIRROR' if '://' in mirror else mirror[:50]}")
+    assert said[-1] == f"t10k-labels from {SOURCES['mnist'].mirrors[0]}"
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_of_every_shipped_mirror_the_line_is_whole(source):
+    assert max(len(f"train-images from {mirror}") for mirror in source.mirrors) <= download.LINE
+
+
 @pytest.mark.parametrize(("name", "source"), SOURCES.items(), ids=SOURCES)
 def test_names_files_mirrors_and_classes_are_torchvisions_and_each_file_has_a_checksum(name, source):
     theirs = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "kmnist": KMNIST}[name]

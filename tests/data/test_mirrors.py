@@ -248,6 +248,20 @@ def test_neither_a_message_nor_a_file_of_the_stage_shows_what_a_url_hides(
         assert path.is_dir() or SECRET.encode() not in path.read_bytes()
 
 
+def test_the_stage_says_whom_it_asks_and_goes_on_saying_that_it_waits(tmp_path, serve, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("stages.progress.PLAIN_EVERY", 0.001)
+    monkeypatch.setattr("pipeline.data.download.FILE_LIMIT", 1)
+    over = threading.Event()
+    monkeypatch.setenv("DATA_MIRROR", f"http://{serve(lambda request: over.wait(30)).host}")
+    Path("params.yaml").write_text(small_params(data={"dataset": "mnist", "offline_fallback": "digits"}))
+    stages.run(download.main, "download")
+    over.set()
+    begun, *said = capsys.readouterr().out.splitlines()
+    assert begun == "download: mnist, 00:00" and "train-images from DATA_MIRROR" in said
+    assert said.count("download: mnist, 00:00") > 2
+
+
 @pytest.mark.parametrize("hostile", ["\x1b[31mred\x1b[0m", "x" * 60_000, "a\tb"])
 def test_what_a_server_or_a_folder_is_called_is_shown_printable_and_cut(tmp_path, serve, hostile):
     server = serve(lambda request: refuse(request, 404, hostile))

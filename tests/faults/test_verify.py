@@ -1,6 +1,7 @@
 """A damaged object of DVC's cache, which DVC takes for whole: it is found, and the commands that are named heal it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,7 @@ BOTH = ["first: out", "second: last"]
 )
 def test_a_damaged_object_is_named_and_healed(tmp_path, ending, content, said):
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    shutil.copy(ROOT / ".dvcignore", tmp_path)
     assert shell(tmp_path, "git init --quiet && dvc init --quiet && dvc repro --quiet") == (0, "")
     (path,) = (each for each in tmp_path.glob(".dvc/cache/files/md5/??/*") if each.name.endswith(ending))
     damage(path, content)
@@ -83,6 +85,24 @@ def test_an_output_that_is_not_in_the_cache_is_compared_too(tmp_path, monkeypatc
     (tmp_path / "edited").write_text("2\n")
     (said,) = verify.verify(tmp_path / "no-cache")
     assert said.startswith("a: edited is damaged; ")
+
+
+LEFT = [".DS_Store", "Thumbs.db", "desktop.ini", "a~", ".a.swp", ".a.12.tmp", "deep/.DS_Store", "__pycache__/a.pyc"]
+
+
+@pytest.mark.parametrize("left", [*LEFT, ".ipynb_checkpoints/a"])
+def test_what_file_managers_and_editors_leave_in_an_output_is_no_damage(tmp_path, monkeypatch, left):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / ".dvcignore", tmp_path)
+    for name in ("out/a", "out/deep/b"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1\n")
+    whole = verify.md5_of(Path("out"))
+    (tmp_path / "out" / left).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "out" / left).write_text("left")
+    assert verify.md5_of(Path("out")) == whole
+    (tmp_path / "out" / "mine").write_text("1\n")
+    assert verify.md5_of(Path("out")) != whole
 
 
 @pytest.mark.parametrize(

@@ -72,19 +72,22 @@ def test_a_record_is_json_and_safetensors_and_nothing_else(tmp_path):
 
 def test_a_record_of_another_kind_is_refused(tmp_path):
     artifacts.write_record(tmp_path, RECORDS["DatasetCard"]())
-    with pytest.raises(ValueError, match="is damaged: it is no Evaluation: it lacks accuracies, activations, "):
+    with pytest.raises(ValueError, match=r"is damaged: it is no Evaluation: .* unexpected keyword argument 'name'"):
         artifacts.read_record(Evaluation, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[]", "is damaged: it must hold an object, got list"),
-        ("null", "is damaged: it must hold an object, got NoneType"),
-        ("{}", "is damaged: it is no DatasetCard: it lacks classes, mean, name, sizes, std"),
+        ("[]", "is damaged: it is no DatasetCard: .* must be a mapping, not list"),
+        ("null", "is damaged: it is no DatasetCard: .* must be a mapping, not NoneType"),
+        (
+            "{}",
+            "is damaged: it is no DatasetCard: .* missing 5 required .* 'name', 'classes', 'mean', 'std', and 'sizes'",
+        ),
         (
             '{"classes": [], "mean": 0, "name": "", "sizes": {}, "std": 1, "sd": 1}',
-            "is damaged: it is no DatasetCard: it holds sd",
+            "is damaged: it is no DatasetCard: .* unexpected keyword argument 'sd'",
         ),
     ],
 )
@@ -99,8 +102,8 @@ def test_a_record_that_is_none_is_named(tmp_path, text, said):
 def test_a_record_without_one_of_its_files_is_named(tmp_path, name):
     artifacts.write_record(tmp_path, trained())
     (tmp_path / f"{name}.safetensors").unlink()
-    lacks = {"tensors": "costs, ", "parameters": "parameters;"}[name]
-    with pytest.raises(ValueError, match=f"^{tmp_path} is damaged: it is no TrainingResult: it lacks {lacks}"):
+    lacks = {"tensors": "'costs', ", "parameters": "'parameters'; "}[name]
+    with pytest.raises(ValueError, match=f"^{tmp_path} is damaged: it is no TrainingResult: .* missing .*: {lacks}"):
         artifacts.read_record(TrainingResult, tmp_path)
 
 

@@ -189,16 +189,19 @@ def test_a_further_lock_is_added_once(project):
     assert project.works(2)
 
 
-@pytest.mark.parametrize("setting", ["target", "prefix", "root", "user"])
+@pytest.mark.parametrize("setting", ["target", "prefix", "root", "user", "dry-run", "python"])
 def test_a_place_in_pip_s_settings_is_not_where_it_installs(project, tmp_path, setting):
     add_package(project.folder, 2)
     elsewhere = tmp_path / "elsewhere"
-    place = "true" if setting == "user" else elsewhere
-    (tmp_path / "pip.conf").write_text(f"[install]\n{setting} = {place}\n")
+    value = "true" if setting in ("user", "dry-run") else elsewhere
+    section = "global" if setting == "python" else "install"
+    (tmp_path / "pip.conf").write_text(f"[{section}]\n{setting} = {value}\n")
     of_pip = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PYTHONUSERBASE": str(elsewhere)}
-    done = project.run(project.command(), **of_pip, **{f"PIP_{setting.upper()}": str(place)})
-    assert done.returncode == 0, done.stderr
-    assert project.works(2) and not elsewhere.exists()
+    for variable in ({}, {f"PIP_{setting.upper().replace('-', '_')}": str(value)}):
+        (project.environment / "installed").unlink(missing_ok=True)
+        done = project.run(project.command(), **of_pip, **variable)
+        assert done.returncode == 0, done.stderr
+        assert project.works(2) and not elsewhere.exists()
 
 
 def test_without_git_nothing_is_installed_and_one_line_says_what_to_do(project):

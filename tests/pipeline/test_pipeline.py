@@ -1,6 +1,7 @@
 """The pipeline lists all that its stages read, and a change reruns what depends on it and nothing else."""
 
 import ast
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -278,11 +279,11 @@ def test_an_arm_that_is_not_there_is_named(folder):
 
 
 def test_an_interrupted_training_writes_nothing(folder, monkeypatch):
-    def interrupt(progress, snapshot):
+    def interrupt(snapshot):
         raise KeyboardInterrupt
 
     write_split(folder / "data" / "split", SETS)
-    monkeypatch.setattr(train.TrainingProgress, "__call__", interrupt)
+    monkeypatch.setattr(train, "training_shown", lambda *_: contextlib.nullcontext(interrupt))
     with pytest.raises(KeyboardInterrupt):
         train.main(load_params(folder / "params.yaml"), "baseline")
     assert not (folder / "models").exists()
@@ -313,7 +314,7 @@ def test_a_training_says_that_it_begins_and_at_its_end_the_costs_that_l_layer_mo
     params = load_params(folder / "params.yaml")
     train.main(params, arm)
     begun, *_, title, line = capsys.readouterr().out.splitlines()
-    assert begun == f"train@{arm}: {len(seeds)} networks, at most 600 steps each"
+    assert begun == f"train@{arm}: 0/600, {len(seeds)} training, cap in ?"
     result = artifacts.read_record(pipeline.TrainingResult, folder / "models" / arm)
     lowest = min(range(len(seeds)), key=lambda k: min(result.validation_costs[:, k]))
     with_penalty = " (with penalty)" * (arm == "l2")

@@ -327,6 +327,11 @@ def test_page_is_small_and_asks_no_network(opened, pages):
     assert not re.search(r"@import|url\(\s*['\"]?https?:", styles)
 
 
+def test_results_and_headline_models_come_first_and_differences_last():
+    first = ["results", "costs", "accuracy", "seeds", "weights", "confusion", "l2_path"]
+    assert list(NAMES) == [*first, "curves", "study"]
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("number", ["one", "two"])
 def test_every_plot_is_drawn_once_in_order_readable_and_named(opened, number, width):

@@ -14,7 +14,7 @@ import torch
 
 from pipeline.network.ensemble import Snapshot
 from stages import progress
-from stages.progress import TrainingProgress
+from stages.train import training_shown
 
 SNAPSHOT = Snapshot(step=10_000, costs=torch.zeros(16), training=16, best_validation_cost=0.21384)
 
@@ -29,11 +29,10 @@ def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch):
     ours, theirs = terminal_of_80_columns()
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        with TrainingProgress("train@batchnorm", 30_000) as shown:
-            shown(SNAPSHOT)
-            shown.bar.refresh()
+        with training_shown("train@batchnorm", 16, 30_000) as show:
+            show(SNAPSHOT)
             written = ""
-            while "training" not in written and select.select([ours], [], [], 5)[0]:
+            while "0.2138" not in written and select.select([ours], [], [], 5)[0]:
                 written += os.read(ours, 4096).decode()
     os.close(ours)
     line = written.split("\r")[-1].strip()
@@ -42,21 +41,28 @@ def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch):
     assert line[-3] == ":" and len(line) <= 80
 
 
-def test_elsewhere_there_is_a_plain_line_now_and_then(monkeypatch, capsys):
-    clock = iter([0.0, 5.0, 20.0, 21.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    with TrainingProgress("train@batchnorm", 30_000) as shown:
-        for _ in range(3):
-            shown(SNAPSHOT)
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line == "train@batchnorm: 10,000/30,000, 16 training, best cost 0.2138, cap in 00:40"
-    assert len(line) <= 80
+def test_elsewhere_a_training_says_at_once_that_it_has_begun_and_then_now_and_then_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.001)
+    with training_shown("train@batchnorm", 16, 30_000) as show:
+        said = capsys.readouterr().out
+        show(SNAPSHOT)
+        said += waited_for(capsys, "train@batchnorm: 10000/30000, 16 training, best cost 0.2138, cap in 00:0")
+    assert said.startswith("train@batchnorm: 0/30000, 16 training, cap in ?\n")
+    assert max(map(len, said.splitlines())) <= 80
 
 
-def test_only_the_first_rank_shows_it(capsys):
-    with TrainingProgress("train@l2", 30_000, shown=False) as shown:
-        shown(SNAPSHOT)
-    assert capsys.readouterr() == ("", "")
+def test_a_line_may_be_said_meanwhile_on_a_terminal_too(monkeypatch, capsys):
+    ours, theirs = terminal_of_80_columns()
+    with os.fdopen(theirs, "w") as terminal, os.fdopen(os.dup(theirs), "w") as out:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr(sys, "stdout", out)
+        with progress.working("download"):
+            progress.say("a line")
+        written = ""
+        while not written.endswith(" \r") and select.select([ours], [], [], 5)[0]:
+            written += os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "\ra line\r\n" in written  # by itself, over blanks
 
 
 def test_what_goes_through_parts_says_at_once_that_it_has_begun_and_goes_on_saying_how_far_it_is(monkeypatch, capsys):

@@ -1,11 +1,13 @@
 """What the README shows is true: its table, its numbers, its commands, its Python and its pictures."""
 
 import ast
+import importlib.util
 import inspect
 import io
 import json
 import math
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -15,7 +17,9 @@ import docx
 import pandas as pd
 import pytest
 import torch
-from pandas import DataFrame
+from clones import STAGES
+from dvc.cli.parser import get_main_parser
+from pandas import DataFrame, Series
 
 import pipeline
 from pipeline.params import load_params
@@ -44,6 +48,18 @@ def test_a_difference_without_an_interval_is_written_alone():
     *_, first, second = readme.table(results).splitlines()
     assert first == "| Baseline | 90.00 | 90.00 | 90.00 | 9,650 | 102.9 | 90.00 ± 1.00 |  |"
     assert second.endswith("| 91.00 ± 0.50 | -1.00 |")
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "said"),
+    [
+        ({"A": [90, 91], "B": [92, 93], "C": [80, 81]}, "B has the highest median, 92.5 %"),
+        ({"A": [90, 91], "B": [70, 99], "C": [80, 90]}, "A has the highest median, 90.5 %, but the arms overlap"),
+        ({"A": [90]}, "A has the highest median, 90.0 %"),
+    ],
+)
+def test_the_title_of_the_picture_of_all_networks_is_what_the_numbers_say(accuracies, said):
+    assert readme.finding({arm: Series(values) for arm, values in accuracies.items()}) == said
 
 
 def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_were(tmp_path, monkeypatch):
@@ -100,13 +116,48 @@ def test_the_linear_backward_that_it_shows_is_that_of_the_code():
     assert {"dW = dZ @ A_prev.mT / m", "dA_prev = W.mT @ dZ"} <= {line.strip() for line in PYTHON[0].splitlines()}
 
 
-def test_every_make_and_dvc_command_that_it_names_is_one():
+def commands(page):
+    """List the commands of a page, in blocks and within lines, without comments and variables."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.DOTALL))
+    lines = [re.sub(r"\s+#.*", "", line) for line in ["\n".join(blocks).splitlines(), inline] for line in line]
+    parts = [part for line in lines for part in re.split(r" && | \|\| |; ", line)]
+    return {re.sub(r"^(?:[A-Z_]+=\S+ )+", "", part).strip() for part in parts}
+
+
+@pytest.mark.parametrize("path", [Path("README.md"), *sorted(Path("docs").glob("*.md"))], ids=str)
+def test_every_make_dvc_and_python_command_that_a_page_names_is_one(path):
     targets = re.findall(r"^([\w./-]+(?: [\w./-]+)*):(?!=)", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     known = {name for each in targets for name in each.split()}
-    named = set(re.findall(r"\bmake ([a-z]+)", README)) - {"needs"}
-    assert named and named <= known, named - known
-    for command in set(re.findall(r"^dvc metrics [^#\n]*|`(dvc metrics show)`", README, re.MULTILINE)) - {""}:
+    for command in commands(path.read_text(encoding="utf-8")):
+        match command.split():
+            case ["make", *named]:
+                assert {name for name in named if "=" not in name} <= known, command
+            case ["dvc", _, *_]:
+                get_main_parser().parse_args(shlex.split(command)[1:])  # an unknown word or option is an error
+            case ["python", "-m", module, *_]:
+                assert importlib.util.find_spec(module), command
+
+
+def test_readme_names_what_a_reader_types_and_it_runs():
+    named = commands(README)
+    assert {"make", "make test", "make plots", "make readme", "make clean", "dvc repro", "dvc plots diff HEAD"} <= named
+    for command in {command for command in named if command.startswith("dvc metrics ")}:
         subprocess.run([sys.executable, "-m", *command.split()], check=True, capture_output=True)
+
+
+def test_what_it_says_reruns_is_what_depends_on_that_parameter():
+    said = re.search(r"^dvc repro +# reruns (.*), nothing else", README, re.MULTILINE)[1]
+    named = set(re.split(r", | and ", said))
+    reruns, changed = set(), {"params.yaml"}
+    for name in ("check", "download", "split", "train", "l2_path", "evaluate", "timing", "report"):
+        stage = STAGES[name]
+        outs = [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]]
+        params = [key.replace("${key}", "l2") for key in stage.get("params", []) if isinstance(key, str)]
+        if any("arms.l2.l2.".startswith(f"{key}.") for key in params) or changed & set(stage["deps"]):
+            reruns.add(f"{name}@l2" if "${key}" in stage["cmd"] else name)
+            changed |= {out.partition("/")[0] for out in outs if name != "check"}  # whose output is a constant
+    assert named == reruns
 
 
 def test_it_explains_every_column_of_the_metrics_and_what_a_difference_holds():
@@ -114,6 +165,11 @@ def test_it_explains_every_column_of_the_metrics_and_what_a_difference_holds():
     assert set(json.loads(committed("metrics/headline/baseline.json"))) <= rows
     compared = json.loads(committed("metrics/study.json"))["arms"]["batchnorm"]["test_accuracy"]
     assert set(compared) <= rows
+
+
+TEXT = re.sub(r"(?s)```.*?```|<!-- results -->.*?<!-- end -->|\]\([^)]*\)|`[^`]*`", " ", README)
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+WORDS += ["eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"]
 
 
 def test_every_number_in_its_text_is_that_of_the_study_or_measured():
@@ -128,14 +184,51 @@ def test_every_number_in_its_text_is_that_of_the_study_or_measured():
     }
     of_the_text = {
         *("1", "2", "3", "4", "5", "6"),  # sections of the assignment
-        *("3.0e-2", "1.0e-2", "3.11", "95", "1e-10", "1e-9"),  # examples, Python, intervals, tests
+        *("90", "91", "3.11", "95", "1e-10", "1e-9"),  # an example, Python, intervals, tests
         *("7", "0.3"),  # gigabytes, measured
         "85",  # per cent, see diagnosis.COLLAPSED
     }
-    text = re.sub(r"(?s)```.*?```|<!-- results -->.*?<!-- end -->|\]\([^)]*\)|`[^`]*`", " ", README)
-    found = set(re.findall(r"(?<![\w.])\d[\d.,e-]*\d|(?<![\w.])\d", text))
+    found = set(re.findall(r"(?<![\w.])\d[\d.,e-]*\d|(?<![\w.])\d", TEXT))
     assert found <= of_the_study | of_the_text | {str(size) for size in layers}, found
     assert of_the_study <= found
+
+
+def test_every_number_in_words_is_that_of_the_study_or_measured():
+    """A number is told by the words around it; what no sentence below holds is in the text without a reason."""
+    networks, arms = len(PARAMS.training.seeds), len(PARAMS.arms)
+    classes, narrowest = PARAMS.network.layers[-1], min(PARAMS.network.layers)
+    lines = len(re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1].splitlines())
+    rows = len(list(Path("metrics").glob("*/baseline.json")))
+    of_the_study = [
+        *(f"trains {WORDS[arms]} variants", f"trains {WORDS[networks]} networks", f"the {WORDS[networks]} networks"),
+        *(f"its {WORDS[networks]} networks", f"best of {WORDS[networks]}", f"each arm has {WORDS[networks]}"),
+        *(f"layer has {WORDS[narrowest]} units", f"among {WORDS[classes]} classes", f"{WORDS[classes]} probabilities"),
+        *(f") by {WORDS[math.isqrt(networks)]}.", f"prints {WORDS[rows]} rows per arm"),
+        f"A {['third', 'fourth', 'fifth'][arms - 2]} arm is {WORDS[lines]} lines",
+        *("Two commands", "If the two disagree", "a difference of two values"),
+    ]
+    measured = [
+        *(
+            "two slow cores",
+            "take four minutes",
+            "the pipeline six to nine",
+            f"{WORDS[PARAMS.training.threads]} threads",
+        ),
+        *("a quarter of a point", "by up to two points"),  # as docs/elsewhere.md says
+        *("three times the result", "half that of guessing"),  # a rule of thumb, a definition
+    ]
+    elsewhere = " ".join(Path("docs/elsewhere.md").read_text(encoding="utf-8").split())
+    assert "by up to two points, the mean of an arm by up to a quarter of a point" in elsewhere
+    text = " ".join(TEXT.split())
+    for sentence in of_the_study + measured:
+        assert sentence in text, sentence
+        text = text.replace(sentence, " ")
+    number = rf"\b(?:{'|'.join(WORDS[2:])}|twenty|thirty|ninety|hundred|thousand|half|quarter|third|fourth|fifth)\b"
+    assert re.findall(rf"(?i).{{30}}{number}.{{30}}", text) == []
+
+
+def test_no_line_of_it_is_longer_than_120_columns():
+    assert [line for line in README.splitlines() if len(line) > 120] == []
 
 
 def test_pictures_it_shows_exist_and_are_small():
@@ -143,3 +236,12 @@ def test_pictures_it_shows_exist_and_are_small():
     assert len(pictures) == 4
     for path in pictures:
         assert Path(path).stat().st_size < 200e3, path
+
+
+@pytest.mark.parametrize("page", ["reliability", "security", "elsewhere"])
+def test_every_test_that_a_page_names_exists(page):
+    named = set(re.findall(r"`(test_\w+)`", Path(f"docs/{page}.md").read_text(encoding="utf-8")))
+    defined = {
+        name for path in Path("tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert named and named <= defined, named - defined
