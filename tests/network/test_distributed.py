@@ -347,7 +347,7 @@ def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_t
         assert started[0].wait() == 0
         begins, ends = started[0].said().splitlines()
         assert (begins, ends) == (
-            "l2_path: 2 networks, at most 100 steps each",
+            "l2_path: 0/100, 2 training, cap in ?",
             "l2_path: mean 100 steps; 2 of 2 reached max_steps",
         )
     assert list((workspace / "temporary").iterdir()) == []
@@ -431,7 +431,7 @@ def test_a_stage_whose_rank_fails_adds_no_line_to_the_rank_s_own(workspace):
         started.append(start_stage(workspace))
         assert started[0].wait() == 1
         begins, *said = started[0].said().splitlines()
-    assert begins == "train@baseline: 3 networks, at most 100 steps each"
+    assert begins == "train@baseline: 0/100, 3 training, cap in ?"
     assert 1 <= len(said) <= 2  # of one rank or of both
     assert all(re.match(r"train@baseline: rank [01] on \S+: .*record\.json", each) for each in said), said
 
