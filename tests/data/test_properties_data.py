@@ -32,7 +32,7 @@ def images(count, pixels, seed):
 @reproducible
 @given(st.integers(2, 200), st.floats(0.001, 0.999), seeds)
 def test_split_indices(examples, share, seed):
-    assume(0 < round(examples * share) < examples)
+    assume(0 < preprocessing.validation_size(examples, share) < examples)
     train, validation = preprocessing.split_indices(examples, share, seed)
     assert len(validation) == round(examples * share)
     for part in (train, validation):

@@ -379,7 +379,7 @@ def test_offline_the_bundled_digits_are_used_loudly(offline, folder, capsys):
     assert "\nThe next dvc repro tries again.\n" in said.err
     assert "NO SOURCE GAVE mnist: RUNNING ON THE BUNDLED digits INSTEAD." in said.err
     assert said.err.count("!" * 80) == 2
-    assert said.out == "digits: 1,438 training and 359 test images\n"
+    assert said.out.endswith("\ndigits: 1,438 training and 359 test images\n")
     assert artifacts.read_record(preprocessing.Dataset, folder / "data" / "source").name == "digits"
 
 
