@@ -236,7 +236,8 @@ def read_yaml(path: Path) -> Any:
         return _read(path)
     except OSError as error:
         raise ParamsError(f"{path.name} cannot be read: {error.strerror}") from error
-    except (YAMLError, ValueError, LookupError) as error:  # "2020-13-45" is a ValueError, "!!bool x" a LookupError
+    # "2020-13-45" is a ValueError, "!!bool x" a LookupError, a list as a key a TypeError, "!!omap" can be either other.
+    except (YAMLError, ValueError, LookupError, TypeError, AssertionError, ArithmeticError) as error:
         raise ParamsError(f"{path.name} is not YAML as it should be: {shown(error, longest=300)}") from error
 
 
@@ -253,7 +254,8 @@ def _read(path: Path) -> Any:
             raise ValueError(f"its maps and lists are more than {DEEPEST} levels deep")
         if isinstance(event, AliasEvent):
             raise ValueError(f"*{event.anchor} is an alias, which is not allowed here")
-        if isinstance(event, ScalarEvent) and event.value == "<<":  # beside one a repeated key would be taken
+        # Beside a merge a repeated key would be taken.
+        if isinstance(event, ScalarEvent) and (event.value == "<<" or str(event.tag).endswith(":merge")):
             raise ValueError("<<, a merge, is not allowed here")
         if isinstance(event, ScalarEvent) and len(event.value) > LONGEST:
             raise ValueError(f"a key or a value has more than {LONGEST:,} characters")

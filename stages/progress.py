@@ -38,6 +38,7 @@ def working(label: str, parts: Collection[Any] = (), form: str = CLOCK, **option
         mininterval=0,
         miniters=1,
         leave=False,
+        disable=False,  # whatever TQDM_DISABLE says: the lines below are its
         **options,
     )
     over = threading.Event()

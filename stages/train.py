@@ -96,15 +96,15 @@ def _say(result: TrainingResult, label: str) -> None:
 
 
 def _print_costs(result: TrainingResult, label: str) -> None:
-    """Print the headline network's costs as `L_layer_model` returns them: at every 100th step, penalty included."""
+    """Print the headline model's costs as `L_layer_model` returns them: at every 100th step, penalty included."""
     headline = int(result.at_best(result.validation_costs).nan_to_num(nan=torch.inf).argmin())
     costs = (result.costs + result.penalties)[:, headline].tolist()
     until_stop = [(step, cost) for step, cost in zip(result.cost_steps, costs, strict=True) if not math.isnan(cost)]
     pairs = [f"{step:{len(str(result.cost_steps[-1]))}} {cost:.4f}" for step, cost in until_stop]
     with_penalty = " (with penalty)" if result.l2[headline] else ""
-    print(f"{label}: headline network, seed {result.seeds[headline]}: step and cost{with_penalty}")
+    print(f"{label}: headline model, seed {result.seeds[headline]}: step and cost{with_penalty}")
     width = max(map(len, pairs), default=0) + len(GAP)
-    a_line = (COLUMNS + len(GAP)) // width
+    a_line = max(1, (COLUMNS + len(GAP)) // width)  # a cost that diverges can be longer than a line
     for first in range(0, len(pairs), a_line):
         print(GAP.join(pairs[first : first + a_line]))
 

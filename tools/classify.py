@@ -199,14 +199,14 @@ def load_model(arm: str | None = None) -> Model:
     if arm not in arms:
         raise ClassifyError(f"there is no arm {arm!r} in {PARAMS}, only {', '.join(arms)}")
     try:
-        ensemble = artifacts.read_record(TrainingResult, MODELS / arm).parameters
-        headline = artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm).headline
+        result = artifacts.read_record(TrainingResult, MODELS / arm)
+        headline = artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm, **result.sizes).headline
         card = artifacts.read_record(DatasetCard, SPLIT / "card")
         with artifacts.damage_named(SPLIT / "card"):
             require_classes(card.name, card.classes)
     except FileNotFoundError as error:
         raise ClassifyError(f"there is no trained model of the arm {arm!r}: make it by `dvc repro evaluate`") from error
-    return Model(arms[arm].title, {name: of_all[headline] for name, of_all in ensemble.items()}, card)
+    return Model(arms[arm].title, {name: of_all[headline] for name, of_all in result.parameters.items()}, card)
 
 
 def classify(images: NDArray[np.uint8], model: Model) -> Tensor:

@@ -17,7 +17,7 @@ LONGEST = 21  # characters of a title: a line fits 80 columns
 
 
 def headline_table(results: DataFrame, seconds: Sequence[float]) -> DataFrame:
-    """Put what is known of each arm's headline network into words."""
+    """Put what is known of each arm's headline model into words."""
     table = DataFrame({name: results[name].map("{:.2f}".format) for name in ("train", "validation", "test")})
     table["iterations"] = results["steps"].map("{:,}".format)
     table["epochs"] = results["epochs"].map("{:.1f}".format)
@@ -53,7 +53,7 @@ def main() -> None:
     dataset, wanted = results["dataset"][0], params.data.dataset
     print("\nThe report is report.docx; `make plots` writes dvc_plots/index.html.")
     print(f"\nResults on {dataset}: accuracies in %, seconds to train this network alone\n")
-    print(_as_text(headline_table(results, seconds), results, "Headline network"))
+    print(_as_text(headline_table(results, seconds), results, "Headline model"))
     print(f"\n{_as_text(mean_table(results), results, f'Test accuracy, n = {len(params.training.seeds):,}')}")
     if dataset != wanted:
         print(f"\nSTAND-IN DATA: no source gave {wanted}, so this is {dataset}.")

@@ -25,6 +25,7 @@ from pipeline.artifacts import REMEDY
 from pipeline.text import shown
 
 LOCK = Path("dvc.lock")
+OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # the name of an object in the cache
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
 def verify(cache: Path) -> Iterator[str]:
     """Say of each output, and of each object of the cache that none of them uses, whether it is damaged."""
     objects = {path.parent.name + path.name: path for path in cache.glob("??/*")}
-    objects = {name: path for name, path in objects.items() if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", name)}
+    objects = {name: path for name, path in objects.items() if OBJECT.fullmatch(name)}
     damaged = {name for name, path in objects.items() if md5_of(path) != name.removesuffix(".dir")}
     used = set()
     for stage, path, md5 in outputs():
@@ -89,7 +90,7 @@ def objects_of(cache: Path, md5: str) -> set[str]:
     """Return the names of an output's objects: of a folder, its list and, as far as that can be read, its files."""
     try:
         listed = json.loads((cache / md5[:2] / md5[2:]).read_bytes()) if md5.endswith(".dir") else []
-        return {md5, *(each["md5"] for each in listed)}
+        return {md5, *(each["md5"] for each in listed if OBJECT.fullmatch(each["md5"]))}
     except (OSError, ValueError, TypeError, KeyError):
         return {md5}
 

@@ -49,7 +49,7 @@ class Timing:
     def seconds_to_stop(self, kind: str, size: int, steps: int, checks: int) -> float:
         """Return the seconds that steps and validation checks take *of one network* in an ensemble of a size."""
         per_step, per_check = (
-            statistics.mean(seconds[kind][str(size)]) / size
+            statistics.median(seconds[kind][str(size)]) / size
             for seconds in (self.seconds_per_step, self.seconds_per_check)
         )
         return steps * per_step + checks * per_check

@@ -227,7 +227,8 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
     updated = {}
     for name in arguments.names_to_update(parameters, grads):
         parameter = arguments.as_tensor("update_parameters", name, parameters[name])
-        updated[name] = parameter - learning_rate * arguments.gradient_of(name, parameter, grads[f"d{name}"])
+        gradient = arguments.gradient_of(name, parameter, grads[f"d{name}"])
+        updated[name] = parameter - learning_rate * gradient
     parameters.update(updated)
     return parameters
 

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from pipeline.network import arguments
-from pipeline.network.arguments import as_tensor
 
 if TYPE_CHECKING:
     from pipeline.network.arguments import Array, Cache, Parameters
@@ -118,7 +117,7 @@ def relu(Z: Array) -> tuple[Tensor, Tensor]:
     A, activation_cache : (..., units, m)
         The activations, and ``Z``.
     """
-    Z = as_tensor("relu", "Z", Z)
+    Z = arguments.as_tensor("relu", "Z", Z)
     A = Z.clamp(min=0)
     return A, Z
 
@@ -304,5 +303,5 @@ def update_running_statistics(parameters: dict[str, Any], layer: int, batchnorm_
     mean, variance, m = batchnorm_cache["mean"], batchnorm_cache["variance"], batchnorm_cache["NA"].shape[-1]
     of_batch = {"mean": (torch.zeros_like(mean), mean), "var": (torch.ones_like(mean), variance * m / (m - 1))}
     for name, (first, new) in of_batch.items():
-        old = as_tensor("L_model_forward", f"{name}{layer}", parameters.get(f"{name}{layer}", first))
+        old = arguments.as_tensor("L_model_forward", f"{name}{layer}", parameters.get(f"{name}{layer}", first))
         parameters[f"{name}{layer}"] = ((1 - BATCHNORM_MOMENTUM) * old + BATCHNORM_MOMENTUM * new).detach()

@@ -43,15 +43,15 @@ def training_step(
     use_batchnorm: bool = False,
     l2: float | Tensor = 0.0,
 ) -> Tensor:
-    """Take one step on one mini-batch, ``(n_0, m)`` and ``(n_L, m)``: forward, backward, update.
+    """Take one step on one mini-batch, ``(n_0, m)`` and ``(n_L, m)``: forward, cost, backward, update.
 
-    The dictionary gets new arrays. The probabilities before the update are returned, ``(..., n_L, m)``: of them
-    :func:`compute_cost` makes the cost where it is recorded.
+    The dictionary gets new arrays. The data cost before the update is returned, ``(...)``.
     """
     AL, caches = L_model_forward(X, parameters, use_batchnorm)
+    cost = compute_cost(AL, Y)
     grads = L_model_backward(AL, Y, caches, l2=l2)
     update_parameters(parameters, grads, learning_rate)
-    return AL
+    return cost
 
 
 def L_layer_model(
@@ -133,14 +133,14 @@ def L_layer_model(
             for step, (X_batch, Y_batch) in enumerate(mini_batches(X, Y, batch_size, num_iterations), start=1):
                 is_recorded = step % COST_EVERY == 0
                 penalty = l2_penalty(parameters, l2) if is_recorded else 0.0
-                AL = training_step(X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
-                if is_recorded:  # AL and the penalty are of the parameters before the update
-                    costs.append((compute_cost(AL, Y_batch) + penalty).item())
+                cost = training_step(X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
+                if is_recorded:
+                    costs.append((cost + penalty).item())
                     if report:
                         known = best_cost if validation and best_step else math.nan
                         report(Snapshot(step, torch.tensor(costs[-1:]), 1, known))
                 if step % evaluate_every == 0 or step == num_iterations:
-                    checked = compute_cost(AL, Y_batch) if validation is None else evaluate(*validation, parameters)[0]
+                    checked = cost if validation is None else evaluate(*validation, parameters)[0]
                     if not all(each.isfinite().all() for each in (checked, *parameters.values())):
                         _warn_of_divergence(step, best_step)
                         break
@@ -238,15 +238,15 @@ def train(
                 is_recorded, parameters = step % COST_EVERY == 0, ensemble.parameters
                 # In double precision: the squares of large weights, times a large lambda, can overflow float32.
                 penalties = l2_penalty(_in_double(parameters), ensemble.l2) if is_recorded else None
-                AL = training_step(
+                costs = training_step(
                     X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
                 )
                 ensemble.step = step
                 if penalties is not None:
-                    ensemble.record_costs(compute_cost(AL, Y_batch), penalties)
+                    ensemble.record_costs(costs, penalties)
                 if step % evaluate_every == 0 or step == max_steps:
                     if validation is None:
-                        ensemble.keep_finite(compute_cost(AL, Y_batch))
+                        ensemble.keep_finite(costs)
                     else:
                         ensemble.keep_best(*evaluate(*validation, parameters), min_delta)
                         ensemble.stop(step - ensemble.best_step[ensemble.live] >= patience, "no improvement")
@@ -297,7 +297,7 @@ def _on_cpu(parameters: Parameters) -> Parameters:
 
 def _interrupted(step: int, best_step: int, **reached: Any) -> TrainingInterrupted:
     where = ", ".join(f".{name}" for name in reached)
-    error = TrainingInterrupted(f"at step {step:,}; what was best, of step {best_step:,}, is in {where} of this error")
+    error = TrainingInterrupted(f"at step {step:,}; this error holds the best so far (step {best_step:,}) in {where}")
     vars(error).update(reached)
     return error
 

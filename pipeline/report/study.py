@@ -120,7 +120,7 @@ class Study:
         return {size: 1e6 * np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}
 
     def seconds_to_stop(self, arm: str, size: int) -> Values:
-        """Return each network's time to its stop: its steps and validation checks times their mean times."""
+        """Return each network's time to its stop: its steps and validation checks times the median times."""
         steps, timing = self.results[arm].steps, Timing(**self.timing)
         checks = np.searchsorted(self.results[arm].evaluation_steps, steps, side="right").tolist()
         pairs = zip(steps, checks, strict=True)

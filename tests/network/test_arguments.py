@@ -367,7 +367,7 @@ def test_ctrl_c_in_a_model_ends_the_callers_loop_and_leaves_what_was_reached():
     assert begun == [0]
     assert isinstance(stopped.value, TrainingInterrupted)
     assert re.fullmatch(
-        r"at step 300; what was best, of step \d+, is in \.parameters, \.costs of this error", str(stopped.value)
+        r"at step 300; this error holds the best so far \(step \d+\) in \.parameters, \.costs", str(stopped.value)
     )
     expected, costs = L_layer_model(X, Y, DIMS, 0.1, 290, 10, progress=False, **options)
     assert stopped.value.costs[:2] == costs
@@ -377,7 +377,9 @@ def test_ctrl_c_in_a_model_ends_the_callers_loop_and_leaves_what_was_reached():
 
 def test_ctrl_c_in_train_ends_in_a_keyboard_interrupt_with_the_result():
     X, Y = blobs(40)
-    with pytest.raises(KeyboardInterrupt, match=r"at step 200; .* is in \.result of this error") as stopped:
+    with pytest.raises(
+        KeyboardInterrupt, match=r"at step 200; this error holds the best so far \(step \d+\) in \.result"
+    ) as stopped:
         train(X, Y, DIMS, learning_rate=0.1, max_steps=400, batch_size=10, seeds=[0, 1], progress=interrupt_at(200))
     assert stopped.value.result.stop_reason == ["interrupted"] * 2
     assert stopped.value.result.best_step == [200] * 2

@@ -227,9 +227,9 @@ def test_every_tensor_that_a_step_makes_is_on_the_gpu(use_batchnorm, l2):
         lambdas = torch.tensor([0.01, 0.02]).to("cuda") if l2 == "each its own" else l2
         gpu.waits.clear(), gpu.on_cpu.clear()
         with torch.inference_mode():
-            AL = training_step(X, Y, parameters, 0.1, use_batchnorm=use_batchnorm, l2=lambdas)
+            cost = training_step(X, Y, parameters, 0.1, use_batchnorm=use_batchnorm, l2=lambdas)
         assert gpu.waits == gpu.on_cpu == []
-        assert {each.device for each in (AL, *parameters.values())} == {GPU}
+        assert {each.device for each in (cost, *parameters.values())} == {GPU}
 
 
 @NEEDS_A_GPU

@@ -661,8 +661,8 @@ def test_a_step_stays_on_its_device_and_never_waits_for_it(use_batchnorm, l2):
         }
         X, Y = torch.empty(DIMS[0], 12, device="cuda"), torch.empty(DIMS[-1], 12, device="cuda")
         lambdas = torch.empty(16, device="cuda") if l2 == "each its own" else l2
-        AL = training_step(X, Y, parameters, 0.1, use_batchnorm=use_batchnorm, l2=lambdas)
-        assert {each.device.type for each in (AL, *parameters.values())} == {"cuda"}
+        cost = training_step(X, Y, parameters, 0.1, use_batchnorm=use_batchnorm, l2=lambdas)
+        assert {each.device.type for each in (cost, *parameters.values())} == {"cuda"}
 
 
 def test_a_fake_gpu_refuses_what_it_should():

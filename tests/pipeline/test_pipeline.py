@@ -182,7 +182,7 @@ def test_outputs_are_cached_and_only_metrics_and_plots_are_not(name):
 
 
 LITTER = [".DS_Store", "Thumbs.db", "desktop.ini", "record.json~", ".record.json.swp", ".record.json.4711.tmp"]
-LITTER += ["__pycache__/build.cpython-311.pyc", ".ipynb_checkpoints/baseline-checkpoint.json"]
+LITTER += ["#record.json#", "__pycache__/build.cpython-311.pyc", ".ipynb_checkpoints/baseline-checkpoint.json"]
 
 
 def test_git_ignores_all_litter_that_dvc_ignores():
@@ -318,7 +318,7 @@ def test_a_training_says_that_it_begins_and_at_its_end_the_costs_that_l_layer_mo
     result = artifacts.read_record(pipeline.TrainingResult, folder / "models" / arm)
     lowest = min(range(len(seeds)), key=lambda k: min(result.validation_costs[:, k]))
     with_penalty = " (with penalty)" * (arm == "l2")
-    assert title == f"train@{arm}: headline network, seed {seeds[lowest]}: step and cost{with_penalty}"
+    assert title == f"train@{arm}: headline model, seed {seeds[lowest]}: step and cost{with_penalty}"
     X, Y = stages.examples("train")
     _, costs = pipeline.L_layer_model(
         X, Y, [len(X), *params.network.layers], 0.01, 600, 20, seed=seeds[lowest], l2=params.arms[arm].l2,
@@ -331,7 +331,7 @@ def test_a_training_says_that_it_begins_and_at_its_end_the_costs_that_l_layer_mo
 def test_lines_of_costs_are_full_and_fit_a_terminal(capsys):
     train._print_costs(recorded([30_000]), "train@x")
     title, *lines = capsys.readouterr().out.splitlines()
-    assert title == "train@x: headline network, seed 10: step and cost"
+    assert title == "train@x: headline model, seed 10: step and cost"
     assert [step for step, _ in printed_costs(lines)] == list(range(100, 30_001, 100))
     assert {len(line) for line in lines} == {72}  # five pairs; six would not fit 80 columns
 
@@ -340,7 +340,7 @@ def test_lines_of_costs_are_full_and_fit_a_terminal(capsys):
 def test_a_network_that_stopped_early_has_fewer_costs_or_none(result, capsys):
     lowest = torch.tensor([1.0, 0.0])[: len(result.seeds)]
     train._print_costs(dataclasses.replace(result, validation_costs=result.validation_costs * lowest), "train@x")
-    assert capsys.readouterr().out == f"train@x: headline network, seed {result.seeds[-1]}: step and cost\n"
+    assert capsys.readouterr().out == f"train@x: headline model, seed {result.seeds[-1]}: step and cost\n"
 
 
 def test_how_networks_ended_fits_a_terminal(capsys):
@@ -479,7 +479,7 @@ def test_the_end_shows_where_results_lie_and_last_two_tables_of_them(clone):
     rows, (blank, means, *gains) = rows[: len(PARAMS["arms"])], rows[len(PARAMS["arms"]) :]
     assert "report.docx" in where and "dvc_plots/index.html" in where
     assert title.startswith("Results on digits: ") and blank == ""
-    assert " ".join(head.split()) == "Headline network train validation test iterations epochs seconds"
+    assert " ".join(head.split()) == "Headline model train validation test iterations epochs seconds"
     assert means.startswith("Test accuracy, n = 3 ")
     for arm, row, gain in zip(PARAMS["arms"], rows, gains, strict=True):
         named = PARAMS["arms"][arm]["title"]
