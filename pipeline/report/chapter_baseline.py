@@ -55,11 +55,11 @@ def write(document: Document, study: Study) -> None:
     final = [f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in card.sizes]
     document.paragraph(
         f"**4c. Final accuracies.** {listed(final).capitalize()}. [[results]] sums up all networks of this arm, "
-        "[[confusion]] shows which classes it takes for which."
+        "[[confusion]] shows which classes the headline model confuses."
     )
     document.paragraph(
         "**4c. Costs.** Section [[costs]] lists the cost and the index of every 100th training step. The training "
-        "prints them too, and so does `L_layer_model`, which takes the same steps."
+        "prints them too, as `L_layer_model` does."
     )
     values = DataFrame(
         {
@@ -74,7 +74,7 @@ def write(document: Document, study: Study) -> None:
     caption = f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training of the arm's {seeds}."
     document.table(table.reset_index(names=""), caption, name="results", widths=[3.6, 1.8, 2.6, 1.8, 2.6, 1.9, 1.7])
     half = first_step_below(result, guessing_cost(evaluation) / 2)[k]
-    when = "never comes" if math.isnan(half) else f"comes by step {half:,.0f} of {result.steps[k]:,}"
-    title = f"{study.titles[arm]}: the validation cost {when} to half the cost of guessing"
+    when = "at no step" if math.isnan(half) else f"by step {half:,.0f} of {result.steps[k]:,}"
+    title = f"{study.titles[arm]}: {when} the validation cost is half that of guessing"
     caption = "The headline model's cost on the batch of every 100th step, and its validation cost."
     document.figure(figures.training(result, k, title), caption, f"{title}.", name="training")

@@ -32,10 +32,16 @@ def write(document: Document, study: Study) -> None:
         return
     rows = levels(study, arm)
     said = verdicts(rows)
+    result, evaluation, k = study.results[arm], study.evaluations[arm], study.headline(arm)
+    final = listed([f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in study.card.sizes])
+    document.paragraph(
+        f"**The headline model**, with the settings of section [[baseline]]: {final}; "
+        f"{numbered(result.steps[k], 'iteration')}, {result.epochs[k]:.1f} epochs. Section [[costs]] lists its costs."
+    )
     document.paragraph(
         f"**Performance.** Test accuracy: {said['Test accuracy (%)']}. Validation cost: "
-        f"{said['Lowest validation cost (nats)']}. [[summary]] has the accuracies, iterations and epochs of the "
-        "headline model, section [[costs]] its costs."
+        f"{said['Lowest validation cost (nats)']}. A headline model is one network, so the means of "
+        "all networks count here."
     )
     document.paragraph(
         f"**Number of iterations.** To the stop: {said['Iterations to the stop']}. To half the cost of guessing: "
@@ -81,7 +87,8 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
         reason = f" It differs {differ}.{_late_start(study, layer)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
-        f"of the training set.{reason}"
+        "of the training set. All networks have one learning rate, so one with a small gradient begins slowly."
+        f"{reason}"
     )
     panels = {(found, "norm of dW at step 0"): {each: study.gradients[each] for each in arms}}
     activations = {

@@ -15,11 +15,11 @@ from pipeline.report import chapter_functions, figures
 from pipeline.report.document import Document
 from pipeline.report.levels import levels, levels_table, verdicts
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, listed, most_by_one, numbered, percent, verdict
+from pipeline.report.wording import interval, is_settled, listed, most_by_one, numbered, percent, verdict
 
 CODE = {  # by function, the line that L2 added
     "l2_penalty": "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
-    "compute_cost": "return cost if parameters is None else cost + l2_penalty(parameters, l2)",
+    "L_layer_model": "costs.append((cost + penalty).item())",
     "L_model_backward": "dW = dW + l2 * W",
 }
 
@@ -33,8 +33,9 @@ def write(document: Document, study: Study) -> None:
         return
     rows = levels(study, arm)
     said = verdicts(rows)
+    near = "" if is_settled(study.comparisons[arm]["test_accuracy"]) else ", with one end close to zero"
     document.paragraph(
-        f"**Who gains.** Test accuracy: {said['Test accuracy (%)']}. Lowest validation cost: "
+        f"**Who gains.** Test accuracy: {said['Test accuracy (%)']}{near}. Lowest validation cost: "
         f"{said['Lowest validation cost (nats)']}. Iterations to the stop: {said['Iterations to the stop']}. "
         "[[l2_levels]] has the levels, overfitting among them: train minus validation accuracy."
     )
@@ -54,7 +55,7 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
         f"{chapter_functions.L2_GRADIENT}"
     )
     table = DataFrame({"Function": CODE.keys(), "Line": CODE.values()}).map("`{}`".format)
-    document.table(table, "The lines of code that L2 added.", name="code", widths=[3.2, 12.8])
+    document.table(table, "The lines of code at the heart of L2.", name="code", widths=[3.2, 12.8])
     decay = ""
     if arm is not None:
         rate, l2 = study.params.training.learning_rate, study.arms[arm].l2
@@ -65,10 +66,10 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
             f"{numbered(steps, 'step')} to the headline model's best."
         )
     document.paragraph(
-        "`l2_penalty` takes all weights, without the biases; the other two add it to the cost, and its gradient to "
-        "that of each W. The factor one half makes the gradient lambda times W, as PyTorch's `weight_decay` has it. "
-        "Biases are not penalised, because they move the boundary between classes and do not make it steep. Training "
-        f"records data cost and penalty apart.{decay}"
+        "`l2_penalty` takes all weights, without the biases; `L_layer_model` adds it to the cost that it returns, and "
+        "`L_model_backward` adds its gradient to that of each W. The factor one half makes the gradient lambda times "
+        "W, as PyTorch's `weight_decay` has it. Biases are not penalised, because they move the boundary between "
+        f"classes and do not make it steep. The pipeline records data cost and penalty apart.{decay}"
     )
 
 
@@ -89,8 +90,9 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     share = study.compare(arm, {each: along[each]["W1"] for each in arms})
     document.heading("The weights with and without L2", level=2)
     document.paragraph(
-        "[[weights]] compares the norm of each layer's weights. Share of the squared norm of W1 along the random "
-        f"start: {verdict(share, ALONG_START)}{', because the penalty wears the start away' * (share.high < 0)}. "
+        f"Norm of W1: {verdict(compared['W1'], NORM)}; [[weights]] has every layer. Share of its squared norm along "
+        f"the random start: {verdict(share, ALONG_START)}"
+        f"{', because the penalty wears the start away' * (share.high < 0)}. "
         "What is left of it looks like noise in [[images]]."
     )
     caption = (
@@ -101,7 +103,7 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     table = table.reset_index(names="Layer")
     document.table(table, caption, name="weights", widths=[1.3, 1.6, 1.8, 1.8, 4.0, 1.5, 2.0, 2.0])
     shares = [f"{along[each]['W1'].mean():.0f} % ({study.names[each]})" for each in along]
-    _weight_images(document, study, f"Of W1's squared norm lies along its random start: {listed(shares)}")
+    _weight_images(document, study, f"Share of W1's squared norm along its random start, means: {listed(shares)}")
 
 
 def _weight_images(document: Document, study: Study, title: str) -> None:
@@ -136,7 +138,7 @@ def _path(document: Document, study: Study, chosen: float) -> None:
     document.paragraph(
         f"Lambda is chosen on the validation set, from {numbered(len(path), 'value')} with "
         f"{numbered(len(seeds), 'network')} each, with {whose} the arms. The lowest mean validation cost belongs to "
-        f" lambda = {best:g}, {choice} in `params.yaml` ([[path]]).{against}"
+        f"lambda = {best:g}, {choice} in `params.yaml` ([[path]]).{against}"
     )
     table = DataFrame(
         {

@@ -33,7 +33,7 @@ def questions(study: Study) -> dict[str, str]:
         ),
         "Why does linear_backward divide by m?": (
             f"Because the cost is a mean over the batch, here of {numbered(training.batch_size, 'example')}, and dZ is "
-            "not divided by m. Else the size of a step would grow with the batch."
+            "not divided by m. Otherwise the size of a step would grow with the batch."
         ),
         "What does guessing cost?": (
             f"ln {layers[-1]} = {guessing_cost(evaluation):.2f} nats. The cost of the headline model of "
@@ -41,7 +41,8 @@ def questions(study: Study) -> dict[str, str]:
             "(geometric mean over the validation set)."
         ),
         "Why did training stop when it did?": (
-            f"4b has the reason. The patience of {numbered(training.patience, 'step')} is only "
+            f"Its best step was {result.best_step[k]:,}, its last {result.steps[k]:,}. The patience of "
+            f"{numbered(training.patience, 'step')} is only "
             f"{numbered(checks, 'check')} long, so noise of the validation cost can stop a training early."
         ),
         "Which result could be chance?": _chance(study),
@@ -94,4 +95,4 @@ def _lambda(study: Study, rate: float) -> str:
         return f"It would multiply it by 1 - {rate:g} \N{MULTIPLICATION SIGN} lambda, before the data move it."
     factor = 1 - rate * study.arms[study.with_l2].l2
     half = f"After {math.log(0.5, factor):,.0f} steps half of it would be left." if 0 < factor < 1 else ""
-    return f"It multiplies it by {factor:g}, before the data move it. {half}".rstrip()
+    return f"It multiplies it by {factor:g}, and the gradient of the data comes on top. {half}".rstrip()

@@ -29,7 +29,7 @@ def write(document: Document, study: Study) -> None:
     document.paragraph(
         "**Brief 4: page [[baseline:page]], 5: page [[batchnorm:page]], 6: page [[l2:page]]**; its functions: page "
         "[[functions:page]]. [[summary]] sets the runs side by side, [[headlines]] draws their costs. Brackets hold "
-        "95 % intervals over pairs of networks with the same start ([[interval]]).",
+        "95 % intervals ([[interval]]).",
         keep_with_next=True,
     )
     caption = (
@@ -112,7 +112,8 @@ def _of_batchnorm(study: Study, arm: str) -> str:
     why = "Part of the reason: before" if late_start(study, layer)[-1] else "A possible reason: before"
     why = why if helps and ours < theirs else "Before"
     return (
-        f"{said} {why} the first step the gradient of {layer} differs {theirs:.2g}-fold between the networks of "
+        f"{said} {why} the first step the norm of the gradient of {layer} differs {theirs:.2g}-fold between the "
+        "networks of "
         f"{study.names[study.reference]}, and {ours:.2g}-fold between those of {study.names[arm]}."
     )
 

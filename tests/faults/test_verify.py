@@ -1,5 +1,6 @@
 """A damaged object of DVC's cache, which DVC takes for whole: it is found, and the commands that are named heal it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -75,6 +76,15 @@ def test_only_an_output_is_removed(tmp_path, monkeypatch):
         verify.remove(Path("cache"), Path("mine"))
     verify.remove(Path("cache"), Path("out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.lock", "mine"]
+
+
+def test_a_forged_list_of_a_folder_removes_nothing_outside_the_cache(tmp_path):
+    kept, cache = tmp_path / "kept", tmp_path / "cache"
+    kept.write_text("mine")
+    (cache / "aa").mkdir(parents=True)
+    forged = [{"md5": f"..{kept}", "relpath": "a"}, {"md5": A, "relpath": "b"}]
+    (cache / "aa" / f"{'b' * 30}.dir").write_text(json.dumps(forged))
+    assert verify.objects_of(cache, f"aa{'b' * 30}.dir") == {f"aa{'b' * 30}.dir", A}
 
 
 def test_an_output_that_is_not_in_the_cache_is_compared_too(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import io
 import random
 import runpy
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from pipeline import artifacts
 from pipeline.data import download, preprocessing
 from pipeline.data.sources import SOURCES
+from pipeline.network.ensemble import TrainingResult
 from tools import classify, photographed
 from tools.classify import ClassifyError, as_mnist, find_ink, is_blank, is_cluttered, largest_piece, read_image
 
@@ -159,6 +161,18 @@ def command(monkeypatch, capsys, *arguments):
 def folder(trained, monkeypatch):
     monkeypatch.chdir(trained)
     return trained
+
+
+def test_an_evaluation_of_other_networks_is_refused(folder, monkeypatch):
+    read = artifacts.read_record
+
+    def fewer(kind, path, **sizes):
+        result = read(kind, path, **sizes)
+        return SimpleNamespace(sizes=result.sizes | {"networks": 99}) if kind is TrainingResult else result
+
+    monkeypatch.setattr(classify.artifacts, "read_record", fewer)
+    with pytest.raises(ValueError, match="must have 99 as networks"):
+        classify.load_model()
 
 
 @pytest.mark.parametrize("arm", [None, *ARMS])

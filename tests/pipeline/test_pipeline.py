@@ -336,6 +336,12 @@ def test_lines_of_costs_are_full_and_fit_a_terminal(capsys):
     assert {len(line) for line in lines} == {72}  # five pairs; six would not fit 80 columns
 
 
+def test_a_cost_longer_than_a_line_is_printed_too(capsys):
+    result = recorded([100])
+    train._print_costs(dataclasses.replace(result, costs=result.costs.fill_(1e90)), "train@x")
+    assert capsys.readouterr().out.splitlines()[1].endswith("104.0000")
+
+
 @pytest.mark.parametrize("result", [recorded([50]), recorded([400, 50])], ids=["none", "fewer"])
 def test_a_network_that_stopped_early_has_fewer_costs_or_none(result, capsys):
     lowest = torch.tensor([1.0, 0.0])[: len(result.seeds)]

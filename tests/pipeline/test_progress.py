@@ -4,6 +4,7 @@ import fcntl
 import os
 import select
 import struct
+import subprocess
 import sys
 import termios
 import threading
@@ -11,6 +12,7 @@ import time
 
 import pytest
 import torch
+from clones import ROOT
 
 from pipeline.network.ensemble import Snapshot
 from stages import progress
@@ -39,6 +41,13 @@ def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch):
     assert line.startswith("train@batchnorm |")
     assert "| 10000/30000, 16 training, best cost 0.2138, cap in " in line
     assert line[-3] == ":" and len(line) <= 80
+
+
+def test_a_setting_of_tqdm_changes_no_plain_line():
+    code = "from stages.train import training_shown\nwith training_shown('train@l2', 16, 300): pass"
+    env = os.environ | {"TQDM_DISABLE": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "train@l2: 0/300, 16 training, cap in ?\n"
 
 
 def test_elsewhere_a_training_says_at_once_that_it_has_begun_and_then_now_and_then_how_far_it_is(monkeypatch, capsys):

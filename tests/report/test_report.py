@@ -187,7 +187,7 @@ def test_page_one_sets_the_headline_models_side_by_side(arm):
     k, of_sets, test = evaluation.headline, evaluation.accuracies, evaluation.accuracies["test"]
     header, *rows = cells_of(document(), "The headline model of each arm")
     assert header == ["", *(each.title for each in PARAMS.arms.values())]
-    a_step, a_check = study().step_times(arm)[1].mean() / 1e6, np.mean([2e-3, 4e-3, 3e-3])
+    a_step, a_check = np.median(study().step_times(arm)[1]) / 1e6, np.median([2e-3, 4e-3, 3e-3])
     seconds = result.steps[k] * a_step + result.steps[k] // 30 * a_check
     assert {row[0]: row[header.index(PARAMS.arms[arm].title)] for row in rows} == {
         **{f"{name.capitalize()} accuracy (%)": f"{of_sets[name][k]:.2f}" for name in of_sets},
@@ -386,8 +386,8 @@ def test_the_texts_of_figures_say_what_they_show():
     assert alternative("Data cost of each headline model").endswith(f" its stop. {of_each(ends)}")
     curve = results["baseline"].validation_costs[:, of_the_arms["baseline"].headline]
     half, steps = 30 * (1 + int((curve < math.log(10) / 2).nonzero()[0])), results["baseline"].steps
-    said = f" comes by step {half} of {steps[of_the_arms['baseline'].headline]} to half the cost of guessing."
-    assert alternative("and its validation cost").endswith(f" Baseline: the validation cost{said}")
+    said = f"by step {half} of {steps[of_the_arms['baseline'].headline]} the validation cost is half that of guessing."
+    assert alternative("and its validation cost").endswith(f" Baseline: {said}")
     assert alternative("Validation accuracy, median").endswith(f"The medians end at: {of_each(last_median)}.")
     assert alternative("Test accuracy of every network").endswith(f" to highest in per cent: {of_each(test_range)}.")
     assert alternative("weights of the headline models").endswith(f"The norms of these units: {of_each(norms)}.")
@@ -980,7 +980,7 @@ def test_the_lines_of_code_shown_for_l2_are_those_of_the_functions():
     for name, line in chapter_l2.CODE.items():
         source = inspect.getsource(getattr(pipeline, name, None) or getattr(forward, name))
         assert line in [each.strip() for each in source.splitlines()], name
-        assert "l2" in line
+        assert "l2" in line or "penalty" in line
     _, *rows = cells_of(document(), "The lines of code")
     assert dict(rows) == chapter_l2.CODE
 
@@ -1017,7 +1017,7 @@ def test_ten_questions_are_answered_each_with_a_number_of_this_run():
         "overfit": f"{evaluation.costs['train'][k]:.2f} nats on the training set",
         "several": f"the first has the lower test accuracy in {100 * mean:.0f}\xa0%",
         "pass through": f"all {PARAMS.training.batch_size}",
-        "lambda": f"0.99991, before the data move it. After {math.log(0.5) / math.log(0.99991):,.0f} steps",
+        "lambda": f"comes on top. After {math.log(0.5) / math.log(0.99991):,.0f} steps",
     }
     for (question, answer), (word, number) in zip(answers.items(), numbers.items(), strict=True):
         assert word in question and question.endswith("?")
@@ -1247,7 +1247,7 @@ def test_the_best_lambda_is_compared_with_none_by_seed_and_by_the_parameters_tha
 
 def test_time_to_stop_is_that_of_the_steps_and_of_the_validation_checks():
     """A check comes every 30 steps."""
-    expected = [(steps * (4 + 9 + 4) / 3 * 1e-4 + steps // 30 * 2e-2) / 16 for steps in study().results["l2"].steps]
+    expected = [(steps * 4e-4 + steps // 30 * 2e-2) / 16 for steps in study().results["l2"].steps]
     assert study().seconds_to_stop("l2", 16).tolist() == pytest.approx(expected)
 
 
@@ -1256,7 +1256,7 @@ def test_the_levels_of_time_to_stop_are_means_over_the_networks():
     results["l2"] = dataclasses.replace(results["l2"], steps=[60_000 * k for k in (1, 2, 3, 4, 5, 9)])
     _, level = levels(dataclasses.replace(study(), results=results), "l2")["Time to the stop, alone (s)"]
     checks = len(study().results["l2"].evaluation_steps)
-    assert level.mean == pytest.approx(240_000 * 5e-4 / 3 + checks * 3e-3)
+    assert level.mean == pytest.approx(240_000 * 1e-4 + checks * 3e-3)
 
 
 def test_activations_are_compared_network_by_network():
