@@ -229,7 +229,7 @@ def test_a_card_of_hostile_classes_is_refused_and_not_shown(folder, tmp_path, mo
 
 
 def with_card(read_record, card):
-    return lambda kind, path: card if kind is preprocessing.DatasetCard else read_record(kind, path)
+    return lambda kind, path, **sizes: card if kind is preprocessing.DatasetCard else read_record(kind, path, **sizes)
 
 
 def thirty_two_bits():
