@@ -95,6 +95,7 @@ class Training(_Section):
     seeds: Seeds
     shuffle_seed: Seed
     device: Literal["auto", "cpu", "cuda"]
+    compile: bool
     threads: Workers
     processes: Workers
 

@@ -7,6 +7,7 @@ from stages import lifetime
 # isort: split
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,13 @@ RESULTS = Path("results")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 CPU = torch.device("cpu")
+# torch's own choice is a folder in /tmp that another user could have made.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(".dvc/tmp/torchinductor").absolute()))
 
 
 def run(stage: Callable[[Params], None], name: str) -> None:
     """Run a stage on the parameters; say in one line what stopped it, or ``python -X dev`` where."""
+    warnings.showwarning = lambda message, *_: print(f"{name}: {message}", file=sys.stderr)
     try:
         params = load_params(PARAMS)
         given = inputs_of(name) if "DVC_STAGE" in os.environ else {}

@@ -30,6 +30,7 @@ def main(params: Params) -> None:
         networks=[1, len(training.seeds)],
         rounds=params.timing.rounds,
         steps=params.timing.steps,
+        compile=training.compile,
         progress=lambda rounds: each("timing", rounds, "rounds"),
     )
     where = {"device": device.type, "threads": training.usable_threads}

@@ -97,7 +97,7 @@ def _say(result: TrainingResult, label: str) -> None:
 
 def _print_costs(result: TrainingResult, label: str) -> None:
     """Print the headline model's costs as `L_layer_model` returns them: at every 100th step, penalty included."""
-    headline = int(result.at_best(result.validation_costs).nan_to_num(nan=torch.inf).argmin())
+    headline = result.headline
     costs = (result.costs + result.penalties)[:, headline].tolist()
     until_stop = [(step, cost) for step, cost in zip(result.cost_steps, costs, strict=True) if not math.isnan(cost)]
     pairs = [f"{step:{len(str(result.cost_steps[-1]))}} {cost:.4f}" for step, cost in until_stop]

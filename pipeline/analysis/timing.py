@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
+from pipeline.network.compiling import compiled
 from pipeline.network.devices import clock
 from pipeline.network.ensemble import initialize_ensemble
 from pipeline.network.precision import full_precision
@@ -70,14 +72,16 @@ def time_steps(
     networks: Sequence[int],
     rounds: int,
     steps: int,
+    compile: bool = False,
     progress: Callable[[Sequence[bool]], Iterable[bool]] = iter,
 ) -> dict[str, Seconds]:
     """Time training steps and validation checks; the kinds and sizes of ensemble take turns.
 
     ``X`` is ``(n_0, examples)``, ``Y`` ``(n_L, examples)``, ``validation`` such a pair; the device of ``X`` computes.
     ``networks`` are the sizes. Each takes ``rounds`` turns, after one to warm up that does not count; a turn is
-    ``steps`` training steps and one validation check. ``progress`` goes through the rounds and may show it. Returns
-    ``seconds_per_step`` and ``seconds_per_check`` of the whole ensemble, by kind and size (as text), a value a round.
+    ``steps`` training steps, compiled or not, and one validation check. ``progress`` goes through the rounds and may
+    show it. Returns ``seconds_per_step`` and ``seconds_per_check`` of the whole ensemble, by kind and size (as text), a
+    value a round.
     """
     ensembles = {
         (kind, size): initialize_ensemble(
@@ -85,15 +89,30 @@ def time_steps(
         )
         for (kind, settings), size in itertools.product(KINDS.items(), networks)
     }
+    settings = {
+        (kind, size): {**KINDS[kind], "l2": X.new_full((size,), KINDS[kind]["l2"], dtype=torch.float64)}
+        for kind, size in ensembles
+    }
     per_step: Seconds = {kind: {str(size): [] for size in networks} for kind in KINDS}
     per_check: Seconds = {kind: {str(size): [] for size in networks} for kind in KINDS}
-    batches = mini_batches(X, Y, batch_size, (rounds + 1) * len(ensembles) * steps)
+    batches = mini_batches(X, Y, batch_size, (rounds + 2) * len(ensembles) * steps)
     with full_precision():
+        take_step = {False: training_step, True: training_step}  # by batch norm: lambda changes nothing in the code
+        if compile:
+            largest = [(kind, max(networks)) for kind in ("plain", "batchnorm")]
+            take_step = {
+                key[0] == "batchnorm": compiled(
+                    training_step, *next(batches), ensembles[key], LEARNING_RATE, **settings[key]
+                )
+                for key in largest
+            }
         for is_warm in progress([False] + [True] * rounds):
             for (kind, size), parameters in ensembles.items():
                 start = clock(X.device)
                 for X_batch, Y_batch in itertools.islice(batches, steps):
-                    training_step(X_batch, Y_batch, parameters, LEARNING_RATE, **KINDS[kind])
+                    take_step[KINDS[kind]["use_batchnorm"]](
+                        X_batch, Y_batch, parameters, LEARNING_RATE, **settings[kind, size]
+                    )
                 stepped = clock(X.device)
                 evaluate(*validation, parameters)
                 checked = clock(X.device)

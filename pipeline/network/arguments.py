@@ -202,7 +202,9 @@ def lambda_of(function: str, l2: Any, like: Tensor, *, per_matrix: bool = False)
     tensor = as_tensor(function, "l2", l2, like=like)
     if _broadcast(tensor.shape, like.shape[:-2]) is None:
         raise ValueError(f"{function} wants l2 for networks {tuple(like.shape[:-2])}, got {tuple(tensor.shape)}")
-    if not isinstance(l2, Tensor) and not ((tensor >= 0) & tensor.isfinite()).all():
+    # The compiler cannot look at values, and on a GPU the CPU would wait for them.
+    may_look = tensor.is_cpu and not torch.compiler.is_compiling()
+    if may_look and not ((tensor >= 0) & tensor.isfinite()).all():
         raise ValueError(f"{function} wants l2 of at least 0 and finite, got {_shown(l2)}")
     return tensor[..., None, None] if per_matrix else tensor
 
@@ -346,10 +348,17 @@ def lambda_of_each(function: str, l2: Any, networks: int) -> list[float]:
 
 
 def require_settings(
-    function: str, examples: int, use_batchnorm: Any, learning_rate: Any, min_delta: Any, progress: Any, **counts: Any
+    function: str,
+    examples: int,
+    use_batchnorm: Any,
+    compile: Any,
+    learning_rate: Any,
+    min_delta: Any,
+    progress: Any,
+    **counts: Any,
 ) -> None:
     """Refuse settings of a training that cannot be, each by its name."""
-    require_flags(function, use_batchnorm=use_batchnorm)
+    require_flags(function, use_batchnorm=use_batchnorm, compile=compile)
     for name, value in counts.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) < 2**63:
             raise ValueError(f"{function} wants a whole {name}, at least 1 and below 2**63, got {_shown(value)}")
@@ -406,8 +415,9 @@ def _real(value: Any) -> float:
 
 def _broadcast(*shapes: Sequence[int]) -> torch.Size | None:
     """Return the shape to which shapes broadcast, or None."""
-    if len(set(shapes)) == 1:  # torch's function takes longer than a product
-        return torch.Size(shapes[0])
+    long = [shape for shape in shapes if len(shape)] or [shapes[0]]
+    if all(shape == long[0] for shape in long):  # torch's function takes longer than a product
+        return torch.Size(long[0])
     try:
         shape: torch.Size = _broadcast_shapes(*shapes)
     except RuntimeError:

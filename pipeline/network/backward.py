@@ -45,10 +45,10 @@ def linear_backward(
     A_prev, W, b, shape_of_Z = arguments.linear_cache("linear_backward", cache)
     dZ = arguments.shaped("linear_backward", "dZ", dZ, "W @ A_prev", shape_of_Z, like=W)
     m = A_prev.shape[-1]
-    dA_prev = W.mT @ dZ if input_gradient else None
-    dW = dZ @ A_prev.mT / m
-    db = dZ.sum(dim=-1, keepdim=True) / m
-    return None if dA_prev is None else _sum_to(dA_prev, A_prev), _sum_to(dW, W), _sum_to(db, b)
+    dA_prev = _sum_to(W.mT @ dZ, A_prev) if input_gradient else None
+    dW = _sum_to(dZ @ A_prev.mT / m, W)
+    db = _sum_to(dZ.sum(dim=-1, keepdim=True) / m, b)
+    return dA_prev, dW, db
 
 
 def linear_activation_backward(
@@ -64,13 +64,11 @@ def linear_activation_backward(
         ``linear_cache`` and ``activation_cache``.
     activation : {"relu", "softmax"}
     input_gradient : bool
-        Whether to compute ``dA_prev``.
 
     Returns
     -------
-    dA_prev : (..., n_{l-1}, m) or None
-    dW : (..., n_l, n_{l-1})
-    db : (..., n_l, 1)
+    dA_prev, dW, db
+        As :func:`linear_backward` returns them.
 
     Raises
     ------
@@ -129,7 +127,8 @@ def batchnorm_backward(dNA: Array, cache: Cache | tuple[Array, Array] | None) ->
     """Pass the gradient through :func:`pipeline.network.forward.batchnorm_forward`, statistics included.
 
     With ``g = dNA`` and ``n = NA``, ``dA = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps)``: the second term
-    comes through the mean, the third through the variance, as both depend on every example.
+    comes through the mean, the third through the variance, as both depend on every example (S. Ioffe,
+    C. Szegedy, "Batch normalization", 2015, section 3).
 
     Parameters
     ----------
@@ -145,10 +144,6 @@ def batchnorm_backward(dNA: Array, cache: Cache | tuple[Array, Array] | None) ->
     ------
     ValueError
         If the cache is None, as at inference.
-
-    References
-    ----------
-    S. Ioffe, C. Szegedy, "Batch normalization", 2015, section 3.
     """
     n, variance = arguments.batchnorm_cache("batchnorm_backward", cache)
     g = arguments.shaped("batchnorm_backward", "dNA", dNA, "NA", n.shape, like=n)

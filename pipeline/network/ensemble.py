@@ -79,6 +79,11 @@ class TrainingResult:
         return [self.parameters["W1"].shape[2], *(self.parameters[f"W{layer}"].shape[1] for layer in layers)]
 
     @property
+    def headline(self) -> int:
+        """The network with the lowest validation cost, the first of equals."""
+        return int(self.at_best(self.validation_costs).nan_to_num(nan=math.inf).argmin())
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The lengths that an evaluation of these networks shares: ``A{l}`` is the units of a hidden layer."""
         pixels, *hidden, classes = self.layers_dims
@@ -173,7 +178,7 @@ class Ensemble:
     def __init__(self, parameters: Parameters, lambdas: list[float]) -> None:
         count, device = len(lambdas), parameters["W1"].device
         self.parameters = parameters  # (networks that are still training, ...); a step puts new arrays into it
-        self.l2 = lambdas[0] if len(set(lambdas)) == 1 else parameters["W1"].new_tensor(lambdas)
+        self.l2 = torch.tensor(lambdas, dtype=torch.float64, device=device)
         self.live = torch.arange(count, device=device)  # places among all networks of those still training
         self.step = 0  # training steps done
         self.best = dict(parameters)
@@ -206,7 +211,7 @@ class Ensemble:
             self.steps.index_fill(0, self.live[which], self.step),
             [reason if k in leaving else earlier for k, earlier in enumerate(self.stop_reason)],
             {name: each[~which] for name, each in self.parameters.items()},
-            self.l2[~which] if isinstance(self.l2, Tensor) else self.l2,
+            self.l2[~which],
             self.live[~which],
         )
 

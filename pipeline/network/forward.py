@@ -30,6 +30,8 @@ def initialize_parameters(
 ) -> Parameters:
     """Draw He's weights, normal with variance ``2 / n_{l-1}``, and zero biases (assignment, 1a).
 
+    K. He et al., "Delving deep into rectifiers", 2015, eq. 10.
+
     Parameters
     ----------
     layer_dims : sequence of int
@@ -48,10 +50,6 @@ def initialize_parameters(
     ------
     ValueError
         If the layers, the seed or the dtype are invalid.
-
-    References
-    ----------
-    K. He et al., "Delving deep into rectifiers", 2015, eq. 10.
     """
     layer_dims = arguments.sizes_of_layers("initialize_parameters", "layer_dims", layer_dims)
     generator = arguments.generator_of("initialize_parameters", seed, dtype)
@@ -235,7 +233,12 @@ def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
     ----------
     parameters : dict
     l2 : float or (...) tensor
-        Lambda, one for all networks or one for each, as is the penalty in nats.
+        Lambda, one for all networks or one for each.
+
+    Returns
+    -------
+    (...) tensor
+        The penalty in nats, one for each network.
     """
     weights = arguments.weights("l2_penalty", parameters)
     l2 = arguments.lambda_of("l2_penalty", l2, weights[0])
@@ -245,7 +248,8 @@ def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
 def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = None) -> Tensor:
     """Normalise each unit over the examples, ``NA = (A - mean) / sqrt(variance + eps)`` (assignment, 1h).
 
-    No scale and no shift are learnt (assignment, 5). A dead unit gives zeros.
+    No scale and no shift are learnt (assignment, 5). A dead unit gives zeros. S. Ioffe, C. Szegedy, "Batch
+    normalization", 2015, algorithm 1.
 
     Parameters
     ----------
@@ -262,10 +266,6 @@ def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = 
     ------
     ValueError
         If only one of the two statistics is given.
-
-    References
-    ----------
-    S. Ioffe, C. Szegedy, "Batch normalization", 2015, algorithm 1.
     """
     A = arguments.columns("apply_batchnorm", "A", A)
     if mean is None and var is None:
@@ -277,7 +277,11 @@ def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = 
 
 
 def batchnorm_forward(A: Array) -> tuple[Tensor, Cache]:
-    """Normalise ``A`` (..., units, m) as :func:`apply_batchnorm` does, and keep what the backward pass needs.
+    """Normalise ``A`` as :func:`apply_batchnorm` does, and keep what the backward pass needs.
+
+    Parameters
+    ----------
+    A : (..., units, m)
 
     Returns
     -------

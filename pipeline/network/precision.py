@@ -1,9 +1,9 @@
-"""Full float32 around a training or an evaluation, by the faster of torch's two CPU backends.
+"""Full float32 around a training or an evaluation, by one of torch's two CPU backends.
 
 BLAS is the linear algebra library that torch was built with; oneDNN (MKL-DNN) is Intel's library for neural networks.
 torch takes oneDNN for float32 products only where ``fp32_precision = "bf16"`` lets it round to bfloat16, of 16 bits.
-Some processors do round; on others oneDNN is as exact as BLAS, and faster. So it is tried, once in a process.
-"ieee" keeps to float32 and takes BLAS.
+Some processors do round; on others oneDNN is as exact as BLAS, and often faster. So it is tried, once in a process, and
+taken if it is neither clearly slower nor clearly less exact. "ieee" keeps to float32 and takes BLAS.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 PROBE = (320, 784, 256)  # rows, terms, columns: the first layer of sixteen networks, a batch of 256
 ROUNDS = 20  # of each backend, in turns
-AS_FAST, AS_EXACT = 1.33, 2.0  # times BLAS's time and error; with room, so that noise of the clock decides nothing
+AS_FAST, AS_EXACT = 1.33, 2.0  # times BLAS's time and error; with room, so that noise of the clock rarely decides
 
 _mkldnn: Any = torch.backends.mkldnn  # whose type hints lack the setting
 ON_CPU, ON_GPU = _mkldnn.matmul, torch.backends.cuda.matmul
@@ -40,7 +40,7 @@ def full_precision() -> Iterator[None]:
 
 @lru_cache
 def onednn_is_as_good(threads: int) -> bool:
-    """Say whether oneDNN multiplies float32 matrices neither clearly slower nor less exactly than BLAS."""
+    """Say whether oneDNN multiplies float32 matrices neither clearly slower nor clearly less exactly than BLAS."""
     rows, terms, columns = PROBE
     left = torch.arange(rows * terms, dtype=torch.float32).sin().view(rows, terms)
     right = torch.arange(terms * columns, dtype=torch.float32).cos().view(terms, columns)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pipeline.network import arguments
 from pipeline.network.backward import L_model_backward, update_parameters
+from pipeline.network.compiling import compiled
 from pipeline.network.ensemble import Ensemble, Snapshot, TrainingResult, initial_statistics, initialize_ensemble
 from pipeline.network.forward import L_model_forward, compute_cost, initialize_parameters, l2_penalty
 from pipeline.network.precision import full_precision
@@ -69,6 +70,7 @@ def L_layer_model(
     evaluate_every: int = 50,
     patience: int = 100,
     min_delta: float = 0.0,
+    compile: bool = False,
     progress: bool | Callable[[Snapshot], None] = True,
 ) -> tuple[Parameters, list[float]]:
     """Train one network (assignment, 3a); print its cost every 100 steps.
@@ -87,7 +89,7 @@ def L_layer_model(
     num_iterations : int
         Cap on the training steps; a step is one mini-batch.
     batch_size : int
-    use_batchnorm, l2, validation, evaluate_every, patience, min_delta, progress
+    use_batchnorm, l2, validation, evaluate_every, patience, min_delta, compile, progress
         As in :func:`train`.
     seed : int
         Decides the start; the order of the batches is the same for every seed.
@@ -115,7 +117,7 @@ def L_layer_model(
     X, Y = arguments.examples("L_layer_model", X, Y, layers_dims)
     validation = arguments.validation_set("L_layer_model", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    settings = (X.shape[1], use_batchnorm, learning_rate, min_delta, progress)
+    settings = (X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress)
     arguments.require_settings("L_layer_model", *settings, num_iterations=num_iterations, **counts)
     (seed,) = arguments.seeds_of("L_layer_model", "seed", [seed])
     (l2,) = arguments.lambda_of_each("L_layer_model", l2, networks=1)
@@ -127,13 +129,18 @@ def L_layer_model(
     if use_batchnorm:
         parameters |= initial_statistics(parameters)
     best, best_cost, best_step = dict(parameters), math.inf, 0
-    costs, step = [], 0
+    costs, step, take_step = [], 0, training_step
     try:
         with full_precision():
+            if compile:
+                batch = next(mini_batches(X, Y, batch_size, 1))
+                take_step = compiled(
+                    training_step, *batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2
+                )
             for step, (X_batch, Y_batch) in enumerate(mini_batches(X, Y, batch_size, num_iterations), start=1):
                 is_recorded = step % COST_EVERY == 0
                 penalty = l2_penalty(parameters, l2) if is_recorded else 0.0
-                cost = training_step(X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
+                cost = take_step(X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
                 if is_recorded:
                     costs.append((cost + penalty).item())
                     if report:
@@ -169,6 +176,7 @@ def train(
     patience: int = 100,
     min_delta: float = 0.0,
     shuffle_seed: int = 0,
+    compile: bool = False,
     progress: bool | Callable[[Snapshot], None] = False,
 ) -> TrainingResult:
     """Train one network for each seed, all as one ensemble.
@@ -203,6 +211,8 @@ def train(
         How far below the last low a new one must be, in nats.
     shuffle_seed : int
         Seed of the order in which examples are drawn.
+    compile : bool
+        Let PyTorch compile the step first: seconds to a minute, after which a step is faster.
     progress : bool or callable
         Print the cost every 100 steps, or call with a :class:`Snapshot` then.
 
@@ -221,7 +231,7 @@ def train(
     X, Y = arguments.examples("train", X, Y, layers_dims)
     validation = arguments.validation_set("train", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    settings = (X.shape[1], use_batchnorm, learning_rate, min_delta, progress)
+    settings = (X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress)
     arguments.require_settings("train", *settings, max_steps=max_steps, **counts)
     seeds = arguments.seeds_of("train", "seeds", seeds)
     (shuffle_seed,) = arguments.seeds_of("train", "shuffle_seed", [shuffle_seed])
@@ -230,15 +240,20 @@ def train(
     epochs_per_step = batch_size / X.shape[1]
 
     start = initialize_ensemble(layers_dims, seeds, use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
-    ensemble = Ensemble(start, lambdas)
+    ensemble, take_step = Ensemble(start, lambdas), training_step
     try:
         with full_precision():
+            if compile:
+                batch = next(mini_batches(X, Y, batch_size, 1))
+                take_step = compiled(
+                    training_step, *batch, start, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
+                )
             batches = mini_batches(X, Y, batch_size, max_steps, shuffle_seed)
             for step, (X_batch, Y_batch) in enumerate(batches, start=1):
                 is_recorded, parameters = step % COST_EVERY == 0, ensemble.parameters
                 # In double precision: the squares of large weights, times a large lambda, can overflow float32.
                 penalties = l2_penalty(_in_double(parameters), ensemble.l2) if is_recorded else None
-                costs = training_step(
+                costs = take_step(
                     X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
                 )
                 ensemble.step = step

@@ -27,6 +27,7 @@ def small_params(**changes):
     values["data"]["dataset"] = "digits"
     values["network"]["layers"] = [6, 5, 4, 10]
     values["training"] |= {"batch_size": 50, "max_steps": 100, "evaluate_every": 50, "seeds": [0, 1, 2], "threads": 1}
+    values["training"]["compile"] = False  # compiling takes longer than such a run
     values["l2_path"] = {"values": [0.0, 0.01], "seeds": [0]}
     values["timing"] = {"rounds": 1, "steps": 1}
     for section, change in changes.items():

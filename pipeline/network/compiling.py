@@ -1,0 +1,41 @@
+"""PyTorch's own compiler for the training step: `torch.compile` makes C++ of it, the functions stay as they are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from pipeline.network.arguments import Parameters
+
+# Their type hints lack what is used here.
+_compile: Any = torch.compile
+_shapes: Any = torch.fx.experimental._config
+
+
+def compiled(
+    step: Callable[..., Tensor], X: Tensor, Y: Tensor, parameters: Parameters, learning_rate: float, **settings: Any
+) -> Callable[..., Tensor]:
+    """Compile a training step by taking it once, from a copy of the parameters.
+
+    The number of networks is left open: one compilation serves an ensemble while its networks stop. Where compiling
+    fails, as without a C++ compiler, a RuntimeWarning says so, and the step is returned as it is.
+    """
+    # isolate_recompiles: torch limits how often one function is compiled, here it does so for each call of this.
+    faster: Callable[..., Tensor] = _compile(step, fullgraph=True, isolate_recompiles=True)
+    for each in (*parameters.values(), *settings.values()):
+        if isinstance(each, Tensor) and each.dim() != 2:  # not of one network alone
+            torch._dynamo.mark_dynamic(each, 0)
+    try:
+        with _shapes.patch(backed_size_oblivious=True):  # one network is compiled no other way than two
+            faster(X, Y, dict(parameters), learning_rate, **settings)
+    except RuntimeError as error:  # a fault of the step itself comes again without the compiler
+        reason = str(error).strip().splitlines()[0]
+        advice = "it needs a C++ compiler, such as g++, and Python's headers"
+        warnings.warn(f"training runs without torch.compile ({advice}): {reason:.200}", RuntimeWarning, stacklevel=3)
+        return step
+    return faster

@@ -1,0 +1,165 @@
+"""A compiled training step: the numbers of the step as it is, to rounding, and that step where nothing compiles."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from clones import small_params
+
+import stages
+from pipeline import L_layer_model, TrainingInterrupted, train
+from pipeline.network import compiling
+from pipeline.network.compiling import compiled
+from pipeline.network.ensemble import initialize_ensemble
+from pipeline.network.training import mini_batches, training_step
+
+DIMS = [12, 6, 5, 3]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch):
+    """Take the folder of the stages: there a run of the pipeline has left the headers compiled, which takes longest."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(ROOT / ".dvc" / "tmp" / "torchinductor"))
+
+
+def data(examples=60, dtype=torch.float64):
+    random = torch.Generator().manual_seed(0)
+    X = torch.randn(DIMS[0], examples, generator=random, dtype=dtype)
+    return X, torch.eye(DIMS[-1], dtype=dtype)[:, torch.randint(DIMS[-1], (examples,), generator=random)]
+
+
+def steps(take_step, networks, count=25, **settings):
+    """Take steps on mini-batches; give the costs and the parameters at the end."""
+    X, Y = data()
+    parameters = initialize_ensemble(DIMS, range(networks), use_batchnorm=settings["use_batchnorm"], dtype=X.dtype)
+    batches = mini_batches(X, Y, 10, count)
+    costs = [take_step(X_batch, Y_batch, parameters, 0.1, **settings) for X_batch, Y_batch in batches]
+    return torch.stack(costs), parameters
+
+
+@pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
+def test_one_compilation_serves_every_size_and_takes_the_steps_of_the_functions(use_batchnorm):
+    def settings_of(networks):
+        return {"use_batchnorm": use_batchnorm, "l2": torch.linspace(0, 0.3, networks, dtype=torch.float64)}
+
+    X, Y = next(mini_batches(*data(), 10, 1))
+    start = initialize_ensemble(DIMS, range(4), use_batchnorm=use_batchnorm, dtype=X.dtype)
+    found = {name: each.clone() for name, each in start.items()}
+    with warnings.catch_warnings(action="error"):
+        faster = compiled(training_step, X, Y, start, 0.1, **settings_of(4))
+    torch.testing.assert_close(start, found, rtol=0, atol=0)  # a copy took that step
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for networks in (4, 3, 1, 7):
+            costs, parameters = steps(faster, networks, **settings_of(networks))
+            expected_costs, expected = steps(training_step, networks, **settings_of(networks))
+            torch.testing.assert_close(costs, expected_costs, rtol=0, atol=1e-10)
+            torch.testing.assert_close(parameters, expected, rtol=0, atol=1e-10)
+
+
+SETTINGS = {"learning_rate": 0.5, "batch_size": 10, "evaluate_every": 10, "patience": 20}
+
+
+def test_a_compiled_training_ends_as_the_other_does():
+    settings = SETTINGS | {"max_steps": 300, "seeds": range(5), "l2": [0.0, 0.01, 0.0, 0.1, 0.0], "use_batchnorm": True}
+    X, Y = data()
+    faster, expected = (
+        train(X, Y, DIMS, **settings, validation=data(31), compile=compile) for compile in (True, False)
+    )
+    assert len(set(expected.steps)) > 1  # they leave the ensemble one after the other
+    assert (faster.steps, faster.best_step, faster.stop_reason) == (
+        expected.steps, expected.best_step, expected.stop_reason,
+    )  # fmt: skip
+    torch.testing.assert_close(faster.parameters, expected.parameters, rtol=0, atol=1e-9)
+    torch.testing.assert_close(faster.costs, expected.costs, rtol=0, atol=1e-9, equal_nan=True)
+
+
+def test_one_network_alone_is_compiled_too():
+    X, Y = data()
+    (faster, costs), (expected, expected_costs) = (
+        L_layer_model(X, Y, DIMS, 0.5, 200, 10, l2=0.01, compile=compile, progress=False) for compile in (True, False)
+    )
+    assert costs == pytest.approx(expected_costs, abs=1e-10)
+    torch.testing.assert_close(faster, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("compile", [1, None, "yes"])
+def test_compile_is_true_or_false(compile):
+    for run in (
+        lambda: train(*data(), DIMS, **SETTINGS, max_steps=1, seeds=[0], compile=compile),
+        lambda: L_layer_model(*data(), DIMS, 0.5, 1, 10, compile=compile),
+    ):
+        with pytest.raises(ValueError, match=r"^(train|L_layer_model) wants True or False as compile, got"):
+            run()
+
+
+def test_without_a_compiler_a_warning_says_so_and_the_training_is_that_of_the_functions(monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("there-is-no-such-compiler",))
+    torch._dynamo.reset()
+    X, Y = data(dtype=torch.float32)
+    settings = SETTINGS | {"max_steps": 100, "seeds": [0, 1]}
+    with pytest.warns(RuntimeWarning) as warned:
+        result = train(X, Y, DIMS, **settings, compile=True)
+    (said,) = {str(each.message) for each in warned if each.category is RuntimeWarning}
+    assert "runs without torch.compile (it needs a C++ compiler, such as g++, and Python's headers)" in said
+    assert "\n" not in said
+    assert capfd.readouterr().err == ""  # nothing from the compiler itself
+    expected = train(X, Y, DIMS, **settings)
+    torch.testing.assert_close(result.parameters, expected.parameters, rtol=0, atol=0)
+    torch._dynamo.reset()
+
+
+def test_ctrl_c_while_it_compiles_ends_like_any_other(monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compiling, "_compile", lambda *arguments, **options: interrupted)
+    with pytest.raises(TrainingInterrupted) as stopped:
+        train(*data(), DIMS, **SETTINGS, max_steps=100, seeds=[0, 1], compile=True)
+    assert stopped.value.result.steps == [0, 0]
+
+
+def test_a_stage_says_a_warning_in_one_line(monkeypatch, tmp_path, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(small_params())
+    with warnings.catch_warnings(action="default"):
+        stages.run(lambda params: warnings.warn("no compiler is here", RuntimeWarning, stacklevel=1), "train@l2")
+    assert capfd.readouterr().err == "train@l2: no compiler is here\n"
+
+
+def test_a_stage_keeps_what_the_compiler_makes_in_the_clone():
+    code = "import os, stages; print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"
+    env = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    said = [
+        subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=env | user, text=True).strip()
+        for user in ({}, {"TORCHINDUCTOR_CACHE_DIR": "/somewhere/else"})
+    ]
+    assert said == [str(ROOT / ".dvc" / "tmp" / "torchinductor"), "/somewhere/else"]
+
+
+RUN = """
+import hashlib, sys
+sys.path.insert(0, "tests/network")
+from test_compiling import DIMS, SETTINGS, data
+from pipeline import train
+result = train(*data(), DIMS, **SETTINGS, max_steps=50, seeds=range(3), compile=True)
+print(hashlib.sha256(b"".join(each.numpy().tobytes() for each in result.parameters.values())).hexdigest())
+"""
+
+
+@pytest.mark.long
+def test_a_cold_and_a_warm_cache_of_the_compiler_give_the_same_bytes(tmp_path):
+    env = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    cold, warm = (
+        subprocess.run(
+            [sys.executable, "-c", RUN], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert cold == warm
+    assert any(tmp_path.rglob("*.cpp"))  # it was compiled
