@@ -244,7 +244,7 @@ def main() -> None:
         ink = find_ink(read_image(arguments.image))
         if is_blank(ink):
             raise ClassifyError(f"{arguments.image} is blank: nothing on it differs from the background")
-    except (ClassifyError, ValueError) as error:
+    except (ClassifyError, ValueError, OSError) as error:
         sys.exit(f"classify: {error}")
     classes = model.card.classes
     if classes != [str(digit) for digit in range(10)]:
