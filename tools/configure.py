@@ -79,5 +79,5 @@ def dvc(*command: str) -> str:
 if __name__ == "__main__":
     try:
         main()
-    except (OSError, ValueError) as error:
-        sys.exit(f"DVC could not be configured: {error}")
+    except (OSError, RuntimeError, ValueError) as error:
+        sys.exit(f"DVC could not be configured: {error}; the folders .dvc and HOME must be whole and writable")

@@ -133,12 +133,11 @@ def checksum(lock: str) -> str:
 
 
 def noted(environment: Path, what: str) -> dict[str, Any]:
-    """Read what was noted when packages were installed; nothing, if that never ended."""
+    """Read what was noted when packages were installed; nothing, if that never ended or the note is damaged."""
     try:
-        note: dict[str, dict[str, Any]] = json.loads((environment / NOTE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json.loads((environment / NOTE).read_text(encoding="utf-8"))[what])
+    except (OSError, ValueError, LookupError, TypeError):
         return {}
-    return note[what]
 
 
 def entries(environment: Path) -> dict[str, int]:
@@ -163,7 +162,7 @@ if __name__ == "__main__":
         main(*sys.argv[1:])
     except subprocess.CalledProcessError:
         sys.exit("the packages could not be installed: see above; .venv, if no mount point, is as it was")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"the packages could not be installed: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")

@@ -211,6 +211,20 @@ def test_whatever_was_deleted_of_the_environment_is_installed_again(project, gon
     assert project.works(1)
 
 
+@pytest.mark.parametrize("note", [b"", b"\0\0", b"[]", b"{}", b'{"locks": 3, "entries": null}', b"\xff"])
+def test_a_damaged_note_of_what_is_installed_counts_as_none(tmp_path, note):
+    (tmp_path / install.NOTE).write_bytes(note)
+    assert install.noted(tmp_path, "locks") == install.noted(tmp_path, "entries") == {}
+
+
+def test_a_folder_in_which_python_makes_no_environment_is_said_in_one_line(project):
+    shutil.rmtree(project.environment)
+    folder = project.folder.rename(project.folder.with_name("a:b"))
+    done = subprocess.run([*PYTHON, "tools/install.py"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("the packages could not be installed: Refusing to create a venv in ")
+
+
 def test_an_interpreter_that_is_gone_is_replaced(project):
     python = project.environment / "bin" / "python"
     python.unlink()
@@ -320,6 +334,15 @@ def test_settings_of_dvc_that_are_one_s_own_stay(repository):
     before = config.read_bytes()
     subprocess.run(["make", "install", "INSTALL=true"], cwd=repository, check=True)
     assert config.read_bytes() == before
+
+
+def test_a_home_that_cannot_be_written_is_said_in_one_line(repository):
+    env = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"} | {"HOME": "/dev/null"}
+    command = [sys.executable, "-m", "tools.configure"]
+    done = subprocess.run(command, cwd=repository, env=env, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("DVC could not be configured: [Errno 20] Not a directory: '/dev/null/.cache/")
+    assert done.stderr.endswith("; the folders .dvc and HOME must be whole and writable\n")
+    assert not (repository / ".dvc" / "config.local").exists()
 
 
 def test_two_installations_give_dvc_a_private_folder_and_a_page_that_is_made_again_when_gone_or_old(
