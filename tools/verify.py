@@ -32,7 +32,7 @@ OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # the name of an object in the cac
 
 def main() -> None:
     """Name what is damaged, or remove an output."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--remove", type=Path, metavar="PATH", help="an output, or a file or folder in it")
     path = parser.parse_args().remove
     try:
