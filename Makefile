@@ -2,13 +2,11 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 INSTALL = $(PYTHON) -I -S tools/install.py
-PAGE := .dvc/plots/page-offline.html
-SITE_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dvc-site
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # With these, Python or pip would look elsewhere than in this folder and in .venv.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_PYTHON
 
-.PHONY: all install packages test test-remotes .venv/bench .venv/remotes faults gradcheck bench experiments plots verify \
+.PHONY: all install test test-remotes .venv/bench .venv/remotes faults gradcheck bench experiments plots verify \
     readme lock clean
 
 all: install
@@ -16,17 +14,10 @@ all: install
 	@python -m tools.summary
 
 # All targets except `lock` and `clean` begin with this. It is quick if everything is installed.
-install: packages $(PAGE)
-
-# DVC would keep pickles in a folder that all users of the machine share: this one is private.
-packages:
+install:
 	@$(PYTHON) -I -S -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0])'
 	@$(INSTALL)
-	@grep -qs site_cache_dir .dvc/config.local || { mkdir -p "$(SITE_CACHE)" && chmod 700 "$(SITE_CACHE)" && \
-	    dvc config --local --quiet core.site_cache_dir "$(SITE_CACHE)"; }
-
-$(PAGE): .dvc/plots/page.html tools/plots_template.py | packages
-	python -m tools.plots_template
+	@python -m tools.configure
 
 test: install
 	ruff check .
@@ -68,7 +59,6 @@ verify: install
 	@python -m tools.verify
 
 plots: install
-	python -m tools.plots_template
 	dvc plots show
 
 # Writes the results of the last run into the README.

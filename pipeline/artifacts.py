@@ -73,10 +73,11 @@ def write_table(path: Path, table: DataFrame) -> None:
     write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def read_table(path: Path) -> DataFrame:
-    """Read a CSV table."""
+def read_table(path: Path, columns: Mapping[str, type] | None = None) -> DataFrame:
+    """Read a CSV table, or of it the columns that are named, if they are of the given types."""
     with damage_named(path):
-        return pd.read_csv(path)
+        wanted = None if columns is None else list(columns)
+        return pd.read_csv(path, usecols=wanted, dtype=columns, keep_default_na=False, na_values=[""])
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -124,6 +125,10 @@ def damage_named(path: Path) -> Iterator[None]:
     """Say of an error in what was read which file is damaged, and how to make it again."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} is missing; to make it: dvc repro") from error
+    except OSError as error:
+        raise OSError(f"{path} cannot be read: {error.strerror or error}; {REMEDY.format(path)}") from error
     except (ValueError, RuntimeError, OverflowError, SafetensorError) as error:
         raise ValueError(f"{path} is damaged: {shown(error, LONGEST)}; {REMEDY.format(path)}") from error
 

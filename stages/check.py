@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import psutil
 
 from pipeline import artifacts
-from pipeline.data.sources import source_of
+from pipeline.data.sources import place_of, source_of
 from pipeline.drawing import require_drawable
 from pipeline.network.devices import device_of
 from pipeline.params import Params
@@ -15,6 +17,8 @@ from stages import CHECKED, run
 def main(params: Params) -> None:
     """Write a constant, so that later stages rerun only when their own parameters change."""
     source = source_of(params.data.dataset)
+    if source.sha256 and (mirror := os.environ.get("DATA_MIRROR")):
+        place_of(mirror)
     params.require_fit(params.data.dataset, len(source.classes), source.train_examples)
     params.require_memory(psutil.virtual_memory().total)
     device_of(params.training.device, rank=params.training.usable_processes - 1)  # the last process needs a device too

@@ -76,6 +76,10 @@ def train_ensemble(
 @contextlib.contextmanager
 def training_shown(label: str, networks: int, max_steps: int) -> Iterator[Callable[[Snapshot], None]]:
     """Show how far an ensemble is; give the callback that a training calls with each snapshot."""
+    numbers = {"n_fmt": max_steps, "total_fmt": max_steps, "remaining": "0:00:00"}
+    widest = TRAINING.format(desc="", bar=" ", postfix=f", {networks} training, best cost 00.0000", **numbers)
+    room = max(COLUMNS - len(widest), len("train@..."))
+    label = label if len(label) <= room else f"{label[: room - 3]}..."
     with working(label, form=TRAINING, total=max_steps, postfix=f"{networks} training", smoothing=0) as bar:
 
         def show(snapshot: Snapshot) -> None:
@@ -88,11 +92,15 @@ def training_shown(label: str, networks: int, max_steps: int) -> Iterator[Callab
 def _say(result: TrainingResult, label: str) -> None:
     for seed, reason, step in zip(result.seeds, result.stop_reason, result.steps, strict=True):
         if reason == "diverged":
-            print(f"{label}: seed {seed} diverged: its cost was not finite at step {step}", file=sys.stderr)
+            print(_in_lines(f"{label}: seed {seed} diverged: its cost was not finite at step {step}"), file=sys.stderr)
     counts = Counter(result.stop_reason).items()
     ends = ", ".join(f"{count} of {len(result.seeds)} {ENDS[reason]}" for reason, count in counts)
     mean = f"{statistics.mean(result.steps):,.0f}"
-    print(textwrap.fill(f"{label}: mean {mean} step{'s' * (mean != '1')}; {ends}", COLUMNS, subsequent_indent="  "))
+    print(_in_lines(f"{label}: mean {mean} step{'s' * (mean != '1')}; {ends}"))
+
+
+def _in_lines(text: str) -> str:
+    return textwrap.fill(text, COLUMNS, subsequent_indent="  ")
 
 
 def _print_costs(result: TrainingResult, label: str) -> None:
@@ -102,7 +110,7 @@ def _print_costs(result: TrainingResult, label: str) -> None:
     until_stop = [(step, cost) for step, cost in zip(result.cost_steps, costs, strict=True) if not math.isnan(cost)]
     pairs = [f"{step:{len(str(result.cost_steps[-1]))}} {cost:.4f}" for step, cost in until_stop]
     with_penalty = " (with penalty)" if result.l2[headline] else ""
-    print(f"{label}: headline model, seed {result.seeds[headline]}: step and cost{with_penalty}")
+    print(_in_lines(f"{label}: headline model, seed {result.seeds[headline]}: step and cost{with_penalty}"))
     width = max(map(len, pairs), default=0) + len(GAP)
     a_line = max(1, (COLUMNS + len(GAP)) // width)  # a cost that diverges can be longer than a line
     for first in range(0, len(pairs), a_line):

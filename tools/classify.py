@@ -25,6 +25,7 @@ from pipeline.analysis.evaluation import Evaluation
 from pipeline.data.preprocessing import DatasetCard, standardise
 from pipeline.data.sources import require_classes
 from pipeline.params import load_params
+from pipeline.text import shown
 from stages import MODELS, PARAMS, RESULTS, SPLIT
 
 SIDE, BOX = 28, 20  # pixels of MNIST's images, and of the digit in them
@@ -38,11 +39,12 @@ SECOND = 0.25  # of the largest piece: a second one of this size is no speck
 CLUTTER = 0.03  # of the page: where more of it is ink beside the digit, it is not plain
 ASKEW = 1 / 8  # rise of a ruled line over the width of the page, at most
 BAR = 40  # characters
+LONGEST = 600  # characters of an error: the name of a file may be anything
 
 Levels = NDArray[np.float32]
 
 
-class ClassifyError(Exception):
+class ClassifyError(ValueError):
     """The image or the model cannot be used; the message says why, and what helps."""
 
 
@@ -244,8 +246,8 @@ def main() -> None:
         ink = find_ink(read_image(arguments.image))
         if is_blank(ink):
             raise ClassifyError(f"{arguments.image} is blank: nothing on it differs from the background")
-    except (ClassifyError, ValueError) as error:
-        sys.exit(f"classify: {error}")
+    except (ValueError, OSError) as error:
+        sys.exit(f"classify: {shown(error, LONGEST)}")
     classes = model.card.classes
     if classes != [str(digit) for digit in range(10)]:
         print(f"The model tells the classes of {model.card.name} apart; a digit is none of them.", file=sys.stderr)

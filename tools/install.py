@@ -37,6 +37,7 @@ def main(*others: str) -> None:
         sys.exit("DVC needs a git repository: type git init && git add . && git commit -m 'As downloaded'")
     with Path(".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        tidy()
         if not is_whole() or not is_installed(LOCK):
             build()
         for other in others:
@@ -58,24 +59,32 @@ def is_whole() -> bool:
 
 
 def build() -> None:
-    """Build an environment, and only then remove the old one."""
+    """Build an environment, and only then remove the old one; a mount point cannot be replaced, so it is emptied."""
     if not importlib.util.find_spec("ensurepip"):
         sys.exit(f"{sys.executable} has no ensurepip: install python3-venv")
     announce(LOCK)
-    remove(NEW)
+    new = ENVIRONMENT if os.path.ismount(ENVIRONMENT) else NEW
+    remove(new)
     try:
-        venv.create(NEW, symlinks=True, with_pip=True, prompt=ENVIRONMENT.name)
+        venv.create(new, symlinks=True, with_pip=True, prompt=ENVIRONMENT.name)
         if setuptools := SETUPTOOLS.search(Path(LOCK).read_text(encoding="utf-8")):
-            (NEW / "setuptools.lock").write_text(setuptools[0], encoding="utf-8")
-            pip_install(NEW, NEW / "setuptools.lock")
-        install(NEW, LOCK)
-        remove(OLD)
-        if os.path.lexists(ENVIRONMENT):
-            ENVIRONMENT.rename(OLD)
-        NEW.rename(ENVIRONMENT)
-        remove(OLD)
+            (new / "setuptools.lock").write_text(setuptools[0], encoding="utf-8")
+            pip_install(new, new / "setuptools.lock")
+        install(new, LOCK)
+        if new == NEW:
+            if os.path.lexists(ENVIRONMENT):
+                ENVIRONMENT.rename(OLD)
+            NEW.rename(ENVIRONMENT)
     finally:
-        remove(NEW)
+        tidy()
+
+
+def tidy() -> None:
+    """Put the old environment back if the new one has not taken its place, and remove what else was left."""
+    if os.path.lexists(OLD) and not os.path.lexists(ENVIRONMENT):
+        OLD.rename(ENVIRONMENT)
+    remove(NEW)
+    remove(OLD)
 
 
 def install(environment: Path, lock: str) -> None:
@@ -124,12 +133,11 @@ def checksum(lock: str) -> str:
 
 
 def noted(environment: Path, what: str) -> dict[str, Any]:
-    """Read what was noted when packages were installed; nothing, if that never ended."""
+    """Read what was noted when packages were installed; nothing, if that never ended or the note is damaged."""
     try:
-        note: dict[str, dict[str, Any]] = json.loads((environment / NOTE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json.loads((environment / NOTE).read_text(encoding="utf-8"))[what])
+    except (OSError, ValueError, LookupError, TypeError):
         return {}
-    return note[what]
 
 
 def entries(environment: Path) -> dict[str, int]:
@@ -153,8 +161,8 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except subprocess.CalledProcessError:
-        sys.exit("the packages could not be installed: see above; .venv, if there was one, is as it was")
-    except OSError as error:
+        sys.exit("the packages could not be installed: see above; .venv, if no mount point, is as it was")
+    except (OSError, ValueError) as error:
         sys.exit(f"the packages could not be installed: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")

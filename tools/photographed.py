@@ -19,8 +19,8 @@ from scipy import ndimage
 
 from pipeline import artifacts
 from pipeline.data.preprocessing import Examples
-from pipeline.params import load_params
-from stages import PARAMS, SPLIT
+from pipeline.params import Params
+from stages import SPLIT, run
 from tools.classify import SIDE, as_mnist, classify, find_ink, is_cluttered, largest_piece, load_model, read_image
 
 INK = np.array([40, 45, 80])  # red, green, blue
@@ -110,7 +110,7 @@ def photograph(page: Levels, random: Random) -> Image.Image:
         return read_image(path)
 
 
-def main() -> None:
+def main(params: Params) -> None:
     """Print for each disturbance how often each arm is right, and how often a picture gets a warning."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.photographed", description=(__doc__ or "").partition("\n")[0]
@@ -120,7 +120,7 @@ def main() -> None:
     test = artifacts.read_record(Examples, SPLIT / "test")
     # The last ones: the preparation was tuned on some of the first.
     images, labels = test.images[-count:].view(-1, SIDE, SIDE).numpy(), test.labels[-count:].long()
-    models = [load_model(arm) for arm in load_params(PARAMS).arms]
+    models = [load_model(arm) for arm in params.arms]
 
     def row(name: str, prepared: NDArray[np.uint8], warned: str = "") -> str:
         right = (
@@ -139,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "photographed")

@@ -20,10 +20,11 @@ from pipeline.analysis.evaluation import Evaluation
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import TrainingResult
 from pipeline.network.forward import L_model_forward
-from pipeline.params import load_params
+from pipeline.params import Params
 from pipeline.report import figures
-from stages import MODELS, PARAMS, RESULTS, SPLIT, examples
-from tools import plots_template, summary
+from pipeline.text import shown
+from stages import MODELS, PLOTS, RESULTS, SPLIT, examples, run
+from tools import configure, summary
 
 README = Path("README.md")
 DOCS = Path("docs")
@@ -44,6 +45,7 @@ def table(results: DataFrame) -> str:
             "Difference (points)": (means["difference"] + " " + means["95 % interval"]).str.strip(),
         }
     )
+    texts[""] = texts[""].str.replace("|", r"\|")
     rows = [list(texts.columns), ["---", *["---:"] * (len(texts.columns) - 1)], *texts.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -62,9 +64,9 @@ def finding(accuracies: dict[str, Series[float]]) -> str:
     return f"{best} has the highest median, {accuracies[best].median():.1f} %" + ", but the arms overlap" * overlaps
 
 
-def one_digit() -> bytes:
+def one_digit(params: Params) -> bytes:
     """Return the first test image and what the reference's headline model says of it as a PNG file."""
-    params, card = load_params(PARAMS), artifacts.read_record(DatasetCard, SPLIT / "card")
+    card = artifacts.read_record(DatasetCard, SPLIT / "card")
     result = artifacts.read_record(TrainingResult, MODELS / params.reference)
     headline = artifacts.read_record(Evaluation, RESULTS / "evaluation" / params.reference, **result.sizes).headline
     X, _ = examples("test")
@@ -79,7 +81,7 @@ def screenshot(page: Path, chromium: str) -> bytes:
         picture = Path(folder, "page.png")
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=20000"]
         size = [f"--user-data-dir={folder}", "--window-size=1320,1750", f"--screenshot={picture}"]
-        subprocess.run([chromium, *flags, *size, page.resolve().as_uri()], check=True, capture_output=True)
+        start(chromium, *flags, *size, page.resolve().as_uri())
         return _smaller(picture)
 
 
@@ -87,10 +89,17 @@ def report_page(report: Path, number: int) -> bytes:
     """Return a page of the report as a small PNG file."""
     with tempfile.TemporaryDirectory() as folder:
         convert = ["soffice", f"-env:UserInstallation={Path(folder).as_uri()}", "--headless", "--convert-to", "pdf"]
-        subprocess.run([*convert, "--outdir", folder, str(report)], check=True, capture_output=True)
+        start(*convert, "--outdir", folder, str(report))
         pages = ["-f", str(number), "-l", str(number), "-singlefile", "-r", "100", "-png"]
-        subprocess.run(["pdftoppm", *pages, Path(folder, f"{report.stem}.pdf"), Path(folder, "page")], check=True)
+        start("pdftoppm", *pages, f"{folder}/{report.stem}.pdf", f"{folder}/page")
         return _smaller(Path(folder, "page.png"))
+
+
+def start(*command: str) -> None:
+    """Run a program to its end; an error gives its words."""
+    done = subprocess.run([*command], check=False, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {shown(done.stderr)}")
 
 
 def _smaller(picture: Path) -> bytes:
@@ -101,29 +110,32 @@ def _smaller(picture: Path) -> bytes:
     return figures.in_few_colours(image)
 
 
-def contents() -> dict[Path, bytes]:
+def contents(params: Params) -> dict[Path, bytes]:
     """Make the README, with the table between its two marks, and beside the docs the pictures and the report."""
-    networks, results = (artifacts.read_table(Path(f"plots/{name}.csv")) for name in ("seeds", "results"))
+    results = summary.read_results(params)
+    networks = artifacts.read_table(PLOTS / "seeds.csv", {"arm": str, "test_accuracy": float})
     text = README.read_text(encoding="utf-8")
     marked = re.sub(
         r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(results) + mark[2], text
     )
-    made = {README: marked.encode(), DOCS / REPORT: REPORT.read_bytes()}
-    made |= {DOCS / "seeds.png": distribution(networks), DOCS / "network.png": one_digit()}
+    with artifacts.damage_named(REPORT):
+        made = {README: marked.encode(), DOCS / REPORT: REPORT.read_bytes()}
+    made |= {DOCS / "seeds.png": distribution(networks), DOCS / "network.png": one_digit(params)}
     if chromium := shutil.which("chromium"):
-        plots_template.main()
-        subprocess.run(["dvc", "plots", "show", "--quiet"], check=True)
+        configure.main()
+        start("dvc", "plots", "show", "--quiet")
         made[DOCS / "page.png"] = screenshot(PAGE, chromium)
     if shutil.which("soffice") and shutil.which("pdftoppm"):
-        made[DOCS / "report.png"] = report_page(REPORT, 1)
+        with artifacts.damage_named(REPORT):
+            made[DOCS / "report.png"] = report_page(REPORT, 1)
     return made
 
 
-def main() -> None:
+def main(params: Params) -> None:
     """Put everything in place once all of it is made, so that a failure changes nothing."""
-    for path, content in contents().items():
+    for path, content in contents(params).items():
         artifacts.write_bytes(path, content)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "readme")

@@ -9,11 +9,23 @@ from pandas import DataFrame
 
 from pipeline import artifacts
 from pipeline.analysis.timing import Timing, kind_of
-from pipeline.params import load_params
+from pipeline.params import Params
 from pipeline.text import shown
-from stages import PARAMS, PLOTS, RESULTS
+from stages import PLOTS, RESULTS, run
 
 LONGEST = 21  # characters of a title: a line fits 80 columns
+COLUMNS = {"arm": str, "dataset": str, "steps": int} | dict.fromkeys(
+    ["train", "validation", "test", "epochs", "mean_test", "sd_test", "difference", "low", "high"], float
+)
+
+
+def read_results(params: Params) -> DataFrame:
+    """Read the table of all arms, if it is of the arms in ``params.yaml``."""
+    path = PLOTS / "results.csv"
+    results = artifacts.read_table(path, COLUMNS)
+    if results["arm"].tolist() != [arm.title for arm in params.arms.values()]:
+        raise ValueError(f"{path} is not of the arms in params.yaml; to make it again: dvc repro")
+    return results
 
 
 def headline_table(results: DataFrame, seconds: Sequence[float]) -> DataFrame:
@@ -39,10 +51,9 @@ def _as_text(table: DataFrame, results: DataFrame, corner: str) -> str:
     return table.set_axis(titles, axis="index").rename_axis(columns=corner).to_string()
 
 
-def main() -> None:
+def main(params: Params) -> None:
     """Print where the results lie, and the tables."""
-    params = load_params(PARAMS)
-    results = artifacts.read_table(PLOTS / "results.csv")
+    results = read_results(params)
     timing: Timing = artifacts.read_json(RESULTS / "timing.json", Timing)
     seconds = [
         timing.seconds_to_stop(
@@ -61,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "summary")

@@ -8,11 +8,12 @@ are removed, `dvc repro` makes them again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import re
+import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,42 +24,61 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.artifacts import REMEDY
 from pipeline.text import shown
+from tools.configure import dvc
 
-LOCK = Path("dvc.lock")
+LOCK, IGNORE = Path("dvc.lock"), Path(".dvcignore")
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # the name of an object in the cache
 
 
 def main() -> None:
     """Name what is damaged, or remove an output."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--remove", type=Path, metavar="PATH", help="an output, or a file or folder in it")
     path = parser.parse_args().remove
-    asked = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], check=True, capture_output=True, text=True)
-    folder = Path(asked.stdout.strip())
-    cache = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    if path:
-        remove(cache / "files/md5", path)
-    elif damaged := list(verify(cache / "files/md5")):
-        sys.exit("\n".join(damaged))
-    else:
-        print("every object in DVC's cache has its checksum, and so have the outputs")
+    try:
+        if path:
+            remove(cache_folder(), path)
+        elif damaged := list(verify(cache_folder())):
+            sys.exit("\n".join(damaged))
+        else:
+            print("every object in DVC's cache has its checksum, and so have the outputs")
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}; correct its kind, owner or permissions, or check the disk")
+
+
+def cache_folder() -> Path:
+    """Ask DVC where the objects of its cache lie."""
+    folder = Path(dvc("cache", "dir").strip(), "files/md5")
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def verify(cache: Path) -> Iterator[str]:
     """Say of each output, and of each object of the cache that none of them uses, whether it is damaged."""
-    objects = {path.parent.name + path.name: path for path in cache.glob("??/*")}
+    folders = [folder for folder in cache.iterdir() if folder.is_dir()] if cache.exists() else []
+    objects = {folder.name + path.name: path for folder in folders for path in folder.iterdir()}
     objects = {name: path for name, path in objects.items() if OBJECT.fullmatch(name)}
-    damaged = {name for name, path in objects.items() if md5_of(path) != name.removesuffix(".dir")}
+    damaged = {name: said for name, path in objects.items() if (said := fault(path, {name.removesuffix(".dir")}))}
     used = set()
     for stage, path, md5 in outputs():
         names = objects_of(cache, md5)
         used |= names
         # On the disk may also be the output of another revision, which is whole in the cache under its own name.
-        known = {md5, *objects} - damaged
-        if names & damaged or (path.exists() and md5_of(path) not in known):
-            yield f"{stage}: {path} is damaged; {REMEDY.format(path)}"
-    for name in sorted(damaged - used):
-        yield f"{objects[name]} is damaged, and no output in {LOCK} uses it: rm -f {objects[name]}"
+        known = {md5, *objects} - damaged.keys()
+        faults = [damaged[name] for name in sorted(names) if name in damaged]
+        faults += [fault(path, known)] if path.exists() else []
+        if said := next(filter(None, faults), ""):
+            yield f"{stage}: {path} {said}; {REMEDY.format(path)}"
+    for name in sorted(damaged.keys() - used):
+        quoted = shlex.quote(f"{objects[name]}")
+        yield f"{quoted} {damaged[name]}, and no output in {LOCK} uses it: rm -rf {quoted}"
+
+
+def fault(path: Path, checksums: set[str]) -> str:
+    """Say what is wrong with a file or folder that must have one of the checksums; nothing if it has."""
+    try:
+        return "" if md5_of(path) in checksums else "is damaged"
+    except OSError as error:
+        return f"cannot be read ({error.filename or path}: {error.strerror})"
 
 
 def remove(cache: Path, path: Path) -> None:
@@ -67,23 +87,30 @@ def remove(cache: Path, path: Path) -> None:
     if not found:
         sys.exit(f"{path} is in no output that {LOCK} names")
     for out, md5 in found:
-        for name in objects_of(cache, md5):
-            (cache / name[:2] / name[2:]).unlink(missing_ok=True)
-        if out.is_dir():
-            shutil.rmtree(out)
-        out.unlink(missing_ok=True)
+        for each in (out, *(cache / name[:2] / name[2:] for name in objects_of(cache, md5))):
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each)
+            else:
+                each.unlink(missing_ok=True)
 
 
 def outputs() -> Iterator[tuple[str, Path, str]]:
     """Yield stage, path and checksum of each output."""
-    try:
+    with committed(LOCK):
         stages = YAML(typ="safe").load(LOCK)["stages"]
         listed = [(stage, out) for stage, locked in stages.items() for out in locked.get("outs", [])]
-        yield from [(stage, Path(out["path"]), out["md5"]) for stage, out in listed]
-    except OSError as error:
-        sys.exit(f"{LOCK} cannot be read: {error.strerror}")
-    except (YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
-        sys.exit(f"{LOCK} is damaged: {shown(error)}; to take the committed one: git checkout {LOCK}")
+        found = [(stage, Path(out["path"]), f"{out['md5']}") for stage, out in listed]
+    yield from found
+
+
+@contextlib.contextmanager
+def committed(path: Path) -> Iterator[None]:
+    """End with one line if a file that git holds cannot be read."""
+    try:
+        yield
+    except (OSError, YAMLError, re.error, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = shown(getattr(error, "strerror", None) or error)
+        sys.exit(f"{path} cannot be read: {reason}; to take the committed one: git checkout {path}")
 
 
 def objects_of(cache: Path, md5: str) -> set[str]:
@@ -100,11 +127,17 @@ def md5_of(path: Path) -> str:
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()
-    ignored = GitIgnoreSpec.from_lines(Path(".dvcignore").read_text(encoding="utf-8").splitlines())
+    ignored = patterns()
     kept = [each for each in path.rglob("*") if each.is_file() and not ignored.match_file(each)]
     files = sorted(each.relative_to(path).as_posix() for each in kept)
     listed = json.dumps([{"md5": md5_of(path / name), "relpath": name} for name in files], sort_keys=True)
     return f"{hashlib.md5(listed.encode()).hexdigest()}.dir"
+
+
+def patterns() -> GitIgnoreSpec:
+    """Read what DVC ignores."""
+    with committed(IGNORE):
+        return GitIgnoreSpec.from_lines(IGNORE.read_text(encoding="utf-8").splitlines() if IGNORE.exists() else [])
 
 
 if __name__ == "__main__":

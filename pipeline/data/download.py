@@ -8,12 +8,12 @@ a wrong checksum is never decoded: the next one is tried.
 from __future__ import annotations
 
 import base64
-import contextlib
 import gzip
 import hashlib
 import http.client
 import io
 import itertools
+import re
 import tempfile
 import threading
 import urllib.error
@@ -33,7 +33,7 @@ from torch import Tensor
 from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from pipeline.data.preprocessing import Dataset, split_indices
-from pipeline.data.sources import FILES, source_of
+from pipeline.data.sources import FILES, place_of, source_of
 from pipeline.text import shown
 
 SIDE = 28  # pixels
@@ -65,7 +65,9 @@ def load(name: str, mirror: str | None = None, say: Callable[[str], object] = la
     source = source_of(name)
     places: list[Place] = [(url, url, ("",)) for url in source.mirrors]
     if mirror:
-        places.insert(0, (*_own_place(mirror), (f"{name}/", "", source.raw)))
+        base = place_of(mirror)
+        title = shown(f"{base}/") if base.startswith("/") else "DATA_MIRROR"  # a URL may hold a password
+        places.insert(0, (title, base, (f"{name}/", "", source.raw)))
     train_images, train_labels, test_images, test_labels = (
         _fetch(file, sha256, places, say) for file, sha256 in zip(FILES, source.sha256.values(), strict=True)
     )
@@ -73,21 +75,6 @@ def load(name: str, mirror: str | None = None, say: Callable[[str], object] = la
         if len(images) != len(labels):
             raise DataUnavailableError(f"{name}: {file} holds {len(labels):,} labels for {len(images):,} images")
     return Dataset(name, source.classes, train_images.flatten(1), train_labels, test_images.flatten(1), test_labels)
-
-
-def _own_place(mirror: str) -> tuple[str, str]:
-    """Name ``DATA_MIRROR`` in messages, which do not show a URL as it may hold a password; take it as a full path."""
-    if "://" in mirror:
-        return "DATA_MIRROR", mirror
-    folder = Path(mirror)
-    with contextlib.suppress(RuntimeError):  # ~ of a user whom this machine does not know
-        folder = folder.expanduser()
-    if not folder.is_absolute():  # a stage may run in a copy of the project, in another folder
-        raise ValueError(
-            "DATA_MIRROR must be an absolute folder, such as /data/mnist, or a URL, such as https://host/mnist "
-            "(its value may hold a password and is not shown)"
-        )
-    return shown(f"{folder}/"), f"{folder}"
 
 
 def _fetch(file: str, sha256: str, places: list[Place], say: Callable[[str], object]) -> Tensor:
@@ -132,14 +119,15 @@ def _read_in_time(base: str, path: str) -> bytes:
 
 
 def _without_secrets(error: Exception, base: str) -> Exception:
-    """Put an error into words that hold neither the URL nor what the server says: both may show a password."""
+    """Put an error into words that hold neither the URL nor what a server or proxy says: all may show a password."""
     match error:
         case urllib.error.HTTPError():
             error.close()
             return OSError(f"HTTP Error {error.code}: {http.client.responses.get(error.code, 'unknown')}")
         case urllib.error.URLError():  # nobody answers at an address, or a file:// is not there
             cause = error.reason if isinstance(error.reason, OSError) else OSError(error.reason)
-            return ConnectionError(cause.strerror or cause) if base.startswith("http") else cause
+            words = cause.strerror or re.sub(r"(Tunnel connection failed: \d+).*", r"\1", f"{cause}", flags=re.DOTALL)
+            return ConnectionError(words) if base.startswith("http") else OSError(words)
         case OSError():
             return error
     return ValueError(f"not a valid URL or answer ({type(error).__name__})")
@@ -147,7 +135,7 @@ def _without_secrets(error: Exception, base: str) -> Exception:
 
 def _open(base: str, path: str) -> BinaryIO:
     """Open a file below a folder or URL; user and password of a URL travel as basic authentication."""
-    if "://" not in base:
+    if base.startswith("/"):
         return Path(base, path).open("rb")
     url = urlsplit(base)
     user, _, host = url.netloc.rpartition("@")

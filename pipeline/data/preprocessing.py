@@ -51,9 +51,10 @@ class DatasetCard:
     sizes: Annotated[dict[str, int], dict.fromkeys(("train", "validation", "test"), ())]  # number of examples
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse a deviation by which no pixel can be divided."""
-        if self.std <= 0:
-            raise ValueError(f"std is {self.std}: must be above 0")
+        """Refuse what no grey levels have, such as a deviation by which no pixel can be divided."""
+        for name, value, least, most in (("mean", self.mean, 0, 255), ("std", self.std, 1e-6, 128)):
+            if not least <= value <= most:
+                raise ValueError(f"{name} is {value}: must be from {least} to {most}")
 
 
 def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict[str, Examples], DatasetCard]:

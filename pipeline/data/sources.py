@@ -5,7 +5,10 @@ Another data set of the same four files is one entry of :data:`SOURCES`.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
@@ -73,6 +76,23 @@ def source_of(name: str) -> DataSource:
     if name not in SOURCES:
         raise ValueError(f"data.dataset is {shown(repr(name))}: must be one of {', '.join([*SOURCES, 'digits'])}")
     return SOURCES[name]
+
+
+def place_of(mirror: str) -> str:
+    """Return what ``DATA_MIRROR`` means: a folder as a full path, or a URL; refuse everything else."""
+    with contextlib.suppress(RuntimeError):  # ~ of a user whom this machine does not know
+        folder = Path(mirror).expanduser()
+        if folder.is_absolute():
+            return f"{folder}"
+    with contextlib.suppress(ValueError):  # no URL
+        url = urlsplit(mirror)
+        is_file = url.scheme == "file" and url.netloc in ("", "localhost") and url.path.startswith("/")
+        if is_file or (url.scheme in ("http", "https") and url.hostname and url.port != 0):
+            return url.geturl()
+    raise ValueError(
+        "DATA_MIRROR must be an absolute folder, such as /data/mnist, or a URL, such as https://host/mnist, "
+        "http://host/mnist or file:///data/mnist (its value may hold a password and is not shown)"
+    )
 
 
 def require_classes(name: str, classes: list[str]) -> None:

@@ -16,7 +16,7 @@ from mirrors import FILES, FIRST, assert_is_the_small_set, digest, source
 import stages
 from pipeline.data.download import DataUnavailableError, load
 from pipeline.data.sources import SOURCES
-from stages import download
+from stages import check, download
 
 SECRET = "s3cret"
 RAW = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw", "kmnist": "KMNIST/raw"}
@@ -45,6 +45,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.server.asked.append(self)
         if not self.server.answer(self):
             super().do_GET()
+
+    def do_CONNECT(self):  # as a proxy
+        self.do_GET()
 
     def log_message(self, *arguments):
         pass
@@ -271,16 +274,53 @@ def test_what_a_server_or_a_folder_is_called_is_shown_printable_and_cut(tmp_path
         assert all(line.isprintable() for line in lines)
 
 
-@pytest.mark.parametrize("mirror", ["mirror", "../here/mirror", ".", "~nobody-here/mirror", " /", "http:/x"])
-def test_a_relative_folder_is_refused_by_name_wherever_a_stage_runs(tmp_path, monkeypatch, mirror):
+@pytest.mark.parametrize("write", ["HTTP://{}", "Http://{}/", "FILE://{}", "file:{}", "file://localhost{}"])
+def test_a_url_may_have_capitals_and_every_form_of_a_local_file(tmp_path, serve, write):
+    plant(tmp_path, FILES)
+    assert_is_the_small_set(load("mnist", write.format(serve().host if "ttp" in write.lower() else tmp_path)))
+
+
+RELATIVE = ["mirror", "../here/mirror", ".", "~nobody-here/mirror", " /", "C:/mirror", "server:mirror"]
+NO_URLS = [
+    *("http:/x", "http://", "https:///x", "http://[", "http://host:port/", "http://host:99999/", "http//host/x"),
+    *("file://mirror", "file:mirror", "file://host/mirror", "file://./mirror", "FILE://~/mirror"),
+    *("ftp://host/mnist", "FTP://HOST", "s3://bucket/mnist", "gs://bucket", "sftp://host/x", "data:,x", "://", "x://"),
+]
+
+
+@pytest.mark.parametrize("mirror", [*RELATIVE, *NO_URLS])
+@pytest.mark.parametrize("stage", [check, download], ids=["check", "download"])
+def test_what_is_no_absolute_folder_and_no_url_is_refused_by_name_before_anything_happens(
+    tmp_path, monkeypatch, mirror, stage
+):
     plant(tmp_path / "here", FILES)
     plant(tmp_path / "here" / "mirror", FILES)
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("DATA_MIRROR", mirror)
     Path("params.yaml").write_text(small_params(data={"dataset": "mnist", "offline_fallback": "digits"}))
-    with pytest.raises(SystemExit, match=r"^download: DATA_MIRROR must be an absolute folder, such as .*, or a URL"):
-        stages.run(download.main, "download")
+    with pytest.raises(SystemExit, match=r"^stage: DATA_MIRROR must be an absolute folder, .*, or a URL, .*$"):
+        stages.run(stage.main, "stage")
     assert not Path("data").exists()
+
+
+def test_where_the_digits_are_asked_for_no_mirror_is_looked_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_MIRROR", "mirror")
+    Path("params.yaml").write_text(small_params())
+    for stage in (check, download):
+        stages.run(stage.main, "stage")
+
+
+@pytest.mark.parametrize("words", ["\x1b[31mred", "x" * 60_000, SECRET], ids=["escape codes", "long", "a password"])
+def test_a_proxys_words_are_not_shown(serve, monkeypatch, words):
+    proxy = serve(lambda request: refuse(request, 407, words))
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("https_proxy", f"http://user:{SECRET}@{proxy.host}")
+    monkeypatch.setattr("urllib.request._opener", None)  # made of the environment at its first use
+    said = refusal("https://host")
+    assert "\n  DATA_MIRROR: Tunnel connection failed: 407\n" in said
+    assert_holds_no_secret(said)
+    assert proxy.asked[0].headers["Proxy-Authorization"]
 
 
 def test_a_tilde_is_the_users_own_folder(tmp_path, monkeypatch):

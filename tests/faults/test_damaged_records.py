@@ -141,6 +141,14 @@ def test_a_label_without_a_class_is_refused(tmp_path, label):
         artifacts.read_record(Examples, tmp_path, classes=10)
 
 
+@pytest.mark.parametrize("changes", [{"mean": -5.0}, {"mean": 1e39}, {"std": 0.0}, {"std": 1e-320}, {"std": 1e308}])
+def test_a_mean_or_deviation_that_no_grey_levels_have_is_refused(tmp_path, changes):
+    artifacts.write_record(tmp_path, replace(CARD, **changes))
+    ((name, value),) = changes.items()
+    with pytest.raises(ValueError, match=rf"is damaged: {name} is {re.escape(str(value))}: must be from "):
+        artifacts.read_record(DatasetCard, tmp_path)
+
+
 @pytest.mark.parametrize("stage", ["split", "train", "l2_path", "timing", "evaluate"])
 def test_images_of_other_sides_are_refused_in_one_line(tmp_path, monkeypatch, stage):
     monkeypatch.chdir(tmp_path)

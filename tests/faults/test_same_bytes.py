@@ -29,7 +29,7 @@ CLOCKS = {
 }  # what is measured, shown and waited for
 # Find each other, wait for each other, say where they are.
 RANKS = {"pipeline/network/devices.py", "pipeline/network/distributed.py", "stages/launch.py"}
-SURROUNDINGS = {"stages/download.py"}  # DATA_MIRROR
+SURROUNDINGS = {"stages/check.py", "stages/download.py"}  # DATA_MIRROR
 SURROUNDINGS |= {"stages/__init__.py", "stages/lifetime.py"}  # whether dvc runs the stage
 SURROUNDINGS |= {"pipeline/drawing.py"}  # sets Matplotlib's backend
 REPORTED = {"stages/report.py"}  # the versions of what made the results

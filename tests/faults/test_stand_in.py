@@ -8,6 +8,7 @@ from clones import AUTHOR, Clone, small_params
 from mirrors import FILES, checksums
 from runs import copy_of
 
+import stages
 from pipeline import artifacts
 from pipeline.data.sources import SOURCES
 from tools import summary
@@ -131,11 +132,11 @@ def test_an_experiment_in_a_copy_leaves_no_digits_in_the_cache(tmp_path, mirror)
 def test_make_ends_with_a_line_about_data_that_stand_in(clone, monkeypatch, capsys):
     """The last thing that it prints, every time."""
     monkeypatch.chdir(clone.folder)
-    summary.main()
+    stages.run(summary.main, "summary")
     assert "STAND-IN" not in capsys.readouterr().out
     with clone.edited("params.yaml", small_params(data={"dataset": "mnist"})):
         for _ in range(2):
-            summary.main()
+            stages.run(summary.main, "summary")
             said = capsys.readouterr().out
             assert "Results on digits: " in said
             *_, last, advice = said.splitlines()

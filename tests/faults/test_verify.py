@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,16 +116,94 @@ def test_what_file_managers_and_editors_leave_in_an_output_is_no_damage(tmp_path
     assert verify.md5_of(Path("out")) != whole
 
 
+def hole(path):
+    """Put something in place that can be opened and not read."""
+    path.symlink_to("/proc/self/mem")
+
+
+def loop(path):
+    path.symlink_to(path.name)
+
+
+UNREADABLE = {
+    "a folder": (Path.mkdir, "is damaged"),
+    "a pipe": (os.mkfifo, "is damaged"),
+    "a link to itself": (loop, "is damaged"),
+    "an I/O error": (hole, r"cannot be read \(cache/b0/\w+: Input/output error\)"),
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the file that cannot be read is Linux's")
+@pytest.mark.parametrize("case", UNREADABLE)
+@pytest.mark.parametrize("used", [True, False])
+def test_an_object_that_cannot_be_read_is_said_in_one_line_that_heals_it(tmp_path, monkeypatch, case, used):
+    monkeypatch.chdir(tmp_path)
+    make, fault = UNREADABLE[case]
+    Path("dvc.lock").write_text(f"stages: {{first: {{outs: [{{path: out, md5: {A if used else 'b' * 32}}}]}}}}")
+    Path("cache/b0").mkdir(parents=True)
+    make(path := Path("cache/b0") / A[2:])
+    (said,) = verify.verify(Path("cache"))
+    if used:
+        assert re.fullmatch(rf"first: out {fault}; to make it again: python -m tools\.verify --remove out && .*", said)
+        verify.remove(Path("cache"), Path("out"))
+    else:
+        assert re.fullmatch(rf"{path} {fault}, and no output in dvc\.lock uses it: rm -rf {path}", said)
+        subprocess.run(said.partition("uses it: ")[2], shell=True, check=True)
+    assert list(verify.verify(Path("cache"))) == [] and not os.path.lexists(path)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("cache/files/md5/b0").mkdir(parents=True)
+    listed = Path.iterdir
+
+    def denied(folder):
+        if f"{folder}".endswith("b0"):
+            raise PermissionError(13, "Permission denied", f"{folder}")
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    monkeypatch.setattr(verify, "dvc", lambda *command: f"{tmp_path}/cache\n")
+    monkeypatch.setattr(sys, "argv", ["verify"])
+    with pytest.raises(SystemExit, match=r"^cache/files/md5/b0: Permission denied; correct its kind, owner or perm"):
+        verify.main()
+
+
+def test_a_damaged_setting_of_dvc_is_said_in_one_line(tmp_path):
+    shell(tmp_path, "git init --quiet && dvc init --quiet")
+    (tmp_path / ".dvc" / "config.local").write_text("[core")
+    (tmp_path / "dvc.yaml").write_text("stages: [")
+    status, said = shell(tmp_path, "python -m tools.verify")
+    assert (status, said.count("\n")) == (1, 1)
+    assert said.endswith(" at line 1.; correct .dvc/config.local, or delete it and type make\n")
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[z-a]\n", "a folder"])
+def test_what_dvc_ignores_is_read_or_named(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    Path("out").mkdir()
+    Path("out/a").write_text("1\n")
+    without = verify.md5_of(Path("out"))  # no .dvcignore
+    Path(".dvcignore").write_text("nothing\n")
+    assert verify.md5_of(Path("out")) == without
+    Path(".dvcignore").unlink()
+    Path(".dvcignore").mkdir() if content == "a folder" else Path(".dvcignore").write_bytes(content)
+    with pytest.raises(
+        SystemExit, match=r"^\.dvcignore cannot be read: .*; to take the committed one: git checkout \S+$"
+    ):
+        verify.md5_of(Path("out"))
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (None, "dvc.lock cannot be read: No such file or directory"),
-        (b"", "dvc.lock is damaged: "),
-        (b"stages: [", "dvc.lock is damaged: "),
-        (b"stages: {a: 1}", "dvc.lock is damaged: "),
-        (b"stages: {a: {outs: [{path: 1, md5: 2}]}}", "dvc.lock is damaged: "),
-        (b"<<<<<<< HEAD\nstages: {}\n", "dvc.lock is damaged: "),
-        (b"\xff", "dvc.lock is damaged: "),
+        (b"", "dvc.lock cannot be read: "),
+        (b"stages: [", "dvc.lock cannot be read: "),
+        (b"stages: {a: 1}", "dvc.lock cannot be read: "),
+        (b"stages: {a: {outs: [{path: 1, md5: 2}]}}", "dvc.lock cannot be read: "),
+        (b"<<<<<<< HEAD\nstages: {}\n", "dvc.lock cannot be read: "),
+        (b"\xff", "dvc.lock cannot be read: "),
     ],
 )
 def test_a_lock_that_is_missing_or_damaged_is_said_in_one_line(tmp_path, monkeypatch, content, said):

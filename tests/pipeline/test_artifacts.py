@@ -215,6 +215,34 @@ def test_a_table_without_rows_keeps_its_columns(tmp_path):
     assert artifacts.read_table(tmp_path / "a.csv").columns.tolist() == ["arm", "step"]
 
 
+@pytest.mark.parametrize("name", ["NA", "null", "nan", "None", "1", "1e5", "True", "-", "#N/A"])
+def test_a_title_that_looks_like_a_number_or_like_nothing_stays_a_title(tmp_path, name):
+    table = DataFrame({"arm": [name, "Baseline"], "cost": [0.5, math.nan]})
+    artifacts.write_table(tmp_path / "a.csv", table)
+    assert_frame_equal(artifacts.read_table(tmp_path / "a.csv"), table)
+    alone = artifacts.read_table(tmp_path / "a.csv", {"arm": str})
+    assert_frame_equal(alone, table[["arm"]])
+
+
+@pytest.mark.parametrize("text", ["arm,test\na,1.5\n", "arm,steps\na,many\n", "steps\n1\n", "arm,steps\na,\n"])
+def test_a_table_of_other_columns_or_values_is_named(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"a\.csv is damaged: .*; to make it again: python -m tools\.verify --remove"):
+        artifacts.read_table(tmp_path / "a.csv", {"arm": str, "steps": int})
+
+
+def test_a_missing_file_or_a_folder_in_its_place_is_named_with_what_makes_it(tmp_path):
+    for name, read in (("a.json", artifacts.read_json), ("a.csv", artifacts.read_table), ("a", artifacts.read_tensors)):
+        path = tmp_path / name
+        with pytest.raises(FileNotFoundError, match=rf"^{path} is missing; to make it: dvc repro$"):
+            read(path)
+        path.mkdir()
+        with pytest.raises(
+            (OSError, ValueError), match=rf"^{path} (cannot be read|is damaged): .*; to make it again: "
+        ):
+            read(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n1,2,3\n", b"a\n\xff\n"], ids=["empty", "ragged", "no text"])
 def test_a_damaged_table_is_named(tmp_path, content):
     (tmp_path / "a.csv").write_bytes(content)

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import random
 import runpy
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw
 from samples import ARMS
 from sklearn.datasets import load_digits, load_sample_images
 
+import stages
 from pipeline import artifacts
 from pipeline.data import download, preprocessing
 from pipeline.data.sources import SOURCES
@@ -263,6 +265,13 @@ def test_what_cannot_be_classified_is_refused_by_name(folder, tmp_path, monkeypa
     assert printed == "" and "\n" not in code
 
 
+@pytest.mark.parametrize("name", ["\x1b[2J.png", "two\nlines", "\u202egnp.x", "x" * 200])
+def test_a_strange_name_is_shown_printable_on_one_line(folder, tmp_path, monkeypatch, capsys, name):
+    (tmp_path / name).write_text("7")
+    code, *_ = command(monkeypatch, capsys, tmp_path / name)
+    assert code.startswith(f"classify: {tmp_path}/") and code.isprintable()
+
+
 def test_damaged_bytes_are_refused_or_read_but_never_a_crash(tmp_path):
     chance, refused = random.Random(0), 0
     for format in ("PNG", "JPEG"):
@@ -364,9 +373,25 @@ def test_a_speck_changes_nothing_and_a_broken_stroke_stays_whole():
 
 def test_the_measurement_prints_a_row_for_each_disturbance(folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["photographed", "--images", "2"])
-    photographed.main()
+    stages.run(photographed.main, "photographed")
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == ["of", "2", "test", "images,", "%", "Baseline", "Batch", "norm", "L2", "warned", "of"]
     assert [row[:26].strip() for row in rows] == ["as given", *photographed.DISTURBANCES]
     for row in rows[1:]:
         assert all(float(share) in (0, 50, 100) for share in row[26:].split())
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("data/split/test", "data/split/test/record.json is missing; to make it: dvc repro"),
+        ("models/l2", "there is no trained model of the arm 'l2'"),
+    ],
+)
+def test_the_measurement_says_in_one_line_what_it_lacks(trained, tmp_path, monkeypatch, missing, said):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / missing)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["photographed"])
+    with pytest.raises(SystemExit, match=f"^photographed: {said}"):
+        stages.run(photographed.main, "photographed")

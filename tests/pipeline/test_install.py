@@ -1,15 +1,20 @@
 """Installation, on a tiny project: what is complete stays, what is not is made so, and a failure takes nothing away."""
 
+import errno
 import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import venv
 import zipfile
+from pathlib import Path
 
 import pytest
 from clones import ROOT, Clone
+
+from tools import install
 
 PYTHON = [sys.executable, "-I", "-S"]
 INSTALLING = "installing requirements.lock into .venv"
@@ -115,7 +120,7 @@ def test_a_lock_that_cannot_be_installed_leaves_the_old_environment(project, whe
     (project.folder / "requirements.lock").write_text(f"./{wheel} --hash=sha256:{'0' * 64}\n")
     done = project.install()
     assert done.returncode == 1
-    assert done.stderr.endswith("could not be installed: see above; .venv, if there was one, is as it was\n")
+    assert done.stderr.endswith("could not be installed: see above; .venv, if no mount point, is as it was\n")
     assert project.works(1)
 
 
@@ -138,6 +143,62 @@ def test_an_installation_that_was_killed_leaves_the_old_environment_and_the_next
     assert project.works(2)
 
 
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+AT_FIRST_RENAME = """import pathlib
+    rename = pathlib.Path.rename
+    def first(*paths):
+        rename(*paths)
+        pathlib.Path.rename = rename
+        {}
+    pathlib.Path.rename = first"""
+
+
+def test_killed_between_the_two_steps_of_the_swap_the_old_environment_comes_back(project):
+    """And the new one in its place at the next make that can build it."""
+    add_package(project.folder, 2)
+    assert project.install(AT_FIRST_RENAME.format(KILLED)).returncode == -signal.SIGKILL
+    assert not project.environment.exists() and (project.folder / ".venv.old").exists()
+    assert project.install("raise OSError('no network')").returncode == 1
+    assert project.works(1)
+    assert project.install().returncode == 0
+    assert project.works(2)
+
+
+def test_interrupted_between_the_two_steps_of_the_swap_the_old_environment_comes_back(project):
+    add_package(project.folder, 2)
+    done = project.install(AT_FIRST_RENAME.format("raise KeyboardInterrupt"))
+    assert (done.returncode, done.stderr) == (1, "interrupted\n")
+    assert project.works(1)
+
+
+def test_a_mount_point_which_cannot_be_renamed_is_emptied_and_filled(project, monkeypatch):
+    """As a volume of Docker is one."""
+    add_package(project.folder, 2)
+    (project.environment / "old").touch()
+    renamed = Path.rename
+
+    def busy(path, target):
+        if project.environment in (path, target):
+            raise OSError(errno.EBUSY, "Device or resource busy", f"{path}")
+        return renamed(path, target)
+
+    def create(folder, **options):
+        shutil.copytree(project.ready / ".venv", folder, symlinks=True, dirs_exist_ok=True)
+
+    monkeypatch.chdir(project.folder)
+    for name, folder in (("ENVIRONMENT", ".venv"), ("NEW", ".venv.new"), ("OLD", ".venv.old")):
+        monkeypatch.setattr(install, name, project.folder / folder)
+    monkeypatch.setattr(install, "announce", print)
+    monkeypatch.setattr(venv, "create", create)
+    monkeypatch.setattr(Path, "rename", busy)
+    with pytest.raises(OSError, match="busy"):
+        install.main()
+    assert project.works(1)
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == project.environment)
+    install.main()
+    assert project.works(2) and not (project.environment / "old").exists()
+
+
 @pytest.mark.parametrize("gone", [".venv", ".venv/bin", ".venv/installed", "tiny/__init__.py"])
 def test_whatever_was_deleted_of_the_environment_is_installed_again(project, gone):
     (packages,) = project.environment.glob("lib/python*/site-packages")
@@ -148,6 +209,20 @@ def test_whatever_was_deleted_of_the_environment_is_installed_again(project, gon
         path.unlink()
     assert project.install().returncode == 0
     assert project.works(1)
+
+
+@pytest.mark.parametrize("note", [b"", b"\0\0", b"[]", b"{}", b'{"locks": 3, "entries": null}', b"\xff"])
+def test_a_damaged_note_of_what_is_installed_counts_as_none(tmp_path, note):
+    (tmp_path / install.NOTE).write_bytes(note)
+    assert install.noted(tmp_path, "locks") == install.noted(tmp_path, "entries") == {}
+
+
+def test_a_folder_in_which_python_makes_no_environment_is_said_in_one_line(project):
+    shutil.rmtree(project.environment)
+    folder = project.folder.rename(project.folder.with_name("a:b"))
+    done = subprocess.run([*PYTHON, "tools/install.py"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("the packages could not be installed: Refusing to create a venv in ")
 
 
 def test_an_interpreter_that_is_gone_is_replaced(project):
@@ -228,7 +303,8 @@ def test_variables_that_lead_python_and_pip_elsewhere_do_not_reach_the_installat
     shutil.rmtree(configured.environment)
     elsewhere = {"PYTHONPATH": str(tmp_path / "elsewhere"), "PYTHONHOME": "/nowhere", "PIP_PYTHON": "/nowhere/python3"}
     install = f"INSTALL={' '.join(configured.command())}"
-    done = configured.run(["make", "packages", install], **elsewhere)
+    (configured.folder / "tools" / "configure.py").write_text("")
+    done = configured.run(["make", "install", install], **elsewhere)
     assert done.returncode == 0, done.stderr
     assert configured.works(1)
 
@@ -244,7 +320,7 @@ def repository(tmp_path):
     """A repository with the templates of the plots, whose environment is that of the tests."""
     folder = tmp_path / "repository"
     shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots", ignore=shutil.ignore_patterns("*offline*"))
-    for name in (".dvc/config", ".dvc/.gitignore", "Makefile", "tools/plots_template.py", "tools/__init__.py"):
+    for name in (".dvc/config", ".dvc/.gitignore", "Makefile", "tools/configure.py", "tools/__init__.py"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(sys.prefix)
@@ -252,7 +328,26 @@ def repository(tmp_path):
     return folder
 
 
-def test_installation_gives_dvc_a_private_folder_and_a_page_that_is_made_again_when_it_is_gone(repository, tmp_path):
+def test_settings_of_dvc_that_are_one_s_own_stay(repository):
+    config = repository / ".dvc" / "config.local"
+    config.write_text("[core]\n    site_cache_dir = /of/mine\n[plots]\n    html_template = /of/mine.html\n")
+    before = config.read_bytes()
+    subprocess.run(["make", "install", "INSTALL=true"], cwd=repository, check=True)
+    assert config.read_bytes() == before
+
+
+def test_a_home_that_cannot_be_written_is_said_in_one_line(repository):
+    env = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"} | {"HOME": "/dev/null"}
+    command = [sys.executable, "-m", "tools.configure"]
+    done = subprocess.run(command, cwd=repository, env=env, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("DVC could not be configured: [Errno 20] Not a directory: '/dev/null/.cache/")
+    assert done.stderr.endswith("; the folders .dvc and HOME must be whole and writable\n")
+    assert not (repository / ".dvc" / "config.local").exists()
+
+
+def test_two_installations_give_dvc_a_private_folder_and_a_page_that_is_made_again_when_gone_or_old(
+    repository, tmp_path
+):
     env = {name: value for name, value in os.environ.items() if name != "DVC_SITE_CACHE_DIR"}
     env |= {"XDG_CACHE_HOME": str(tmp_path / "caches"), "USER": "somebody"}
 
@@ -260,9 +355,19 @@ def test_installation_gives_dvc_a_private_folder_and_a_page_that_is_made_again_w
         return subprocess.run(command, cwd=repository, env=env, check=True, capture_output=True, text=True).stdout
 
     page, private = repository / ".dvc" / "plots" / "page-offline.html", tmp_path / "caches" / "dvc-site"
-    assert "page-offline.html: " in run("make", "install", "INSTALL=true")
-    assert page.exists()
-    assert run("make", "install", "INSTALL=true") == ""
+    install = ["make", "install", "INSTALL=true"]
+    two = [subprocess.Popen(install, cwd=repository, env=env) for _ in range(2)]
+    assert [each.wait() for each in two] == [0, 0]
+    settings, whole = (repository / ".dvc" / "config.local").read_text(), page.read_bytes()
+    assert settings.split() == f"[core] site_cache_dir = {private} [plots] html_template = plots/{page.name}".split()
+    made = page.stat().st_mtime_ns
+    run(*install)
+    assert page.stat().st_mtime_ns == made  # nothing was to be done
+    page.unlink()
+    run(*install)
+    os.utime(page, (0, 0))  # older than the page that it is made of
+    run(*install)
+    assert page.stat().st_mtime_ns > made and page.read_bytes() == whole and not list(page.parent.glob(".*.tmp"))
     assert private.stat().st_mode & 0o777 == 0o700
     run(".venv/bin/python", "-m", "dvc", "status")
     assert list((private / "repo").iterdir())  # DVC uses it

@@ -21,7 +21,7 @@ from dvc_render.vega import VegaRenderer
 from pipeline.report import figures
 
 vl_convert = pytest.importorskip("vl_convert")
-plots_template = pytest.importorskip("tools.plots_template")
+configure = pytest.importorskip("tools.configure")
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / ".dvc" / "plots"
@@ -234,6 +234,7 @@ def test_arms_have_one_colour_in_the_report_and_on_the_page():
 
 def _run(*command, cwd):
     quiet = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
+    quiet["XDG_CACHE_HOME"] = str(cwd / ".caches")
     author = [f"GIT_{who}_{what}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")]
     done = subprocess.run(
         command, cwd=cwd, env=quiet | dict.fromkeys(author, "a"), capture_output=True, text=True, check=False
@@ -247,7 +248,7 @@ def pages(tmp_path_factory):
     """Make a repository of two commits with the real templates, and of it both pages."""
     repository = tmp_path_factory.mktemp("repository")
     shutil.copytree(TEMPLATES, repository / ".dvc" / "plots", ignore=shutil.ignore_patterns("*offline*"))
-    for file in (".dvc/config", ".dvc/.gitignore", "tools/plots_template.py"):
+    for file in (".dvc/config", ".dvc/.gitignore", "tools/configure.py"):
         (repository / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, repository / file)
     stage = {"cmd": "true", "plots": PIPELINE["stages"]["evaluate"]["plots"]}
@@ -260,7 +261,7 @@ def pages(tmp_path_factory):
         _run("git", "commit", "--quiet", "--message", f"shift {shift}", cwd=repository)
     dvc = (sys.executable, "-m", "dvc", "plots")
     _run(*dvc, "show", "--out", "online", cwd=repository)
-    _run(sys.executable, "tools/plots_template.py", cwd=repository)
+    _run(sys.executable, "tools/configure.py", cwd=repository)
     assert not _run("git", "status", "--porcelain", ".dvc", cwd=repository).stdout, "the page is not ignored"
     _run(*dvc, "show", "--out", "one", cwd=repository)
     _run(*dvc, "diff", "HEAD~1", "workspace", "--out", "two", cwd=repository)
@@ -445,14 +446,20 @@ def test_one_card_says_what_to_do_where_nothing_is_made_yet(opened):
 
 
 def test_in_a_clone_without_the_offline_page_the_libraries_come_from_the_internet(pages):
-    """And if the page alone was deleted, whose name is in DVC's settings, DVC says so."""
+    """If the page alone was deleted, whose name is in DVC's settings, DVC says so, and so they do without that name."""
     assert re.findall(r'<script [^>]*src="https://', pages["online"].read_text(encoding="utf-8"))
     offline = pages["one"].parents[1] / ".dvc" / "plots" / "page-offline.html"
-    kept = offline.rename(offline.with_suffix(".kept"))
-    command = [sys.executable, "-m", "dvc", "plots", "show", "--out", "deleted"]
-    done = subprocess.run(command, cwd=offline.parents[2], capture_output=True, text=True, check=False)
-    kept.rename(offline)
+    settings, kept = offline.parents[1] / "config.local", offline.rename(offline.with_suffix(".kept"))
+    dvc, before = [sys.executable, "-m", "dvc"], settings.read_text()
+    show = [*dvc, "plots", "show", "--out", "deleted"]
+    done = subprocess.run(show, cwd=offline.parents[2], capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "HTML template has to contain '{plot_divs}'" in done.stderr
+    _run(*dvc, "config", "--local", "--unset", "plots.html_template", cwd=offline.parents[2])  # as the docs say
+    _run(*show, cwd=offline.parents[2])
+    page = (offline.parents[2] / "deleted" / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r'<script [^>]*src="https://', page)
+    settings.write_text(before)
+    kept.rename(offline)
 
 
 def test_what_a_table_or_a_revision_holds_is_text_on_the_page_and_never_runs(browser, tmp_path):
@@ -466,7 +473,7 @@ def test_what_a_table_or_a_revision_holds_is_text_on_the_page_and_never_runs(bro
     ]
     name = hostile.replace("\n", "")
     plots = [VegaRenderer(rows, name, template_dir=str(TEMPLATES), **_template("curves")[1])]
-    template = plots_template.offline_page((TEMPLATES / "page.html").read_text("utf-8"))
+    template = configure.offline_page((TEMPLATES / "page.html").read_text("utf-8"))
     (tmp_path / "page.html").write_text(template, "utf-8")
     render_html(plots, tmp_path / "index.html", tmp_path / "page.html")
     browser.open(tmp_path / "index.html", WIDTHS["desktop"])

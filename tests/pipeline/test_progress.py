@@ -9,14 +9,16 @@ import sys
 import termios
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from clones import ROOT
+from samples import DIVERGES, trained
 
 from pipeline.network.ensemble import Snapshot
 from stages import progress
-from stages.train import training_shown
+from stages.train import _print_costs, _say, training_shown
 
 SNAPSHOT = Snapshot(step=10_000, costs=torch.zeros(16), training=16, best_validation_cost=0.21384)
 
@@ -27,18 +29,28 @@ def terminal_of_80_columns():
     return ours, theirs
 
 
-def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch):
+LONG = "a" * 40
+LABELS = {
+    "train@batchnorm": "train@batchnorm",
+    f"train@{LONG}": "train@aaaaaaa...",
+    "l2_path": "l2_path",
+}
+each_label = pytest.mark.parametrize(("label", "cut"), LABELS.items(), ids=["an arm", "40 letters", "l2_path"])
+
+
+@each_label
+def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch, label, cut):
     ours, theirs = terminal_of_80_columns()
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        with training_shown("train@batchnorm", 16, 30_000) as show:
+        with training_shown(label, 16, 30_000) as show:
             show(SNAPSHOT)
             written = ""
             while "0.2138" not in written and select.select([ours], [], [], 5)[0]:
                 written += os.read(ours, 4096).decode()
     os.close(ours)
     line = written.split("\r")[-1].strip()
-    assert line.startswith("train@batchnorm |")
+    assert line.startswith(f"{cut} |")
     assert "| 10000/30000, 16 training, best cost 0.2138, cap in " in line
     assert line[-3] == ":" and len(line) <= 80
 
@@ -50,14 +62,36 @@ def test_a_setting_of_tqdm_changes_no_plain_line():
     assert done.stdout == "train@l2: 0/300, 16 training, cap in ?\n"
 
 
-def test_elsewhere_a_training_says_at_once_that_it_has_begun_and_then_now_and_then_how_far_it_is(monkeypatch, capsys):
+@each_label
+def test_elsewhere_a_training_says_at_once_that_it_has_begun_and_then_now_and_then_how_far_it_is(
+    monkeypatch, capsys, label, cut
+):
     monkeypatch.setattr(progress, "PLAIN_EVERY", 0.001)
-    with training_shown("train@batchnorm", 16, 30_000) as show:
+    with training_shown(label, 16, 30_000) as show:
         said = capsys.readouterr().out
         show(SNAPSHOT)
-        said += waited_for(capsys, "train@batchnorm: 10000/30000, 16 training, best cost 0.2138, cap in 00:0")
-    assert said.startswith("train@batchnorm: 0/30000, 16 training, cap in ?\n")
+        said += waited_for(capsys, f"{cut}: 10000/30000, 16 training, best cost 0.2138, cap in 00:0")
+    assert said.startswith(f"{cut}: 0/30000, 16 training, cap in ?\n")
     assert max(map(len, said.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("steps", "networks"), [(10**6, 16), (10**8, 16)])
+def test_large_numbers_take_the_room_of_the_label(capsys, steps, networks):
+    with training_shown(f"train@{LONG}", networks, steps) as show:
+        show(replace(SNAPSHOT, step=steps, training=networks))
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("train@") and "...: 0/1000000" in line
+    whole = f", best cost 12.3456, cap in 1:02:03{steps}"
+    assert len(line.replace(", cap in ?", whole)) <= 80
+
+
+def test_what_a_training_with_a_long_name_says_at_its_end_fits_80_columns(capsys):
+    result = trained(l2=(0.0, DIVERGES))
+    _say(result, f"train@{LONG}")
+    _print_costs(result, f"train@{LONG}")
+    said = capsys.readouterr()
+    lines = said.out.splitlines() + said.err.splitlines()
+    assert max(map(len, lines)) <= 80 and " ".join(said.err.split()).startswith(f"train@{LONG}: seed ")
 
 
 def test_a_line_may_be_said_meanwhile_on_a_terminal_too(monkeypatch, capsys):

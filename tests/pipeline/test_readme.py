@@ -8,6 +8,7 @@ import json
 import math
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -22,8 +23,11 @@ from dvc.cli.parser import get_main_parser
 from pandas import DataFrame, Series
 
 import pipeline
+import stages
+from pipeline import artifacts
+from pipeline.analysis.timing import KINDS, Timing
 from pipeline.params import load_params
-from tools import readme
+from tools import readme, summary
 
 README = Path("README.md").read_text(encoding="utf-8")
 PARAMS = load_params(Path("params.yaml"))
@@ -62,6 +66,51 @@ def test_the_title_of_the_picture_of_all_networks_is_what_the_numbers_say(accura
     assert readme.finding({arm: Series(values) for arm, values in accuracies.items()}) == said
 
 
+def test_a_title_with_a_bar_stays_in_its_cell():
+    table = pd.read_csv(io.StringIO(committed("plots/results.csv"))).replace({"arm": {"L2": "L1 | L2"}})
+    assert readme.table(table).splitlines()[-1].startswith(r"| L1 \| L2 | ")
+
+
+FILES = {
+    summary: ["plots/results.csv", "results/timing.json"],
+    readme: ["plots/results.csv", "plots/seeds.csv", "results/evaluation/baseline/record.json"],
+}
+DAMAGES = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "no text": lambda path: path.write_bytes(b"\xff"),
+    "a line": lambda path: path.write_text("arm,steps\n"),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", [None, *DAMAGES])
+@pytest.mark.parametrize(("tool", "name"), [(tool, name) for tool, names in FILES.items() for name in names])
+def test_a_damaged_result_is_said_in_one_line_with_what_heals_it(trained, tmp_path, monkeypatch, tool, name, damage):
+    """By the summary that `make` ends with, and by `make readme`."""
+    tables = {Path(path): committed(path) for path in ("plots/results.csv", "plots/seeds.csv")}
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    Path("plots").mkdir()
+    for path, table in tables.items():
+        path.write_text(table, encoding="utf-8")
+    seconds = {kind: {"1": [0.1]} for kind in KINDS}
+    artifacts.write_json(Path("results/timing.json"), vars(Timing("cpu", 1, seconds, seconds)))
+    Path("README.md").write_text("<!-- results -->\nold\n<!-- end -->", encoding="utf-8")
+    Path("report.docx").write_bytes(b"report")
+    monkeypatch.setattr(readme.shutil, "which", lambda program: None)
+    monkeypatch.setattr(readme, "distribution", lambda networks: b"drawn")
+    if damage is None:
+        stages.run(tool.main, "tool")
+        return
+    DAMAGES[damage](Path(name))
+    with pytest.raises(SystemExit) as ended:
+        stages.run(tool.main, "tool")
+    heals = r"to make it( again: python -m tools\.verify --remove \S+ &&|( again)?:) dvc repro"
+    assert re.fullmatch(rf"tool: {name} .*; {heals}", ended.value.code)
+    assert "old" in Path("README.md").read_text(encoding="utf-8") and not Path("docs").exists()
+
+
 def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_were(tmp_path, monkeypatch):
     for path in ("params.yaml", "plots/seeds.csv", "plots/results.csv"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
@@ -71,14 +120,14 @@ def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_w
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(readme.shutil, "which", lambda program: None if program == "chromium" else program)
     monkeypatch.setattr(readme, "distribution", lambda networks: b"new")
-    monkeypatch.setattr(readme, "one_digit", lambda: b"digit")
+    monkeypatch.setattr(readme, "one_digit", lambda params: b"digit")
     monkeypatch.setattr(readme, "report_page", lambda report, number: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        readme.main()
+        readme.main(PARAMS)
     assert "old" in Path("README.md").read_text(encoding="utf-8")
     assert not Path("docs").exists()
     monkeypatch.setattr(readme, "report_page", lambda report, number: b"page")
-    readme.main()
+    readme.main(PARAMS)
     assert "| Baseline |" in Path("README.md").read_text(encoding="utf-8")
     made = {path.name: path.read_bytes() for path in Path("docs").iterdir()}
     assert made == {"seeds.png": b"new", "network.png": b"digit", "report.png": b"page", "report.docx": b"report"}

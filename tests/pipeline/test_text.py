@@ -25,3 +25,5 @@ def test_a_long_text_is_cut():
     assert shown("a" * LONGEST) == "a" * LONGEST
     assert shown("a" * 60_000) == "a" * LONGEST + "..."
     assert shown("line\n" * 50, longest=9) == "line line..."
+    assert shown("\x1b" * 60_000) == r"\x1b" * (LONGEST // 4) + "..."  # as it is shown
+    assert len(shown("\U000e0001" * 60_000, longest=30)) == 33
