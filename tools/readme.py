@@ -24,6 +24,7 @@ from pipeline.params import load_params
 from pipeline.report import figures
 from stages import MODELS, PARAMS, RESULTS, SPLIT, examples
 from tools import plots_template, summary
+from tools.one_example import one_example
 
 README = Path("README.md")
 DOCS = Path("docs")
@@ -70,7 +71,7 @@ def one_digit() -> bytes:
     X, _ = examples("test")
     parameters = {name: each[headline] for name, each in result.parameters.items()}
     AL, _ = L_model_forward(X[:, :1], parameters, "mean1" in parameters, inference=True)
-    return figures.one_example(X[:, 0].numpy(), result.layers_dims, AL[:, 0].numpy(), card.classes)
+    return one_example(X[:, 0].numpy(), result.layers_dims, AL[:, 0].numpy(), card.classes)
 
 
 def screenshot(page: Path, chromium: str) -> bytes:

@@ -114,14 +114,6 @@ class Document:
         paragraph.paragraph_format.keep_with_next = keep_with_next or None
         return paragraph
 
-    def signature(self, fields: Sequence[str]) -> None:
-        """Add a line of fields to be filled in by hand, each followed by a rule."""
-        layout = self.paragraph(" ".join(f"{field} \t" for field in fields)).paragraph_format
-        layout.space_before = Pt(14)
-        for number in range(1, len(fields) + 1):
-            stop = Cm(TEXT_WIDTH * number / len(fields))
-            layout.tab_stops.add_tab_stop(stop, WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.LINES)
-
     def contents(self) -> None:
         """Reserve the place of the table of contents."""
         self._contents = self._docx.add_paragraph()  # behind the entries, too low to begin a page
