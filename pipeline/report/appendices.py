@@ -7,20 +7,18 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import tables
 from pipeline.analysis.comparison import QUANTITIES
 from pipeline.analysis.diagnosis import COLLAPSED, NEARLY_DEAD, PLATEAU_MARGIN, guessing_cost
 from pipeline.analysis.statistics import SUBSETS
-from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.chapter_summary import side_by_side
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import better_and_worse, listed, numbered, percent, share, verdict
+from pipeline.report.wording import listed, numbered, percent, share, verdict
 
 HAPPENED = ["late", "collapsed", "diverged"]  # what can have happened to a network
 UNITS = {"dead": "Dead units", "nearly_dead": "Nearly dead"}
-OTHERS_COMPARED = ("test_accuracy", "equal_steps_accuracy", "steps")
+OTHERS_COMPARED = ("test_accuracy", "validation_cost", "equal_steps_accuracy", "steps")
 
 
 def write_mistakes(document: Document, study: Study) -> None:
@@ -139,22 +137,15 @@ def write_intervals(document: Document, study: Study) -> None:
 
 def write_reproduction(document: Document, study: Study) -> None:
     """Say how to make the report again, and list what it was made from."""
-    source = source_of(study.card.name)
     document.paragraph(
         "One command, `make`, makes everything again: it installs the locked packages and runs `dvc repro`, which "
         "reruns what is out of date. `make plots` draws the results on one page, `dvc metrics diff` compares them with "
         "an earlier commit's, and `make test` runs the tests. Another kind of processor rounds sums in another order; "
         "after thousands of steps this shows in the results, the accuracies included. Times are those of the machine. "
+        "The data files are used only if they have the checksums in `pipeline/data/sources.py`. "
         "[[parameters]] lists every parameter of `params.yaml`; the foot of each page has the start of their SHA-256. "
         f"Made with {', '.join(f'{package} {number}' for package, number in study.versions.items())}."
     )
-    if study.card.name == "digits":
-        document.paragraph("The data come with scikit-learn, so that its version stands for their checksum.")
-    else:
-        document.paragraph(f"The files of {source.title} are used only if they have the checksums of [[checksums]].")
-        checksums = pd.DataFrame({"File": source.sha256.keys(), "SHA-256": source.sha256.values()})
-        caption = "The files of the data set and their checksums."
-        document.table(checksums, caption, name="checksums", widths=[4.8, 11.2])
     (parameters,) = pd.json_normalize(study.params.model_dump()).to_dict("records")
     texts = [", ".join(map(str, each)) if isinstance(each, list) else str(each) for each in parameters.values()]
     table = pd.DataFrame({"Parameter": parameters.keys(), "Value": texts})
@@ -162,13 +153,11 @@ def write_reproduction(document: Document, study: Study) -> None:
 
 
 def write_others(document: Document, study: Study) -> None:
-    """Report the arms without a section: a row each in two tables, a panel each in a figure."""
+    """Report the arms without a section: a row each in two tables."""
     arms, reference = list(study.in_brief), study.names[study.reference]
-    pages = [arms[first : first + figures.PANELS] for first in range(0, len(arms), figures.PANELS)]
     document.paragraph(
         "[[other_results]] gives the results of the arms without a section, [[other_comparisons]] sets them in "
-        f"relation to the {reference} arm, and {listed([f'[[other_curves_{page}]]' for page in range(len(pages))])} "
-        "shows their validation cost."
+        f"relation to the {reference} arm. The page of `make plots` draws their curves."
     )
     table = side_by_side(study, arms).drop(columns=["Batch size", "Lowest validation cost (nats)"])
     caption = "The headline models of the other arms, and the mean test accuracy over all networks."
@@ -183,13 +172,4 @@ def write_others(document: Document, study: Study) -> None:
     }
     table = pd.DataFrame(compared).T.reset_index(names="Arm")
     caption = f"The other arms in relation to the {reference} arm; [[interval]] explains intervals."
-    document.table(table, caption, name="other_comparisons", widths=[3.4, 4.2, 4.2, 4.2])
-    for page, on_page in enumerate(pages):
-        costs = [study.comparisons[arm]["validation_cost"] for arm in on_page]
-        counts = better_and_worse(costs, QUANTITIES["validation_cost"])
-        title = f"Lowest validation cost against the {reference} arm: {counts}"
-        curves = tables.curve_table({arm: study.results[arm] for arm in [study.reference, *on_page]})
-        titles = {arm: study.titles[arm] for arm in on_page}
-        picture = figures.other_curves(curves, study.reference, titles, title)
-        caption = f"Validation cost of each arm (orange, dashed) and the {reference} arm (blue): median and quartiles."
-        document.figure(picture, caption, f"{title}.", name=f"other_curves_{page}")
+    document.table(table, caption, name="other_comparisons", widths=[2.8, *[3.3] * len(OTHERS_COMPARED)])

@@ -114,14 +114,12 @@ def _weight_images(document: Document, study: Study, title: str) -> None:
     units = study.params.network.layers[0]
     shown = min(units, figures.UNITS_SHOWN)
     which = f"all {numbered(units, 'unit')}" if shown == units else f"the {shown} of {units} units of largest norm"
-    norms = {arm: W.norm(dim=1).topk(shown).values for arm, W in first.items()}
-    spans = {arm: f"from {strongest[0]:.1f} down to {strongest[-1]:.1f}" for arm, strongest in norms.items()}
     caption = (
         f"The first layer's weights of the headline models as images: {which}, by norm. Dark is negative, bright is "
         "positive; one scale for all, at most 0.5 % of a model's weights lie beyond it."
     )
     picture = figures.first_layer_weights(first, study.in_full, title)
-    document.figure(picture, caption, f"The norms of these units: {study.by_arm(spans)}.", name="images")
+    document.figure(picture, caption, f"{title}.", name="images")
 
 
 def _path(document: Document, study: Study, chosen: float) -> None:

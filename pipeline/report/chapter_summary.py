@@ -14,7 +14,7 @@ from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import better_and_worse, between, is_settled, named, numbered, percent, verdict
+from pipeline.report.wording import between, is_settled, named, numbered, percent, verdict
 
 HARDLY = 3.0  # points of train minus validation accuracy below which networks hardly overfit
 
@@ -74,9 +74,11 @@ def findings(study: Study) -> list[str]:
         said.append(_of_l2(study, study.with_l2))
     if study.in_brief:
         gains = [study.comparisons[arm]["test_accuracy"] for arm in study.in_brief]
+        better, worse = sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)
         said.append(
             f"**{numbered(len(gains), 'other arm')}** ([[others]]). Test accuracy against the "
-            f"{study.names[study.reference]} arm: {better_and_worse(gains, QUANTITIES['test_accuracy'])}."
+            f"{study.names[study.reference]} arm: better in {better}, worse in {worse}, no clear difference "
+            f"(n = {gains[0].pairs}) in {len(gains) - better - worse}."
         )
     seeds = {arm: fared.loc[fared["diverged"], "seed"].tolist() for arm, fared in study.diagnoses.items()}
     diverged = study.by_arm({arm: named("seed", of_arm) for arm, of_arm in seeds.items() if of_arm})

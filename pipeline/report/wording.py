@@ -18,7 +18,7 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
     """
     low, high, pairs = comparison.low, comparison.high, comparison.pairs
     if not pairs:
-        return f"not comparable (no pair in which both networks {quantity.both})"
+        return "not comparable (no pair has both values)"
     if not comparison.excludes_zero:
         return f"no clear difference (n = {pairs})"
     direction, count = (quantity.more, comparison.above) if low > 0 else (quantity.less, comparison.below)
@@ -37,14 +37,6 @@ def most_by_one(comparison: Comparison, says: str) -> str:
 def between(low: float, high: float, decimals: int) -> str:
     """Write the ends of an interval: " [0.60, 2.20]"; "" if they are not known."""
     return f" [{low:,.{decimals}f}, {high:,.{decimals}f}]" if math.isfinite(low) and math.isfinite(high) else ""
-
-
-def better_and_worse(comparisons: Sequence[Comparison], quantity: Quantity) -> str:
-    """Count the clear differences: "better in 1, worse in 0, no clear difference in 2 of 3 arms"."""
-    above, below = sum(each.low > 0 for each in comparisons), sum(each.high < 0 for each in comparisons)
-    better, worse = (above, below) if quantity.more == "better" else (below, above)
-    unclear, arms = len(comparisons) - above - below, numbered(len(comparisons), "arm")
-    return f"better in {better}, worse in {worse}, no clear difference in {unclear} of {arms}"
 
 
 def interval(comparison: Comparison, quantity: Quantity) -> str:

@@ -38,7 +38,6 @@ from pipeline.analysis.evaluation import evaluate_arm
 from pipeline.analysis.statistics import SUBSETS, Comparison, compare, median_interval
 from pipeline.analysis.timing import KINDS, Timing
 from pipeline.data.preprocessing import DatasetCard
-from pipeline.data.sources import SOURCES
 from pipeline.network import forward
 from pipeline.network.ensemble import initialize_ensemble
 from pipeline.params import load_params
@@ -129,7 +128,7 @@ def study(learning_rate=0.2):
 
 
 PICTURES = (
-    *("headline_costs", "training", "by_layer", "accuracy_curves", "other_curves", "seed_distribution"),
+    *("headline_costs", "training", "by_layer", "accuracy_curves", "seed_distribution"),
     *("confusion_matrices", "confident_mistakes", "first_layer_weights"),
 )
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
@@ -399,10 +398,6 @@ def test_the_texts_of_figures_say_what_they_show():
         counts = of_the_arms[name].confusion[of_the_arms[name].headline]
         return f"{counts.sum() - counts.trace()}"
 
-    def norms(name):
-        of_units = results[name].parameters["W1"][of_the_arms[name].headline].norm(dim=1)
-        return f"from {of_units.max():.1f} down to {of_units.min():.1f}"
-
     assert alternative("Data cost of each headline model").endswith(f" its stop. {of_each(ends)}")
     curve = results["baseline"].validation_costs[:, of_the_arms["baseline"].headline]
     half, steps = 30 * (1 + int((curve < math.log(10) / 2).nonzero()[0])), results["baseline"].steps
@@ -410,7 +405,7 @@ def test_the_texts_of_figures_say_what_they_show():
     assert alternative("and its validation cost").endswith(f" Baseline: {said}")
     assert alternative("Validation accuracy, median").endswith(f"The medians end at: {of_each(last_median)}.")
     assert alternative("Test accuracy of every network").endswith(f" to highest in per cent: {of_each(test_range)}.")
-    assert alternative("weights of the headline models").endswith(f"The norms of these units: {of_each(norms)}.")
+    assert "along its random start, means: " in alternative("weights of the headline models")
     assert alternative("Confusion matrices").endswith(f"Mistakes: {of_each(mistakes)}.")
     best = min(of_the_arms.values(), key=lambda each: each.costs["validation"][each.headline])
     most_confident = f"{best.mistakes['true'][0]} as {best.mistakes['predicted'][0]}"
@@ -747,7 +742,7 @@ def test_the_digits_are_named_when_they_stand_in_for_mnist():
         (
             Comparison(math.nan, -math.inf, math.inf, 0, 0, 0),
             "steps",
-            "not comparable (no pair in which both networks stayed finite)",
+            "not comparable (no pair has both values)",
         ),
     ],
 )
@@ -1143,24 +1138,8 @@ def test_other_arms_are_summed_up_in_a_fifth_finding(count):
     assert said.startswith(start)
     gains = [many.comparisons[arm]["test_accuracy"] for arm in many.in_brief]
     better, worse = sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)
-    counts = [int(number) for number in re.findall(r"\d+", said.removeprefix(start))]
-    assert counts == [better, worse, len(gains) - better - worse, len(gains)]
-
-
-def test_the_title_of_the_other_arms_curves_counts_the_clear_differences():
-    many = with_arms({f"arm{number}": f"Arm {number}" for number in range(10)})
-    first, second, third, *_ = many.in_brief
-    better, worse = Comparison(-0.3, -0.4, -0.2, 0, 6, 6), Comparison(0.3, 0.2, 0.4, 6, 0, 6)
-    unclear = Comparison(0.1, -0.1, 0.3, 3, 3, 6)
-    costs = {first: better, second: better, third: worse}
-    many.__dict__["comparisons"] = {  # where the cached property would be
-        arm: compared | {"validation_cost": costs.get(arm, unclear)} for arm, compared in many.comparisons.items()
-    }
-    alone = Document("", "")
-    with without_pictures():
-        appendices.write_others(alone, many)
-    (described,) = (each.get("descr") for each in alone._docx.element.iter(f"{WP}docPr"))
-    assert "against the arm 0 arm: better in 2, worse in 1, no clear difference in 4 of 7 arms." in described
+    counts = [int(number) for number in re.findall(r"\d+", said.removeprefix(start).replace("(n = 6)", ""))]
+    assert counts == [better, worse, len(gains) - better - worse]
 
 
 def test_long_names_of_classes_and_few_seeds_do_not_stop_it():
@@ -1307,10 +1286,6 @@ def test_the_caption_of_the_accuracy_says_what_is_cut_off(low, high, floor):
     assert ("are not shown" in said) == bool(floor)
 
 
-def test_checksums_are_those_that_the_download_is_held_to():
-    assert all(digest in text() for digest in SOURCES["mnist"].sha256.values())
-
-
 def test_every_parameter_is_listed():
     listed = {row.cells[0].text: row.cells[1].text for table in document().tables for row in table.rows}
     assert listed["training.learning_rate"] == str(PARAMS.training.learning_rate)
@@ -1354,7 +1329,7 @@ def boxes_of(figure):
 
 
 def test_no_text_of_a_figure_is_clipped_or_smaller_than_7_points():
-    assert len(drawn()) == len(crowded()[2]) == 9
+    assert (len(drawn()), len(crowded()[2])) == (9, 8)
     for figure, texts, extent in laid_out():
         assert figure.dpi == 300
         assert texts and all(text.get_fontsize() >= 7 for text, _ in texts)
@@ -1457,8 +1432,8 @@ def crowded():
         return changed, docx.Document(io.BytesIO(build_report(changed))), caught
 
 
-def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_row_and_a_panel():
-    changed, opened_report, pictures = crowded()
+def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_row():
+    changed, opened_report, _ = crowded()
     assert list(changed.in_full) == ["arm0", "arm1", "arm2"]
     sections = [f"{changed.titles[arm]} and {changed.names['arm0']}" for arm in ("arm1", "arm2")]
     captions = [_caption(table).partition(": means, and")[::2] for table in opened_report.tables]
@@ -1470,8 +1445,6 @@ def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_r
         if _caption(table).startswith(("The headline models of the other", "The other arms in relation"))
     ]
     assert others == [list(changed.in_brief.values())] * 2
-    (panels,) = (figure for figure in pictures if "Lowest validation cost against" in figure.get_suptitle())
-    assert [axis.get_title("left").replace("\n", " ") for axis in panels.axes[:9]] == others[0]
     assert changed.in_full == {arm: changed.titles[arm] for arm in ("arm0", "arm1", "arm2")}
 
 
