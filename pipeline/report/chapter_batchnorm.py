@@ -115,7 +115,7 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
             f"{verdict(compared, ACTIVATION)}{why}."
         )
         medians = ", ".join(f"{activations[each][last].median():.2g} ({study.names[each]})" for each in arms)
-        title = f"Median activation in layer {last[1:]}: {medians}"
+        title = f"Activations in layer {last[1:]}, medians: {medians}"
         panels[title, "99th percentile after training"] = activations
     tests = {each: evaluation.accuracies["test"] for each, evaluation in study.evaluations.items()}
     best = max(float(test.max()) for test in tests.values())

@@ -53,14 +53,7 @@ class Document:
     The first numbered heading has the number ``first_section``.
     """
 
-    def __init__(
-        self,
-        title: str,
-        subtitle: str,
-        *,
-        footer: str = "",
-        first_section: int = 1,
-    ) -> None:
+    def __init__(self, title: str, subtitle: str, *, footer: str = "", first_section: int = 1) -> None:
         self._docx: Any = docx.Document()
         self._contents: Any = None
         self._counts, self._sections, self._bookmarks = {"Figure": 0, "Table": 0}, [first_section - 1, 0], 0

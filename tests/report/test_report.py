@@ -1270,7 +1270,7 @@ def test_the_levels_of_time_to_stop_are_means_over_the_networks():
 def test_activations_are_compared_network_by_network():
     ours, theirs = (study().evaluations[arm].activations["A2"] for arm in ("batchnorm", "baseline"))
     medians = (np.median(each) for each in (theirs, ours))  # as the bars
-    title = "Median activation in layer 2: {:.2g} (baseline), {:.2g} (batch norm).".format(*medians)
+    title = "Activations in layer 2, medians: {:.2g} (baseline), {:.2g} (batch norm).".format(*medians)
     assert title in alternative("Left: the norm")
     assert verdict(compare(ours, theirs), ACTIVATION) in text()
 
