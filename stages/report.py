@@ -42,7 +42,7 @@ def main(params: Params) -> None:
         },
         path=artifacts.read_record(TrainingResult, RESULTS / "l2_path", classes=classes),
         gradients={arm: first_gradient_norms(X, Y, result) for arm, result in results.items()},
-        timing=vars(artifacts.read_json(RESULTS / "timing.json", Timing)),
+        timing=artifacts.read_json(RESULTS / "timing.json", Timing),
         versions={"Python": platform.python_version(), **{title: version(name) for title, name in PACKAGES.items()}},
     )
     with working("report: drawing and writing"):

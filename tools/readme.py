@@ -25,6 +25,7 @@ from pipeline.report import figures
 from pipeline.text import shown
 from stages import MODELS, PLOTS, RESULTS, SPLIT, examples, run
 from tools import configure, summary
+from tools.one_example import one_example
 
 README = Path("README.md")
 DOCS = Path("docs")
@@ -72,7 +73,7 @@ def one_digit(params: Params) -> bytes:
     X, _ = examples("test")
     parameters = {name: each[headline] for name, each in result.parameters.items()}
     AL, _ = L_model_forward(X[:, :1], parameters, "mean1" in parameters, inference=True)
-    return figures.one_example(X[:, 0].numpy(), result.layers_dims, AL[:, 0].numpy(), card.classes)
+    return one_example(X[:, 0].numpy(), result.layers_dims, AL[:, 0].numpy(), card.classes)
 
 
 def screenshot(page: Path, chromium: str) -> bytes:

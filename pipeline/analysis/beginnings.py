@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pandas import DataFrame
+from pandas import DataFrame, Series
 from torch import Tensor
 
+from pipeline.analysis.diagnosis import first_step_below, guessing_cost
+from pipeline.analysis.evaluation import Evaluation
+from pipeline.analysis.statistics import CONFIDENCE, rank_correlation
 from pipeline.network.backward import L_model_backward
 from pipeline.network.ensemble import TrainingResult, initialize_ensemble
 from pipeline.network.forward import L_model_forward
@@ -25,6 +28,20 @@ def first_gradient_norms(X: Tensor, Y: Tensor, result: TrainingResult) -> DataFr
     AL, caches = L_model_forward(X, starts, use_batchnorm)
     grads = L_model_backward(AL, Y, caches)
     return weight_norms({name.removeprefix("d"): each for name, each in grads.items()})
+
+
+def gradient_factors(norms: DataFrame) -> Series[float]:
+    """Return, layer by layer, the largest of the networks' norms over the smallest above zero, that of a dead start."""
+    return (norms.max() / norms[norms > 0].min()).fillna(1.0)
+
+
+def late_start(norms: Series[float], result: TrainingResult, evaluation: Evaluation) -> tuple[float, float, bool]:
+    """Correlate the networks' first gradients in a layer with their steps to half the cost of guessing, by ranks.
+
+    Returns the correlation, its p, and whether networks with a small gradient clearly learn late.
+    """
+    correlation, p = rank_correlation(norms, first_step_below(result, guessing_cost(evaluation) / 2))
+    return correlation, p, correlation < 0 and p < 1 - CONFIDENCE
 
 
 def start(result: TrainingResult) -> dict[str, Tensor]:

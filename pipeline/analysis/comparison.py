@@ -24,7 +24,6 @@ class Quantity:
     more: str  # the word for an arm that has more of it
     less: str
     pair: str = "seed"  # what pairs the values
-    both: str = "stayed finite"  # the condition on both networks of a pair that counts
     interval: bool = True  # False if a difference is -1, 0 or 1: then only the decision says anything
 
 
@@ -36,9 +35,7 @@ QUANTITIES = {
     "equal_steps_accuracy": Quantity("validation accuracy at equal steps", "points", 2, "better", "worse"),
     "equal_steps_cost": Quantity("validation cost at equal steps", "nats", 4, "worse", "better"),
     "steps": Quantity("training steps until the stop", "steps", 0, "more", "fewer"),
-    "half_cost_steps": Quantity(
-        "steps until the cost is half that of guessing", "steps", 0, "later", "sooner", both="came to it"
-    ),
+    "half_cost_steps": Quantity("steps until the cost is half that of guessing", "steps", 0, "later", "sooner"),
     "dead_units": Quantity("dead units", "units a network", 2, "more", "fewer"),
 }
 # These are in the report alone.

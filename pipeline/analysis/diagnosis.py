@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from pandas import DataFrame, Series
@@ -17,40 +18,28 @@ PLATEAU_MARGIN = 0.1  # nats below the cost of guessing at which a network has l
 NEARLY_DEAD = 0.01  # a unit that is active for a smaller share of the training examples is nearly dead
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """How one network fared."""
+def diagnose(result: TrainingResult, evaluation: Evaluation) -> DataFrame:
+    """Diagnose each network, a row each, in the order of the seeds.
 
-    seed: int
-    accuracy: float  # on the test set, in percent
-    collapsed: bool  # accuracy below 85 %
-    diverged: bool  # the cost stopped being finite
-    left_plateau: int | None  # step of the first check with a cost 0.1 nats below that of guessing, ln(classes)
-    dead: dict[str, list[int]]  # for each hidden layer A{l} the units, from 1, that no training example activates
-    nearly_dead: dict[str, list[int]]  # those that some activate, but fewer than 1 %
-    weakest_class: int  # the class with the lowest recall
-    recall: float  # per cent of its test examples that are recognised
-
-
-def diagnose(result: TrainingResult, evaluation: Evaluation) -> list[Diagnosis]:
-    """Diagnose each network, in the order of the seeds."""
+    ``accuracy`` is that on the test set; ``left_plateau`` the step of the first check with a cost 0.1 nats below that
+    of guessing, NaN if there is none; ``dead`` and ``nearly_dead`` count the units of each hidden layer ``A{l}`` that
+    no training example activates, or fewer than 1 %; ``weakest_class`` is that with the lowest ``recall``, in per cent.
+    """
     recalls = 100 * evaluation.confusion.diagonal(dim1=1, dim2=2) / evaluation.confusion.sum(dim=2).clamp(min=1)
-    left_plateau = first_step_below(result, guessing_cost(evaluation) - PLATEAU_MARGIN)
-    accuracies, activity = evaluation.accuracies["test"].tolist(), evaluation.activity.items()
-    return [
-        Diagnosis(
-            seed=seed,
-            accuracy=accuracies[k],
-            collapsed=accuracies[k] < COLLAPSED,
-            diverged=result.stop_reason[k] == "diverged",
-            left_plateau=None if math.isnan(left_plateau[k]) else int(left_plateau[k]),
-            dead={layer: _units(share[k] == 0) for layer, share in activity},
-            nearly_dead={layer: _units((share[k] > 0) & (share[k] < NEARLY_DEAD)) for layer, share in activity},
-            weakest_class=int(recalls[k].argmin()),
-            recall=recalls[k].min().item(),
-        )
-        for k, seed in enumerate(result.seeds)
-    ]
+    accuracies, activity = evaluation.accuracies["test"].numpy(), evaluation.activity.items()
+    return DataFrame(
+        {
+            "seed": result.seeds,
+            "accuracy": accuracies,
+            "collapsed": accuracies < COLLAPSED,
+            "diverged": [reason == "diverged" for reason in result.stop_reason],
+            "left_plateau": first_step_below(result, guessing_cost(evaluation) - PLATEAU_MARGIN),
+            "dead": _counts({layer: share == 0 for layer, share in activity}, result),
+            "nearly_dead": _counts({layer: (share > 0) & (share < NEARLY_DEAD) for layer, share in activity}, result),
+            "weakest_class": recalls.argmin(dim=1).numpy(),
+            "recall": recalls.amin(dim=1).numpy(),
+        }
+    )
 
 
 def guessing_cost(evaluation: Evaluation) -> float:
@@ -69,5 +58,7 @@ def dead_units(evaluation: Evaluation, networks: int) -> Tensor:
     return sum(((activity == 0).sum(dim=1) for activity in evaluation.activity.values()), torch.zeros(networks))
 
 
-def _units(mask: Tensor) -> list[int]:
-    return (mask.nonzero().flatten() + 1).tolist()
+def _counts(marked: Mapping[str, Tensor], result: TrainingResult) -> list[dict[Any, int]]:
+    """Count each network's marked units, by hidden layer."""
+    counts = {layer: mask.sum(dim=1).numpy() for layer, mask in marked.items()}
+    return DataFrame(counts, index=range(len(result.seeds))).to_dict("records")

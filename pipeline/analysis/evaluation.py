@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
-from pipeline.network.ensemble import TrainingResult, initialize_ensemble
+from pipeline.network.ensemble import TrainingResult
 from pipeline.network.forward import L_model_forward
 from pipeline.network.precision import full_precision
 from pipeline.network.prediction import evaluate, forward_in_blocks, is_correct
@@ -35,9 +35,8 @@ class Evaluation:
 
     A tie is a miss, as in :func:`pipeline.network.prediction.predict`: in ``confusion`` the rival counts as predicted.
     ``mistakes`` are the headline model's most confident ones on the test set: ``images`` (standardised), ``true``,
-    ``predicted`` and ``confidence``, the probability of the predicted class. ``activations`` are percentiles on a
-    sample of the validation set, before the first step and at the best one; batchnorm normalises by the sample, as in
-    training.
+    ``predicted`` and ``confidence``, the probability of the predicted class. ``activations`` are the 99th percentiles
+    of the hidden layers' outputs on a sample of the validation set, by which batchnorm normalises, as in training.
     """
 
     accuracies: Annotated[dict[str, Tensor], OF_EACH_SET]  # in per cent
@@ -47,7 +46,7 @@ class Evaluation:
     mistakes: Annotated[dict[str, Tensor], OF_MISTAKES]
     activity: Annotated[dict[str, Tensor], torch.float64, "networks", "{}"]  # A{l}: share of training examples that
     # activate a unit; 0 is dead
-    activations: Annotated[dict[str, Tensor], torch.float64, 2, "networks", 101]  # A{l}
+    activations: Annotated[dict[str, Tensor], torch.float64, "networks"]  # A{l}
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
         """Refuse networks, layers and classes that are not there."""
@@ -97,7 +96,7 @@ def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evalua
             "confidence": confidence[headline, worst],
         },
         activity=unit_activity(sets["train"][0], parameters),
-        activations=_activations(sets["validation"][0][:, :ACTIVATION_SAMPLE], parameters, result),
+        activations=_activations(sets["validation"][0][:, :ACTIVATION_SAMPLE], parameters),
     )
 
 
@@ -122,14 +121,8 @@ def _predictions(X: Tensor, Y: Tensor, parameters: Mapping[str, Tensor]) -> tupl
     return (AL * Y).sum(dim=-2).where(is_hit, of_rival), Y.argmax(dim=0).where(is_hit, rival)
 
 
-def _activations(X: Tensor, ends: Mapping[str, Tensor], result: TrainingResult) -> dict[str, Tensor]:
-    """Take the percentiles of the activations at the networks' start and at their end, ``(2, networks, 101)``."""
-    starts = initialize_ensemble(result.layers_dims, result.seeds, dtype=X.dtype, device=X.device)
-    percentiles = torch.linspace(0, 1, 101, dtype=torch.float64)
-    activations: dict[str, list[Tensor]] = {f"A{layer}": [] for layer in range(1, len(result.layers_dims) - 1)}
-    for each in (starts, ends):
-        _, caches = L_model_forward(X, dict(each), "mean1" in ends)  # which puts running statistics into it
-        for cache, of_layer in zip(caches[1:], activations.values(), strict=True):
-            A = cache["linear_cache"]["A"].flatten(start_dim=1).double().cpu()
-            of_layer.append(A.quantile(percentiles, dim=1).mT)
-    return {name: torch.stack(of_layer) for name, of_layer in activations.items()}
+def _activations(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take the 99th percentile of the output of each hidden layer, ``(networks,)``."""
+    _, caches = L_model_forward(X, dict(parameters), "mean1" in parameters)  # which puts running statistics into it
+    outputs = [cache["linear_cache"]["A"].flatten(start_dim=1).double().cpu() for cache in caches[1:]]
+    return {f"A{layer}": A.quantile(0.99, dim=1) for layer, A in enumerate(outputs, start=1)}

@@ -41,6 +41,12 @@ def share_interval(count: int, of: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def median_interval(values: ArrayLike) -> tuple[float, float]:
+    """Bound the median: the exact sign test's 95 % interval, NaN for too few values (below six)."""
+    low, high = stats.quantile_test(np.asarray(values), p=0.5).confidence_interval(CONFIDENCE)
+    return float(low), float(high)
+
+
 def rank_correlation(values: ArrayLike, others: ArrayLike) -> tuple[float, float]:
     """Return Spearman's rank correlation of paired values and its p; pairs that are not finite do not count."""
     pairs = np.asarray([values, others], dtype=float)
@@ -85,18 +91,15 @@ def typical_interval(sample: ArrayLike, confidence: float = CONFIDENCE) -> tuple
     """Bound the centre of a symmetric distribution, whatever its tails.
 
     If two arms do not differ, swapping them changes nothing, so their paired differences are symmetric about zero.
-    For independent values that are symmetric about one centre and have no ties, the means of all non-empty subsets
-    cut the line into ``2**n`` intervals, and each holds the centre with the same probability. So the interval
-    between two of these means has exactly the coverage that one counts. Collapsed networks do not change that, and
-    ties only raise it. Of more than sixteen values, random subsets are drawn.
+    The means of all non-empty subsets of such values cut the line into ``2**n`` intervals, and each holds the centre
+    with the same probability (ties only raise it). So the interval between two of these means has exactly the coverage
+    that one counts. It holds all shifts that a two-sided sign-flip permutation test does not reject; scipy has that
+    test but not its interval, and its bootstrap, BCa too, covers too seldom at sixteen values. Where arms do differ and
+    the differences are skewed, it is still right whether zero is excluded, but the ends bound no mean.
 
-    The interval holds all shifts that a two-sided sign-flip permutation test does not reject; scipy has that test
-    but not its interval. The bootstrap's intervals, BCa too, cover too seldom at sixteen values. Where arms differ
-    and the differences are skewed, there is no centre: whether zero is excluded is still the test's answer, but the
-    ends bound no mean (nor do those of a t interval or the bootstrap).
-
-    The ends are infinite if the sample, ``(n,)``, is too small for that confidence (below six for 95 %). See
-    J. A. Hartigan, "Using subsample values as typical values", JASA 64 (1969), 1303-1317.
+    Of more than sixteen values, ``(n,)``, random subsets are drawn. The ends are infinite if there are too few values
+    for that confidence (below six for 95 %). See J. A. Hartigan, "Using subsample values as typical values", JASA 64
+    (1969), 1303-1317.
     """
     values = np.asarray(sample, dtype=float)
     n = len(values)

@@ -13,7 +13,7 @@ from pandas import DataFrame
 from torch import Tensor
 
 from pipeline.analysis.comparison import QUANTITIES, Quantity
-from pipeline.analysis.diagnosis import dead_units, diagnose
+from pipeline.analysis.diagnosis import dead_units, diagnose, first_step_below, guessing_cost
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.statistics import Comparison
 from pipeline.network.ensemble import TrainingResult
@@ -243,13 +243,18 @@ def _quartiles(curves: Mapping[tuple[str, str], tuple[list[int], Tensor]], resul
 
 
 def _over_networks(result: TrainingResult, evaluation: Evaluation) -> dict[str, float]:
-    """Summarise test accuracy and steps, and count the networks and units that fared ill."""
-    diagnoses = DataFrame(diagnose(result, evaluation))
+    """Summarise test accuracy and steps, and count the networks and units that fared ill.
+
+    A network that never comes to half the cost of guessing counts as the slowest; no median if most are so.
+    """
+    diagnoses = diagnose(result, evaluation)
+    half = first_step_below(result, guessing_cost(evaluation) / 2).fillna(math.inf).median()
     test = diagnoses["accuracy"].agg(list(SUMMARIES.values())).fillna(0.0)  # one network has no deviation
     return {
         "networks": len(diagnoses),
         **{name: round(test[summary], 2) for name, summary in SUMMARIES.items()},
         "mean_steps": round(float(np.mean(result.steps)), 1),
+        **({"median_half_cost_steps": float(half)} if math.isfinite(half) else {}),
         "diverged_networks": int(diagnoses["diverged"].sum()),
         "collapsed_networks": int(diagnoses["collapsed"].sum()),
         "stuck_networks": int(diagnoses["left_plateau"].isna().sum()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,13 +49,12 @@ class Timing:
         if len(set(map(len, rounds))) != 1 or not all(value > 0 for values in rounds for value in values):
             raise ValueError("all kinds must be timed in as many rounds, and take longer than 0 seconds")
 
-    def seconds_to_stop(self, kind: str, size: int, steps: int, checks: int) -> float:
-        """Return the seconds that steps and validation checks take *of one network* in an ensemble of a size."""
+    def seconds_alone(self, kind: str, steps: int, evaluate_every: int) -> float:
+        """Return the seconds that one network alone takes for so many steps and their validation checks."""
         per_step, per_check = (
-            statistics.median(seconds[kind][str(size)]) / size
-            for seconds in (self.seconds_per_step, self.seconds_per_check)
+            statistics.median(seconds[kind]["1"]) for seconds in (self.seconds_per_step, self.seconds_per_check)
         )
-        return steps * per_step + checks * per_check
+        return steps * per_step + math.ceil(steps / evaluate_every) * per_check
 
 
 def kind_of(use_batchnorm: bool, l2: float) -> str:

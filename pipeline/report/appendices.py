@@ -7,20 +7,18 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import tables
 from pipeline.analysis.comparison import QUANTITIES
 from pipeline.analysis.diagnosis import COLLAPSED, NEARLY_DEAD, PLATEAU_MARGIN, guessing_cost
 from pipeline.analysis.statistics import SUBSETS
-from pipeline.data.sources import source_of
 from pipeline.report import figures
-from pipeline.report.chapter_summary import diverged, side_by_side
+from pipeline.report.chapter_summary import side_by_side
 from pipeline.report.document import Document
 from pipeline.report.study import Study
 from pipeline.report.wording import listed, numbered, percent, share, verdict
 
-FARED = ["late", "collapsed", "diverged"]  # what can have happened to a network
+HAPPENED = ["late", "collapsed", "diverged"]  # what can have happened to a network
 UNITS = {"dead": "Dead units", "nearly_dead": "Nearly dead"}
-OTHERS_COMPARED = ("test_accuracy", "equal_steps_accuracy", "steps")
+OTHERS_COMPARED = ("test_accuracy", "validation_cost", "equal_steps_accuracy", "steps")
 
 
 def write_mistakes(document: Document, study: Study) -> None:
@@ -29,7 +27,7 @@ def write_mistakes(document: Document, study: Study) -> None:
     classes = study.card.classes
     pairs = zip(*(evaluation.mistakes[each].tolist() for each in ("true", "predicted")), strict=True)
     shown = [f"{classes[true]} as {classes[predicted]}" for true, predicted in pairs]
-    said = f"[[mistakes]] is about the headline model with the lowest validation cost, here of {study.names[best]}."
+    said = f"[[mistakes]] is about the {study.names[best]} headline model, which has the lowest validation cost of all."
     document.paragraph(said, keep_with_next=True)
     caption = f"The most confident mistakes of the {study.names[best]} headline model on the test set."
     title = f"The most confident mistake takes {shown[0]}; the probability below" if shown else "It makes no mistake"
@@ -40,13 +38,14 @@ def write_mistakes(document: Document, study: Study) -> None:
 def write_confusions(document: Document, study: Study) -> None:
     """Show which classes the headline models take for which."""
     document.paragraph("[[confusion]] counts the test examples of the headline models.", keep_with_next=True)
-    classes, title = study.card.classes, study.titles[study.reference]
+    classes = study.card.classes
     counts = {arm: study.evaluations[arm].confusion[study.headline(arm)].numpy() for arm in study.in_full}
     mistakes = {arm: each - np.diag(each.diagonal()) for arm, each in counts.items()}
-    found, of_reference = f"{title} makes no mistake", mistakes[study.reference]
+    model, of_reference = f"The {study.names[study.reference]} headline model", mistakes[study.reference]
+    found = f"{model} makes no mistake"
     if of_reference.any():
         true, predicted = divmod(int(of_reference.argmax()), len(classes))
-        found = f"{title} takes a true {classes[true]} most often for {classes[predicted]}"
+        found = f"{model} takes a true {classes[true]} most often for {classes[predicted]}"
     picture = figures.confusion_matrices(counts, classes, study.in_full, found)
     caption = "Confusion matrices of the headline models on the test set; colours by per cent of the true class."
     wrong = study.by_arm({arm: f"{each.sum():,}" for arm, each in mistakes.items()})
@@ -55,22 +54,23 @@ def write_confusions(document: Document, study: Study) -> None:
 
 def write_health(document: Document, study: Study) -> None:
     """Say which networks stayed on the plateau, collapsed or diverged, and which units died."""
-    evaluation, fared = study.evaluations[study.reference], _fared(study)
-    first = study.results[study.reference].evaluation_steps[0]
+    evaluation, first = study.evaluations[study.reference], study.results[study.reference].evaluation_steps[0]
+    fared = pd.concat([each.assign(arm=arm) for arm, each in study.diagnoses.items()], ignore_index=True)
+    fared["late"] = ~(fared["left_plateau"] <= first)
     document.paragraph(
         f"A network leaves the plateau when its validation cost is {PLATEAU_MARGIN:g} nats below that of guessing, "
         f"ln {evaluation.confusion.shape[-1]} = {guessing_cost(evaluation):.2f} nats; it is late if that is after the "
         f"first check, step {first:,}. It has collapsed below {percent(COLLAPSED, 0)} test accuracy. A unit is dead if "
         f"no training example activates it, nearly dead below {percent(100 * NEARLY_DEAD, 0)} of them "
-        f"([[health_table]]).{'' if diverged(study) else ' No training diverged.'}"
+        "([[health_table]])."
     )
     compared = [
-        f"Collapsed networks of {study.names[arm]}: {verdict(each['collapsed'], QUANTITIES['collapsed'])}. Dead units: "
+        f"Collapsed {study.names[arm]} networks: {verdict(each['collapsed'], QUANTITIES['collapsed'])}. Dead units: "
         f"{verdict(each['dead_units'], QUANTITIES['dead_units'])}."
         for arm, each in study.comparisons.items()
         if arm in study.in_full
     ]
-    is_dead, is_nearly_dead = (fared[each].map(lambda units: any(units.values())) for each in ("dead", "nearly_dead"))
+    is_dead, is_nearly_dead = (fared[each].map(lambda units: any(units.values())) for each in UNITS)
     is_impaired = is_dead | is_nearly_dead
     fine = (is_impaired & ~fared["collapsed"]).sum()
     document.paragraph(
@@ -79,7 +79,7 @@ def write_health(document: Document, study: Study) -> None:
     )
     rows = {
         study.titles[str(arm)]: {
-            **{each.capitalize(): share(int(networks[each].sum()), len(networks)) for each in FARED},
+            **{each.capitalize(): share(int(networks[each].sum()), len(networks)) for each in HAPPENED},
             **{title: _places(networks[each]) for each, title in UNITS.items()},
         }
         for arm, networks in fared.groupby("arm", sort=False)
@@ -87,7 +87,7 @@ def write_health(document: Document, study: Study) -> None:
     caption = "How many networks of each arm were late, collapsed or diverged, with the interval of the share."
     table = pd.DataFrame(rows).T.reset_index(names="Arm")
     document.table(table, caption, name="health_table", widths=[2.0, 3.2, 3.2, 3.2, 2.2, 2.2])
-    ill = fared[fared[FARED].any(axis=1) | is_dead]
+    ill = fared[fared[HAPPENED].any(axis=1) | is_dead]
     if ill.empty:
         return
     document.paragraph("[[ill]] names the networks that were late, collapsed, diverged or have a dead unit.")
@@ -97,8 +97,8 @@ def write_health(document: Document, study: Study) -> None:
         {
             **{"Arm": ill["arm"].map(study.titles), "Seed": ill["seed"].map(str)},
             "Test (%)": ill["accuracy"].map("{:.2f}".format),
-            "Fared": [
-                listed([left[row] if each == "late" else each for each in FARED if ill.loc[row, each]])
+            "What happened": [
+                listed([left[row] if each == "late" else each for each in HAPPENED if ill.loc[row, each]])
                 for row in ill.index
             ],
             **{title: ill[each].map(lambda units: _places([units])) for each, title in UNITS.items()},
@@ -109,16 +109,9 @@ def write_health(document: Document, study: Study) -> None:
     document.table(table, caption, name="ill", widths=[2.2, 1.2, 1.5, 3.2, 2.8, 2.8, 2.3])
 
 
-def _fared(study: Study) -> pd.DataFrame:
-    """Return how each network of each arm fared, a row each."""
-    first = study.results[study.reference].evaluation_steps[0]
-    fared = pd.concat([pd.DataFrame(each).assign(arm=arm) for arm, each in study.diagnoses.items()], ignore_index=True)
-    return fared.assign(late=~(fared["left_plateau"] <= first))
-
-
-def _places(networks: Iterable[Mapping[str, list[int]]]) -> str:
-    """Count units of networks by layer: "layer 2: 1, layer 3: 4"."""
-    counts = pd.DataFrame(list(networks)).map(len).sum()
+def _places(networks: Iterable[Mapping[str, int]]) -> str:
+    """Add up units of networks by layer: "layer 2: 1, layer 3: 4"."""
+    counts = pd.DataFrame(list(networks)).sum()
     places = [f"layer {str(layer)[1:]}: {count}" for layer, count in counts.items() if count]
     return ", ".join(place.replace(" ", "\N{NO-BREAK SPACE}") for place in places) or "none"
 
@@ -136,27 +129,23 @@ def write_intervals(document: Document, study: Study) -> None:
         "keeps its meaning, and the ends are a guide. A network collapsed or not, so McNemar's exact test decides. "
         "Below six pairs there is no interval. Intervals are not corrected for their number."
     )
-    document.paragraph("**Shares** have the interval of the exact binomial test (Clopper and Pearson, 1934).")
+    document.paragraph(
+        "**Others.** The gap of train and validation accuracy is a paired difference, too. A median has the interval "
+        "of the exact sign test, a share that of the exact binomial test (Clopper and Pearson, 1934)."
+    )
 
 
 def write_reproduction(document: Document, study: Study) -> None:
     """Say how to make the report again, and list what it was made from."""
-    source = source_of(study.card.name)
     document.paragraph(
         "One command, `make`, makes everything again: it installs the locked packages and runs `dvc repro`, which "
         "reruns what is out of date. `make plots` draws the results on one page, `dvc metrics diff` compares them with "
         "an earlier commit's, and `make test` runs the tests. Another kind of processor rounds sums in another order; "
         "after thousands of steps this shows in the results, the accuracies included. Times are those of the machine. "
+        "The data files are used only if they have the checksums in `pipeline/data/sources.py`. "
         "[[parameters]] lists every parameter of `params.yaml`; the foot of each page has the start of their SHA-256. "
         f"Made with {', '.join(f'{package} {number}' for package, number in study.versions.items())}."
     )
-    if study.card.name == "digits":
-        document.paragraph("The data come with scikit-learn, so that its version stands for their checksum.")
-    else:
-        document.paragraph(f"The files of {source.title} are used only if they have the checksums of [[checksums]].")
-        checksums = pd.DataFrame({"File": source.sha256.keys(), "SHA-256": source.sha256.values()})
-        caption = "The files of the data set and their checksums."
-        document.table(checksums, caption, name="checksums", widths=[4.8, 11.2])
     (parameters,) = pd.json_normalize(study.params.model_dump()).to_dict("records")
     texts = [", ".join(map(str, each)) if isinstance(each, list) else str(each) for each in parameters.values()]
     table = pd.DataFrame({"Parameter": parameters.keys(), "Value": texts})
@@ -164,13 +153,11 @@ def write_reproduction(document: Document, study: Study) -> None:
 
 
 def write_others(document: Document, study: Study) -> None:
-    """Report the arms without a section: a row each in two tables, a panel each in a figure."""
+    """Report the arms without a section: a row each in two tables."""
     arms, reference = list(study.in_brief), study.names[study.reference]
-    pages = [arms[first : first + figures.PANELS] for first in range(0, len(arms), figures.PANELS)]
     document.paragraph(
-        f"[[other_results]] gives the results of the arms without a section, [[other_comparisons]] sets them in "
-        f"relation to {reference}, and {listed([f'[[other_curves_{page}]]' for page in range(len(pages))])} shows "
-        "their validation cost."
+        "[[other_results]] gives the results of the arms without a section, [[other_comparisons]] sets them in "
+        f"relation to the {reference} arm. The page of `make plots` draws their curves."
     )
     table = side_by_side(study, arms).drop(columns=["Batch size", "Lowest validation cost (nats)"])
     caption = "The headline models of the other arms, and the mean test accuracy over all networks."
@@ -184,17 +171,5 @@ def write_others(document: Document, study: Study) -> None:
         for arm in arms
     }
     table = pd.DataFrame(compared).T.reset_index(names="Arm")
-    caption = f"The other arms in relation to {reference}; [[interval]] explains intervals."
-    document.table(table, caption, name="other_comparisons", widths=[3.4, 4.2, 4.2, 4.2])
-    for page, on_page in enumerate(pages):
-        costs = [study.comparisons[arm]["validation_cost"] for arm in on_page]
-        better, worse = sum(each.high < 0 for each in costs), sum(each.low > 0 for each in costs)
-        title = (
-            f"Lowest validation cost against {reference}: better in {better}, worse in {worse}, no clear difference in "
-            f"{len(costs) - better - worse} of {numbered(len(costs), 'arm')}"
-        )
-        curves = tables.curve_table({arm: study.results[arm] for arm in [study.reference, *on_page]})
-        titles = {arm: study.titles[arm] for arm in on_page}
-        picture = figures.other_curves(curves, study.reference, titles, title)
-        caption = f"Validation cost of each arm (orange, dashed) and of {reference} (blue): median and quartiles."
-        document.figure(picture, caption, f"{title}.", name=f"other_curves_{page}")
+    caption = f"The other arms in relation to the {reference} arm; [[interval]] explains intervals."
+    document.table(table, caption, name="other_comparisons", widths=[2.8, *[3.3] * len(OTHERS_COMPARED)])

@@ -25,6 +25,7 @@ from pipeline.report.document import Document
 from pipeline.report.study import Study
 from pipeline.report.wording import listed, numbered
 
+SIGNATURE = f"Name {'_' * 27}   Date {'_' * 13}   Signature {'_' * 24}"
 DIGEST = 16  # hexadecimal digits of the parameters' checksum
 COST_COLUMNS = 10  # of a table: as many blocks of steps and costs as there is room for
 
@@ -41,7 +42,7 @@ def build_report(study: Study) -> bytes:
         footer=f"{data} \N{MIDDLE DOT} parameters {digest}",
         first_section=4,
     )
-    document.signature(["Name", "Date", "Signature"])
+    document.paragraph(SIGNATURE)
     chapter_summary.write(document, study)
     document.heading("Functions and method: sections 1 to 3", label="", name="functions", new_page=True)
     chapter_functions.write_table(document)
@@ -115,15 +116,14 @@ def _cost_tables(document: Document, study: Study) -> None:
     count = math.ceil(len(columns) / (COST_COLUMNS - 1))
     groups = [list(columns)[part::count] for part in range(count)]
     document.paragraph(
-        "Cost of each headline model on the batch of the step, in nats; the L2 penalty stands beside it. The columns "
-        f"of {listed([f'[[costs_{part}]]' for part in range(count)])} are read from top to bottom."
+        "Cost of each headline model on the batch of the step, in nats; the L2 penalty stands beside it. The rows "
+        f"of {listed([f'[[costs_{part}]]' for part in range(count)])} are read from left to right."
     )
     for part, group in enumerate(groups):
         costs = pd.DataFrame({column: columns[column] for column in group})
         texts = costs.map("{:.4f}".format).replace("nan", "").astype(object)
         texts.insert(0, "Step", costs.index.map("{:,}".format))
         blocks = max(1, COST_COLUMNS // len(texts.columns))
-        height = math.ceil(len(texts) / blocks)
-        parts = [texts[k * height : (k + 1) * height].reset_index(drop=True) for k in range(blocks)]
+        parts = [texts[k::blocks].reset_index(drop=True) for k in range(blocks)]  # a page break leaves their order
         caption = "Cost of the headline models at every 100th training step."
         document.table(pd.concat(parts, axis=1).fillna(""), caption, name=f"costs_{part}")

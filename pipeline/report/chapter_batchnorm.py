@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from pipeline.analysis import tables
+from pipeline.analysis.beginnings import gradient_factors, late_start
 from pipeline.analysis.comparison import ACTIVATION
 from pipeline.report import figures
-from pipeline.report.chapter_summary import gradient_factors, late_start, widest_gradients
 from pipeline.report.document import Document
-from pipeline.report.levels import levels, levels_table, verdicts
+from pipeline.report.levels import Levels, levels, levels_table, verdicts
 from pipeline.report.study import Study
 from pipeline.report.wording import listed, numbered, percent, share, signed, verdict
 
 WENT_WELL = 3.0  # points below the best network of all arms, up to which a training went well
+# By column of the headline models' results, the row of the levels.
+HEADLINE = {"test": "Test accuracy (%)", "cost": "Lowest validation cost (nats)", "steps": "Iterations to the stop"}
 
 
 def write(document: Document, study: Study) -> None:
@@ -24,8 +26,8 @@ def write(document: Document, study: Study) -> None:
     document.paragraph(
         "**What changed.** Batch normalisation follows the activation of each hidden layer: each unit is shifted and "
         "scaled to mean 0 and variance 1 over the batch. As the assignment has it, there is no scale and no shift to "
-        "learn. The gradient passes through mean and variance too. For a prediction running averages take their place, "
-        "so an image is classified alike in any batch."
+        "learn. For a prediction running averages take the place of mean and variance, so an image is classified alike "
+        "in any batch."
     )
     if arm is None:
         document.paragraph("This run has no arm that differs from the reference by batch norm.")
@@ -36,20 +38,20 @@ def write(document: Document, study: Study) -> None:
     final = listed([f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in study.card.sizes])
     document.paragraph(
         f"**The headline model**, with the settings of section [[baseline]]: {final}; "
-        f"{numbered(result.steps[k], 'iteration')}, {result.epochs[k]:.1f} epochs. Section [[costs]] lists its costs."
+        f"{numbered(result.steps[k], 'iteration')}, {result.epochs[k]:.1f} epochs. Section [[costs]] lists its costs. "
+        f"It is one network: the means of all count here.{_opposite(study, arm, rows)}"
     )
     document.paragraph(
         f"**Performance.** Test accuracy: {said['Test accuracy (%)']}. Validation cost: "
-        f"{said['Lowest validation cost (nats)']}. A headline model is one network, so the means of "
-        "all networks count here."
+        f"{said['Lowest validation cost (nats)']}."
     )
     document.paragraph(
         f"**Number of iterations.** To the stop: {said['Iterations to the stop']}. To half the cost of guessing: "
         f"{said['Iterations to half the cost of guessing']}. [[accuracy]] shows the course."
     )
-    where = "a GPU" if study.timing["device"] == "cuda" else numbered(study.timing["threads"], "thread")
+    where = "a GPU" if study.timing.device == "cuda" else numbered(study.timing.threads, "thread")
     document.paragraph(
-        f"**Running time**, on {where}. One iteration: {said['An iteration, alone (microseconds)']}. Time to the stop: "
+        f"**Running time**, on {where}. One iteration: {said['An iteration, alone (µs)']}. Time to the stop: "
         f"{said['Time to the stop, alone (s)']}. Batch norm also computes a mean, a variance and the gradient "
         "through both. [[batchnorm_levels]] has the levels."
     )
@@ -58,6 +60,19 @@ def write(document: Document, study: Study) -> None:
     document.heading("Why", level=2, new_page=True)
     _why(document, study, arm, said["Distance from median test accuracy (points)"])
     _every_network(document, study)
+
+
+def _opposite(study: Study, arm: str, rows: Levels) -> str:
+    """Name the levels in which the two headline models differ in the other direction than the means."""
+    apart = study.headlines.loc[arm, [*HEADLINE]].astype(float) - study.headlines.loc[study.reference, [*HEADLINE]]
+    opposite = [title for name, title in HEADLINE.items() if apart[name] * rows[title][1].difference < 0]
+    if not opposite:
+        return ""
+    named = listed([title.partition(" (")[0].lower() for title in opposite])
+    return (
+        f" In {named} the headline models and the means point in opposite directions ([[summary]], "
+        "[[batchnorm_levels]])."
+    )
 
 
 def _curves(document: Document, study: Study) -> None:
@@ -69,7 +84,7 @@ def _curves(document: Document, study: Study) -> None:
     arm, title = study.with_batchnorm, f"Median validation accuracy at the end: {ends}"
     if arm and (sooner := study.comparisons[arm]["half_cost_steps"]).excludes_zero:
         speed = "faster" if sooner.high < 0 else "more slowly"
-        title = f"{study.titles[arm]} learns {speed} at first than {study.names[study.reference]}"
+        title = f"The {study.names[arm]} networks learn {speed} at first than the {study.names[study.reference]} ones"
     caption = f"Validation accuracy, median and quartiles. A network that has stopped keeps its last value.{cut}"
     picture = figures.accuracy_curves(accuracies, study.in_full, title)
     document.figure(picture, caption, f"The medians end at: {ends}.", name="accuracy")
@@ -77,24 +92,21 @@ def _curves(document: Document, study: Study) -> None:
 
 def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     arms = (study.reference, arm)
-    (theirs, ours), gradients = (study.names[each] for each in arms), widest_gradients(study, arm)
-    found = f"The first gradient of {theirs} is largest in {study.gradients[study.reference].mean().idxmax()}"
-    reason = ""
-    if gradients:
-        layer, of_arm, of_reference = gradients
-        found = f"Gradients in {layer} differ {of_reference:.2g}-fold in {theirs}, {of_arm:.2g}-fold in {ours}"
-        differ = ", ".join(_factors(study, each, layer) for each in arms)
-        reason = f" It differs {differ}.{_late_start(study, layer)}"
+    factors = {each: gradient_factors(study.gradients[each]) for each in arms}
+    layer = str(factors[study.reference].idxmax())
+    found, several = f"The first gradient of the {study.names[study.reference]} network is largest in {layer}", ""
+    if len(study.gradients[arm]) > 1:
+        folds = ", ".join(f"{factors[each][layer]:.2g}-fold ({study.names[each]})" for each in arms)
+        found = f"Gradients in {layer} differ {folds}"
+        differ = ", ".join(_factors(factors[each], layer, study.names[each]) for each in arms)
+        several = f" It differs {differ}.{_late_start(study, layer)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
         "of the training set. All networks have one learning rate, so one with a small gradient begins slowly."
-        f"{reason}"
+        f"{several}"
     )
     panels = {(found, "norm of dW at step 0"): {each: study.gradients[each] for each in arms}}
-    activations = {
-        each: DataFrame({name: layer[1, :, 99] for name, layer in study.evaluations[each].activations.items()})
-        for each in arms
-    }
+    activations = {each: DataFrame(study.evaluations[each].activations) for each in arms}
     for last in map(str, activations[arm].columns[-1:]):  # a network without a hidden layer has none
         compared = study.compare(arm, {each: activations[each][last] for each in arms})
         why = ", because batch norm hands on normalised outputs" if compared.high < 0 else ""
@@ -102,12 +114,13 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
             f"**Activations.** The 99th percentile of layer {last[1:]} at the best step: "
             f"{verdict(compared, ACTIVATION)}{why}."
         )
-        title = f"Activations in layer {last[1:]}: {compared.reference:.2g} in {theirs}, {compared.mean:.2g} in {ours}"
+        medians = ", ".join(f"{activations[each][last].median():.2g} ({study.names[each]})" for each in arms)
+        title = f"Activations in layer {last[1:]}, medians: {medians}"
         panels[title, "99th percentile after training"] = activations
     tests = {each: evaluation.accuracies["test"] for each, evaluation in study.evaluations.items()}
     best = max(float(test.max()) for test in tests.values())
     shares = [
-        f"{share(int((tests[each] >= best - WENT_WELL).sum()), len(tests[each]))} of {study.names[each]}"
+        f"{share(int((tests[each] >= best - WENT_WELL).sum()), len(tests[each]))} of the {study.names[each]} networks"
         for each in arms
     ]
     document.paragraph(
@@ -123,22 +136,23 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     document.figure(picture, caption, f"{'. '.join(title for title, _ in panels)}.", name="why")
 
 
-def _factors(study: Study, arm: str, layer: str) -> str:
+def _factors(factors: Series[float], layer: str, name: str) -> str:
     """Say by what factor the first gradients differ between an arm's networks, in W1 and in the given layer."""
-    factors = gradient_factors(study, arm)[list(dict.fromkeys(["W1", layer]))]
-    said = listed([f"{factor:.2g}-fold in {name}" for name, factor in factors.items()])
-    return f"{said} between the networks of {study.names[arm]}"
+    folds = [f"{factors[each]:.2g}-fold in {each}" for each in dict.fromkeys(["W1", layer])]
+    return f"{listed(folds)} between the {name} networks"
 
 
 def _late_start(study: Study, layer: str) -> str:
     """Say whether the reference's networks with a small first gradient learn late."""
-    correlation, p, is_proven = late_start(study, layer)
+    reference = study.reference
+    norms = study.gradients[reference][layer]
+    correlation, p, is_proven = late_start(norms, study.results[reference], study.evaluations[reference])
     if math.isnan(correlation) or math.isnan(p):  # of too few networks
         return ""
     proven = "so this is part of the reason" if is_proven else "not clear, so this is a possible reason only"
     return (
-        f" In {study.names[study.reference]} the rank correlation of the norm in {layer} with the steps to half the "
-        f"cost of guessing is {signed(correlation, 2)} (p = {p:.2g}): {proven}."
+        f" Over the {study.names[reference]} networks the rank correlation of the norm in {layer} with the steps to "
+        f"half the cost of guessing is {signed(correlation, 2)} (p = {p:.2g}): {proven}."
     )
 
 
@@ -147,8 +161,8 @@ def _every_network(document: Document, study: Study) -> None:
     spans = {arm: float(values.max() - values.min()) for arm, values in accuracies.items()}
     widest, narrowest = max(spans, key=spans.__getitem__), min(spans, key=spans.__getitem__)
     title = (
-        f"Test accuracy of every network: {study.names[widest]} spans {numbered(f'{spans[widest]:.1f}', 'point')}, "
-        f"{study.names[narrowest]} {spans[narrowest]:.1f}"
+        f"Test accuracy spans {spans[narrowest]:.1f} ({study.names[narrowest]}) to "
+        f"{numbered(f'{spans[widest]:.1f}', 'point')} ({study.names[widest]})"
     )
     ranges = {arm: f"{values.min():.1f} to {values.max():.1f}" for arm, values in accuracies.items()}
     caption = "Test accuracy of every network. Grey lines join networks with the same start; black bars are medians."

@@ -13,6 +13,7 @@ A_PREV, A_LAST, Z_LAST = sub("A", "l-1"), sub("A", "L"), sub("Z", "L")
 A_I, P_I, Y_I, Z_I = sub("a", "i"), sub("p", "i"), sub("y", "i"), sub("z", "i")
 A_J, P_J, Z_J = sub("a", "j"), sub("p", "j"), sub("z", "j")
 RELU, SOFTMAX, MAX, MEAN, COST = word("relu"), word("softmax"), word("max"), word("mean"), word("cost")
+BN, NA, D_NA, BATCH = word("BN"), word("NA"), word("dNA"), word("batch")
 COMMA = word(",\N{EM SPACE}")  # between formulas of one line; word processors drop some ordinary spaces
 PER_EXAMPLE, EXAMPLES, DEVIATION = over("1", "m"), word("examples"), root(f"{sup('σ', '2')} + ε")
 DW, DB = f"d{W} = {PER_EXAMPLE}d{Z}{sup(A_PREV, 'T')}", f"d{B} = {PER_EXAMPLE}{total(EXAMPLES, f'd{Z}')}"
@@ -22,8 +23,8 @@ L2_COST = f"J = {COST} + {over('λ', '2')}{total('l', NORM)}"
 L2_GRADIENT = f"{DW} + λ {W}"
 EXP_I, EXP_J = (sup("e", f"{z} - {MAX} z") for z in (Z_I, Z_J))
 LOG_LIKELIHOOD = f"{Y_I}{word(' log ')}{P_I}"
-BEFORE, AFTER, BATCH = sup("P", "(t-1)"), sup("P", "(t)"), sub("B", "t")
-INNER_LAYERS = f"{RELU}(… N({RELU}({sub('W', '1')}X + {sub('b', '1')})) …)"
+BEFORE, AFTER = sup("θ", "(t-1)"), sup("θ", "(t)")
+INNER_LAYERS = f"{RELU}(… {BN}({RELU}({sub('W', '1')}X + {sub('b', '1')})) …)"
 RIVAL = f"[{sub('p', 'c')} > {P_I}{word(' for all ')}i ≠ c]"
 
 # By section and name.
@@ -33,8 +34,8 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         "linear_forward": "An example is a column. The inputs are cached.",
         "softmax": "Subtracting the maximum changes no result and keeps the exponentials from overflowing.",
         "relu": "Negative values become zero.",
-        "linear_activation_forward": "The linear part, then ReLU or softmax.",
-        "L_model_forward": "All layers in turn. N is `apply_batchnorm`; without batch norm it returns its input.",
+        "linear_activation_forward": "The linear part, then g: ReLU or softmax.",
+        "L_model_forward": "All layers in turn. BN is `apply_batchnorm`; without batch norm it returns its input.",
         "compute_cost": "Categorical cross-entropy in nats, finite: no p is below the smallest normal number.",
         "apply_batchnorm": "Each unit is normalised over the examples of the batch; ε is 0.00001.",
     },
@@ -43,17 +44,15 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         "linear_activation_backward": "Back through g, for softmax by its Jacobian, then the linear part.",
         "relu_backward": "The gradient passes where the unit was active.",
         "softmax_backward": "The full Jacobian. For the gradient -y / p the result is p - y, also at underflow.",
-        "batchnorm_backward": "Mean and variance depend on the whole batch; the gradient g passes through both.",
         "L_model_backward": (
-            "-Y / A goes back through softmax, then layer by layer through batch norm and ReLU. N' is "
-            "`batchnorm_backward`; without batch norm it returns its input. The input of layer l is the output of "
-            "layer l-1. Without L2, λ is zero."
+            "-Y / A goes back through softmax, then layer by layer through batch norm and ReLU. BN' is "
+            "`batchnorm_backward`; without batch norm it returns its input. Without L2, λ is zero."
         ),
         "update_parameters": "One step of gradient descent at the learning rate α; new arrays replace the old ones.",
     },
     "Training and prediction": {
         "L_layer_model": (
-            "Initialise the parameters P; then, batch B by batch: forward, cost, backward, update. J is the cost with "
+            "Initialise the parameters θ; then, batch by batch: forward, cost, backward, update. J is the cost with "
             "its L2 penalty. Every 100 steps the cost is printed and kept. Each epoch visits every example once, in a "
             "new order; the batch in which an epoch ends goes on with the next. With a validation set, training stops "
             "when the validation cost has had no new low for long enough, and returns the parameters of the lowest. "
@@ -61,38 +60,41 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         ),
         "predict": "An example counts if p of its class c is above every other. Batch norm uses running statistics.",
     },
+    "Batch norm backward": {
+        "batchnorm_backward": "Mean and variance depend on the whole batch; the gradient passes through both.",
+    },
 }
 FORMULAS: dict[str, list[str]] = {  # by name, a line each
-    "initialize_parameters": [f"{W} ∼ N(0, {over('2', sub('n', 'l-1'))}){COMMA}{B} = 0"],
+    "initialize_parameters": [f"{W} ∼ {word('Normal')}(0, {over('2', sub('n', 'l-1'))}){COMMA}{B} = 0"],
     "linear_forward": [f"{Z} = {W}{A_PREV} + {B}"],
     "softmax": [f"{P_I} = {over(EXP_I, total('j', EXP_J))}"],
     "relu": [f"{A} = {MAX}(0, {Z})"],
     "linear_activation_forward": [f"{A} = g({W}{A_PREV} + {B})"],
-    "L_model_forward": [f"{A_LAST} = {SOFTMAX}({sub('W', 'L')} N({INNER_LAYERS}) + {sub('b', 'L')})"],
+    "L_model_forward": [f"{A_LAST} = {SOFTMAX}({sub('W', 'L')} {BN}({INNER_LAYERS}) + {sub('b', 'L')})"],
     "compute_cost": [f"{COST} = -{PER_EXAMPLE}{total(EXAMPLES, total('i', LOG_LIKELIHOOD))}"],
-    "apply_batchnorm": [f"n = {over('a - μ', DEVIATION)}"],
+    "apply_batchnorm": [f"{NA} = {over('A - μ', DEVIATION)}"],
     "linear_backward": [f"{DW}{COMMA}{DB}{COMMA}d{A_PREV} = {sup(W, 'T')}d{Z}"],
     "linear_activation_backward": [f"d{Z} = g'({Z}) · d{A}"],
     "relu_backward": [f"d{Z} = d{A} · [{Z} > 0]"],
     "softmax_backward": [f"d{Z_I} = {P_I}(d{A_I} - {total('j', f'{P_J} d{A_J}')})"],
-    "batchnorm_backward": [f"da = {over(f'g - {MEAN}(g) - n · {MEAN}(g · n)', DEVIATION)}"],
     "L_model_backward": [
         f"d{A_LAST} = -Y / {A_LAST}{COMMA}d{Z_LAST} = {A_LAST} - Y",
-        f"{DA}{COMMA}d{Z} = [{Z} > 0] · N'(d{A}){COMMA}l = L-1, …, 1",
+        f"{DA}{COMMA}d{Z} = [{Z} > 0] · {BN}'(d{A}){COMMA}l = L-1, …, 1",
         f"{L2_GRADIENT}{COMMA}{DB}{COMMA}l = L, …, 1",
     ],
     "update_parameters": [f"{W} ← {W} - α d{W}{COMMA}{B} ← {B} - α d{B}"],
     "L_layer_model": [
-        f"{AFTER} = {BEFORE} - α ∇J({BEFORE}; {BATCH}){COMMA}t = 1, …, T",
-        f"{sub(COST, 'k')} = J({sup('P', '(100k-1)')}; {sub('B', '100k')})",
+        f"{AFTER} = {BEFORE} - α ∇J({BEFORE}; {sub(BATCH, 't')}){COMMA}t = 1, 2, …",
+        f"{sub(COST, 'k')} = J({sup('θ', '(100k-1)')}; {sub(BATCH, '100k')})",
     ],
     "predict": [f"{word('accuracy')} = {over('100', 'm')}{total(EXAMPLES, RIVAL)}"],
+    "batchnorm_backward": [f"dA = {over(f'{D_NA} - {MEAN}({D_NA}) - {NA} · {MEAN}({D_NA} · {NA})', DEVIATION)}"],
 }
 
 
 MODULES = (training, prediction, backward, forward)
 NAMES = [name for functions in EXPLANATIONS.values() for name in functions]
-PARTS = [*(f"1{part}" for part in "abcdefgh"), *(f"2{part}" for part in "abcd"), "5", "2e", "2f", "3a", "3b"]
+PARTS = [*(f"1{part}" for part in "abcdefgh"), *(f"2{part}" for part in "abcdef"), "3a", "3b", "5"]
 SECTIONS = dict(zip(NAMES, PARTS, strict=True))  # of the assignment, by function
 
 
@@ -108,7 +110,8 @@ def write_table(document: Document) -> None:
         }
     )
     document.paragraph(
-        "[[function_table]] lists the functions of sections 1 to 3. [[formulas]] has their formulas.",
+        "[[function_table]] lists the functions of sections 1 to 3, and what section [[batchnorm]] adds; [[formulas]] "
+        "has their formulas. `Linear_backward`, `Update_parameters` and `Predict` name the same functions.",
         keep_with_next=True,
     )
     caption = "The assignment's functions: section, name, file, and number of the formula."
@@ -118,8 +121,9 @@ def write_table(document: Document) -> None:
 def write_formulas(document: Document) -> None:
     """Write the formulas and explanations, a heading for each section of the assignment."""
     document.paragraph(
-        "In the formulas l counts layers and m the examples of a batch; dX is the gradient at X. [A condition] is 1 "
-        "where it holds, else 0. μ and σ² are the mean and variance of a unit over the examples of a batch."
+        "In the formulas l counts layers, n their units and m the examples of a batch; dX is the gradient at X. A "
+        "condition in brackets is 1 where it holds, else 0. μ and σ² are the mean and variance of a unit over the "
+        "examples of a batch."
     )
     numbers = {name: number for number, name in enumerate(SECTIONS, start=1)}
     for title, functions in EXPLANATIONS.items():

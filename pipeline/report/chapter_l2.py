@@ -13,9 +13,9 @@ from pipeline.analysis.comparison import ALONG_START, NORM, QUANTITIES
 from pipeline.analysis.statistics import compare
 from pipeline.report import chapter_functions, figures
 from pipeline.report.document import Document
-from pipeline.report.levels import levels, levels_table, verdicts
+from pipeline.report.levels import alone, levels, levels_table, verdicts
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, is_settled, listed, most_by_one, numbered, percent, verdict
+from pipeline.report.wording import interval, is_settled, listed, numbered, percent, verdict
 
 CODE = {  # by function, the line that L2 added
     "l2_penalty": "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
@@ -74,17 +74,21 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
 
 
 def _weights(document: Document, study: Study, arm: str) -> None:
-    arms = (study.reference, arm)
-    norms = {each: weight_norms(study.results[each].parameters) for each in arms}
+    arms, norms = (study.reference, arm), study.weight_norms
     along = {each: along_start(study.results[each]) for each in study.in_full}
     compared = {W: study.compare(arm, {each: norms[each][W] for each in arms}) for W in norms[arm]}
+    column, explained = alone(compared.values())
     table = DataFrame(
         {
-            "At the start": weight_norms(start(study.results[arm])).mean().map("{:.2f}".format),
-            **{study.titles[each]: norms[each].mean().map("{:.2f}".format) for each in arms},
-            "Difference [95 % interval]": {W: interval(each, NORM) for W, each in compared.items()},
-            "Alone": {W: most_by_one(each, ": ") for W, each in compared.items()},
-            **{f"Along the start, {study.titles[a]} (%)": along[a].mean().map("{:.0f}".format) for a in arms},
+            "Layer": list(compared),
+            "At the start": weight_norms(start(study.results[arm])).mean().map("{:.2f}".format).to_list(),
+            **{study.titles[each]: norms[each].mean().map("{:.2f}".format).to_list() for each in arms},
+            "Difference [95 % interval]": [interval(each, NORM) for each in compared.values()],
+            **{
+                f"Along the start, {study.titles[each]} (%)": along[each].mean().map("{:.0f}".format).to_list()
+                for each in arms
+            },
+            **column,
         }
     )
     share = study.compare(arm, {each: along[each]["W1"] for each in arms})
@@ -97,11 +101,10 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     )
     caption = (
         "Norm of the weights by layer: at the random start, at the best step of both arms, and their difference. "
-        "Alone: the seed that makes more than a third of a clear difference. Along the start: the share of the squared "
-        "norm that lies along the random start."
+        f"Along the start: the share of the squared norm that lies along the random start.{explained}"
     )
-    table = table.reset_index(names="Layer")
-    document.table(table, caption, name="weights", widths=[1.3, 1.6, 1.8, 1.8, 4.0, 1.5, 2.0, 2.0])
+    widths = [1.3, 1.6, 1.8, 1.8, 4.0, 2.0, 2.0, 1.5][: len(table.columns)]
+    document.table(table, caption, name="weights", widths=widths)
     shares = [f"{along[each]['W1'].mean():.0f} % ({study.names[each]})" for each in along]
     _weight_images(document, study, f"Share of W1's squared norm along its random start, means: {listed(shares)}")
 
@@ -111,14 +114,12 @@ def _weight_images(document: Document, study: Study, title: str) -> None:
     units = study.params.network.layers[0]
     shown = min(units, figures.UNITS_SHOWN)
     which = f"all {numbered(units, 'unit')}" if shown == units else f"the {shown} of {units} units of largest norm"
-    norms = {arm: W.norm(dim=1).topk(shown).values for arm, W in first.items()}
-    spans = {arm: f"from {strongest[0]:.1f} down to {strongest[-1]:.1f}" for arm, strongest in norms.items()}
     caption = (
         f"The first layer's weights of the headline models as images: {which}, by norm. Dark is negative, bright is "
         "positive; one scale for all, at most 0.5 % of a model's weights lie beyond it."
     )
     picture = figures.first_layer_weights(first, study.in_full, title)
-    document.figure(picture, caption, f"The norms of these units: {study.by_arm(spans)}.", name="images")
+    document.figure(picture, caption, f"{title}.", name="images")
 
 
 def _path(document: Document, study: Study, chosen: float) -> None:

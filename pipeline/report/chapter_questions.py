@@ -36,9 +36,9 @@ def questions(study: Study) -> dict[str, str]:
             "not divided by m. Otherwise the size of a step would grow with the batch."
         ),
         "What does guessing cost?": (
-            f"ln {layers[-1]} = {guessing_cost(evaluation):.2f} nats. The cost of the headline model of "
-            f"{study.names[reference]} means {percent(100 * math.exp(-costs['validation']), 0)} for the true class "
-            "(geometric mean over the validation set)."
+            f"ln {layers[-1]} = {guessing_cost(evaluation):.2f} nats. The cost of the {study.names[reference]} "
+            f"headline model means {percent(100 * math.exp(-costs['validation']), 0)} for the true class (geometric "
+            "mean over the validation set)."
         ),
         "Why did training stop when it did?": (
             f"Its best step was {result.best_step[k]:,}, its last {result.steps[k]:,}. The patience of "
@@ -51,30 +51,34 @@ def questions(study: Study) -> dict[str, str]:
             f"numbers at the narrowest place to tell {layers[-1]} classes apart."
         ),
         "Does the network overfit?": (
-            f"{'Hardly' if study.gaps[reference][k] < HARDLY else 'Yes'}: the cost of the headline model of "
-            f"{study.names[reference]} is {costs['train']:.2f} nats on the training set, {costs['validation']:.2f} on "
-            f"the validation set and {costs['test']:.2f} on the test set."
+            f"{'Hardly' if study.gaps[reference][k] < HARDLY else 'Yes'}: the {study.names[reference]} headline model "
+            f"costs {costs['train']:.2f} nats on the training set, {costs['validation']:.2f} on the validation set and "
+            f"{costs['test']:.2f} on the test set."
         ),
         "Why several networks, and not one run?": _one_run(study),
         "Why must the gradient pass through batch norm's mean and variance?": (
-            f"Because both depend on every example of the batch, all {training.batch_size}. As constants, they would "
-            "leave out two of the gradient's three terms, and the test beside autograd would fail."
+            f"Because both depend on the whole batch, {numbered(training.batch_size, 'example')}. As constants, they "
+            "would leave out two of the gradient's three terms."
         ),
         "What does lambda do to a weight in one step?": _lambda(study, training.learning_rate),
     }
 
 
 def _chance(study: Study) -> str:
-    arms = [arm for arm in (study.with_batchnorm, study.with_l2) if arm is not None]
-    compared = {(arm, title): each for arm in arms for title, (_, each) in levels(study, arm).items()}
-    clear = {key: found for key, found in compared.items() if found.excludes_zero}
-    count = f"{numbered(len(compared), 'difference')} in the tables of sections 5 and 6"
+    tables = {"batchnorm_levels": study.with_batchnorm, "l2_levels": study.with_l2}
+    compared = {
+        (table, title): each
+        for table, arm in tables.items()
+        if arm is not None
+        for title, (_, each) in levels(study, arm).items()
+    }
+    clear = {row: found for row, found in compared.items() if found.excludes_zero}
     if not clear:
-        return f"Of {count} none is clear." if compared else "This run compares no arms."
-    arm, title = min(clear, key=lambda key: nearness(clear[key]))
+        return f"Of {numbered(len(compared), 'difference')} none is clear."
+    table, title = min(clear, key=lambda row: nearness(clear[row]))
     return (
-        f"{len(clear)} of {count} are clear; by chance one in twenty would be. The interval nearest to zero, for its "
-        f"length, is that of {title.partition(' (')[0].lower()} of {study.names[arm]}."
+        f"{len(clear)} of {numbered(len(compared), 'difference')} are clear; by chance one in twenty would be. The "
+        f'weakest, by its interval, is "{title.partition(" (")[0]}" in [[{table}]].'
     )
 
 
@@ -85,8 +89,8 @@ def _one_run(study: Study) -> str:
     ours, theirs = (study.evaluations[each].accuracies["test"].numpy() for each in (study.reference, arm))
     lower = percent(100 * float(np.mean(theirs[:, None] < ours[None, :])), 0)
     return (
-        f"Because single networks differ: of all pairs of one network of {study.names[arm]} and one of "
-        f"{study.names[study.reference]}, the first has the lower test accuracy in {lower}."
+        f"Because single networks differ: of all pairs of one {study.names[arm]} and one "
+        f"{study.names[study.reference]} network, the first has the lower test accuracy in {lower}."
     )
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
 from pipeline.analysis import tables
-from pipeline.analysis.beginnings import weight_norms
+from pipeline.analysis.beginnings import gradient_factors, late_start
 from pipeline.analysis.comparison import GAP, NORM, QUANTITIES
-from pipeline.analysis.diagnosis import first_step_below, guessing_cost
-from pipeline.analysis.statistics import CONFIDENCE, rank_correlation
+from pipeline.analysis.statistics import compare, median_interval
 from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import is_settled, listed, named, numbered, percent, verdict
+from pipeline.report.wording import between, is_settled, named, numbered, percent, verdict
 
-HARDLY = 3.0  # points of train minus validation accuracy up to which networks hardly overfit
+HARDLY = 3.0  # points of train minus validation accuracy below which networks hardly overfit
 
 
 def write(document: Document, study: Study) -> None:
@@ -39,47 +38,51 @@ def write(document: Document, study: Study) -> None:
     table = side_by_side(study, study.in_full).T.reset_index(names="")
     document.table(table, caption, name="summary", widths=[6.4, *[9.6 / len(study.in_full)] * len(study.in_full)])
     document.heading("Findings", label="")
-    for finding in [*findings(study), *diverged(study)]:
+    for finding in findings(study):
         document.paragraph(finding, style="List Bullet")
     _headline_costs(document, study)
 
 
 def side_by_side(study: Study, arms: Iterable[str]) -> DataFrame:
     """Return the results of arms, one a row, by their titles."""
-    rows = {}
-    for arm in arms:
-        result, evaluation, k = study.results[arm], study.evaluations[arm], study.headline(arm)
-        test = DataFrame(evaluation.accuracies["test"])[0]
-        rows[study.titles[arm]] = {
-            **{f"{name.capitalize()} accuracy (%)": f"{evaluation.accuracies[name][k]:.2f}" for name in tables.SETS},
-            "Train minus validation (points)": f"{study.gaps[arm][k]:.2f}",
-            "Batch size": f"{study.params.training.batch_size}",
-            "Iterations (training steps) to the stop": f"{result.steps[k]:,}",
-            "Epochs to the stop": f"{result.epochs[k]:.1f}",
-            "Lowest validation cost (nats)": f"{evaluation.costs['validation'][k]:.4f}",
-            "Seconds to train it alone": f"{study.seconds_to_stop(arm, min(study.step_times(arm)))[k]:.1f}",
-            "Mean test accuracy, all networks (%)": f"{test.mean():.2f} ± {test.std() if len(test) > 1 else 0:.2f}",
+    results = study.headlines.loc[[*arms]]
+    seconds = [study.seconds_alone(arm)[study.headline(arm)] for arm in results.index]
+    table = DataFrame(
+        {
+            **{f"{name.capitalize()} accuracy (%)": results[name].map("{:.2f}".format) for name in tables.SETS},
+            "Train minus validation (points)": results["gap"].map("{:.2f}".format),
+            "Batch size": str(study.params.training.batch_size),
+            "Iterations (training steps) to the stop": results["steps"].map("{:,}".format),
+            "Epochs to the stop": results["epochs"].map("{:.1f}".format),
+            "Lowest validation cost (nats)": results["cost"].map("{:.4f}".format),
+            "Seconds to train it alone": [f"{each:.1f}" for each in seconds],
+            "Mean test accuracy, all networks (%)": [
+                f"{mean:.2f} ± {deviation:.2f}"
+                for mean, deviation in zip(results["mean_test"], results["sd_test"], strict=True)
+            ],
         }
-    return DataFrame(rows).T
+    )
+    return table.rename(index=study.titles)
 
 
 def findings(study: Study) -> list[str]:
-    """Say in two to five sentences what was found, by how much, and why."""
+    """Say in two to five sentences what was found, by how much, and why; and which trainings diverged, if any."""
     said = [_of_the_reference(study)]
     if study.with_batchnorm:
         said.append(_of_batchnorm(study, study.with_batchnorm))
     if study.with_l2:
         said.append(_of_l2(study, study.with_l2))
     if study.in_brief:
-        said.append(_of_all_others(study))
-    return [*said, _of_overfitting(study)]
-
-
-def diverged(study: Study) -> list[str]:
-    """Name the seeds whose cost stopped being finite, if there are any."""
-    seeds = {arm: [each.seed for each in fared if each.diverged] for arm, fared in study.diagnoses.items()}
-    parts = [f"{named('seed', of_arm)} of {study.names[arm]}" for arm, of_arm in seeds.items() if of_arm]
-    return [f"**Training diverged for {listed(parts)}.**"] if parts else []
+        gains = [study.comparisons[arm]["test_accuracy"] for arm in study.in_brief]
+        better, worse = sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)
+        said.append(
+            f"**{numbered(len(gains), 'other arm')}** ([[others]]). Test accuracy against the "
+            f"{study.names[study.reference]} arm: better in {better}, worse in {worse}, no clear difference "
+            f"(n = {gains[0].pairs}) in {len(gains) - better - worse}."
+        )
+    seeds = {arm: fared.loc[fared["diverged"], "seed"].tolist() for arm, fared in study.diagnoses.items()}
+    diverged = study.by_arm({arm: named("seed", of_arm) for arm, of_arm in seeds.items() if of_arm})
+    return [*said, _of_overfitting(study), *([f"**Training diverged: {diverged}.**"] if diverged else [])]
 
 
 def _of_the_reference(study: Study) -> str:
@@ -87,8 +90,9 @@ def _of_the_reference(study: Study) -> str:
     if len(test) == 1:
         return f"**{title}: {percent(float(test[0]))} of the test set.**"
     return (
-        f"**{title}: {percent(float(test.min()))} to {percent(float(test.max()))} of the test set**, because the "
-        f"random starts of its {numbered(len(test), 'network')} differ; data, batches and settings are the same."
+        f"**{title}: median test accuracy {percent(float(test.quantile(0.5)))}**{between(*median_interval(test), 2)}. "
+        f"Its {numbered(len(test), 'network')} span {percent(float(test.min()))} to {percent(float(test.max()))}, "
+        "because their random starts differ; data, batches and settings are the same."
     )
 
 
@@ -105,78 +109,45 @@ def _gain(study: Study, arm: str) -> tuple[str, bool]:
 
 
 def _of_batchnorm(study: Study, arm: str) -> str:
-    (said, helps), gradients = _gain(study, arm), widest_gradients(study, arm)
-    if not gradients:
+    (said, helps), reference = _gain(study, arm), study.reference
+    if len(study.results[arm].seeds) == 1:
         return said
-    layer, ours, theirs = gradients
-    why = "Part of the reason: before" if late_start(study, layer)[-1] else "A possible reason: before"
-    why = why if helps and ours < theirs else "Before"
-    return (
-        f"{said} {why} the first step the norm of the gradient of {layer} differs {theirs:.2g}-fold between the "
-        "networks of "
-        f"{study.names[study.reference]}, and {ours:.2g}-fold between those of {study.names[arm]}."
-    )
-
-
-def widest_gradients(study: Study, arm: str) -> tuple[str, float, float] | None:
-    """Return the layer whose first gradients differ most in the reference, and by what factor in both arms.
-
-    None with one network, which differs from none. A dead start, whose gradient is zero, does not count.
-    """
-    if len(study.gradients[arm]) == 1:
-        return None
-    ours, theirs = (gradient_factors(study, each) for each in (arm, study.reference))
+    ours, theirs = (gradient_factors(study.gradients[each]) for each in (arm, reference))
     layer = str(theirs.idxmax())
-    return layer, float(ours[layer]), float(theirs[layer])
-
-
-def gradient_factors(study: Study, arm: str) -> Series[float]:
-    """Return, layer by layer, the largest of the networks' first gradients over the smallest."""
-    norms = study.gradients[arm]
-    return (norms.max() / norms[norms > 0].min()).fillna(1.0)
-
-
-def late_start(study: Study, layer: str) -> tuple[float, float, bool]:
-    """Return the rank correlation of the reference's first gradients with the steps to half the cost of guessing.
-
-    Its p follows, and whether the networks with a small gradient clearly learn late.
-    """
-    result, half = study.results[study.reference], guessing_cost(study.evaluations[study.reference]) / 2
-    correlation, p = rank_correlation(study.gradients[study.reference][layer], first_step_below(result, half))
-    return correlation, p, correlation < 0 and p < 1 - CONFIDENCE
+    *_, is_late = late_start(study.gradients[reference][layer], study.results[reference], study.evaluations[reference])
+    why = "Part of the reason: before" if is_late else "A possible reason: before"
+    why = why if helps and ours[layer] < theirs[layer] else "Before"
+    return (
+        f"{said} {why} the first step the norm of the gradient of {layer} differs {theirs[layer]:.2g}-fold between the "
+        f"{study.names[reference]} networks, and {ours[layer]:.2g}-fold between the {study.names[arm]} networks."
+    )
 
 
 def _of_l2(study: Study, arm: str) -> str:
     (said, helps), gap = _gain(study, arm), study.compare(arm, study.gaps)
-    norm = study.compare(arm, {each: weight_norms(result.parameters)["W1"] for each, result in study.results.items()})
+    norm = study.compare(arm, {each: norms["W1"] for each, norms in study.weight_norms.items()})
     if is_settled(gap):
         said += f" Train minus validation accuracy: {verdict(gap, GAP)}."
         helps |= gap.high < 0
-    shrinks = f"{verdict(norm, NORM)}, because each iteration shrinks every weight"
-    if helps and norm.high < 0:
-        return f"{said} A possible reason: the norm of W1 is {shrinks}."
-    return f"{said} The norm of W1: {shrinks if norm.high < 0 else verdict(norm, NORM)}."
+    if norm.high >= 0:
+        return f"{said} The norm of W1: {verdict(norm, NORM)}."
+    start = "A possible reason: the" if helps else "The"
+    return f"{said} {start} norm of W1 is {verdict(norm, NORM)}, because each iteration shrinks every weight."
 
 
 def _of_overfitting(study: Study) -> str:
-    largest = max(study.gaps[arm].mean().item() for arm in study.in_full)
-    reference = study.results[study.reference]
-    weights = sum(each[0].numel() for name, each in reference.parameters.items() if name[0] in "Wb")
-    finding = "hardly overfit: what they learn generalises" if largest < HARDLY else "overfit"
+    accuracies = [study.evaluations[arm].accuracies for arm in study.in_full]
+    gaps = [compare(each["train"], each["validation"]) for each in accuracies]
+    largest = max(gaps, key=lambda gap: gap.difference)
+    parameters = study.results[study.reference].parameters
+    weights = sum(each[0].numel() for name, each in parameters.items() if name[0] in "Wb")
+    finding = f"overfit (a gap of at least {HARDLY:g} points)"
+    if largest.difference < HARDLY:
+        finding = f"hardly overfit (a gap below {HARDLY:g} points): what they learn generalises"
     return (
-        f"**The networks {finding}.** The measure of overfitting is train minus validation accuracy, on average at "
-        f"most {largest:.2f} points in an arm. A possible reason: {weights:,} weights and biases learn from "
-        f"{numbered(study.card.sizes['train'], 'example')}."
-    )
-
-
-def _of_all_others(study: Study) -> str:
-    gains = [study.comparisons[arm]["test_accuracy"] for arm in study.in_brief]
-    better, worse = sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)
-    return (
-        f"**{numbered(len(gains), 'other arm')}** ([[others]]). Test accuracy against "
-        f"{study.names[study.reference]}: better in {better}, worse in {worse}, no clear difference "
-        f"(n = {gains[0].pairs}) in {len(gains) - better - worse}."
+        f"**The networks {finding}.** The gap, train minus validation accuracy, is on average at most "
+        f"{largest.difference:.2f} points{between(largest.low, largest.high, 2)} in an arm. A possible reason: "
+        f"{weights:,} weights and biases learn from {numbered(study.card.sizes['train'], 'example')}."
     )
 
 
@@ -184,8 +155,7 @@ def _headline_costs(document: Document, study: Study) -> None:
     headlines = {arm: (study.results[arm], study.headline(arm)) for arm in study.in_full}
     ends = {arm: (result.best_step[k], result.steps[k]) for arm, (result, k) in headlines.items()}
     costs = tables.cost_table({arm: result for arm, (result, _) in headlines.items()}, study.evaluations)
-    longest = max(ends, key=lambda arm: ends[arm][1])
-    title = f"The headline model of {study.names[longest]} trains longest"
+    title = f"The headline models stop at {named('step', [stop for _, stop in ends.values()])}"
     caption = "Data cost of each headline model on the batch of every 100th step. Circle: best step; square: its stop."
     said = study.by_arm({arm: f"best step {best:,}, stop {stop:,}" for arm, (best, stop) in ends.items()})
     document.figure(figures.headline_costs(costs, ends, study.in_full, title), caption, said, name="headlines")

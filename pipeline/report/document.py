@@ -53,14 +53,7 @@ class Document:
     The first numbered heading has the number ``first_section``.
     """
 
-    def __init__(
-        self,
-        title: str,
-        subtitle: str,
-        *,
-        footer: str = "",
-        first_section: int = 1,
-    ) -> None:
+    def __init__(self, title: str, subtitle: str, *, footer: str = "", first_section: int = 1) -> None:
         self._docx: Any = docx.Document()
         self._contents: Any = None
         self._counts, self._sections, self._bookmarks = {"Figure": 0, "Table": 0}, [first_section - 1, 0], 0
@@ -113,14 +106,6 @@ class Document:
         self._add_marked(paragraph, text)
         paragraph.paragraph_format.keep_with_next = keep_with_next or None
         return paragraph
-
-    def signature(self, fields: Sequence[str]) -> None:
-        """Add a line of fields to be filled in by hand, each followed by a rule."""
-        layout = self.paragraph(" ".join(f"{field} \t" for field in fields)).paragraph_format
-        layout.space_before = Pt(14)
-        for number in range(1, len(fields) + 1):
-            stop = Cm(TEXT_WIDTH * number / len(fields))
-            layout.tab_stops.add_tab_stop(stop, WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.LINES)
 
     def contents(self) -> None:
         """Reserve the place of the table of contents."""

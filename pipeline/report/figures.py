@@ -6,10 +6,9 @@ from pipeline.drawing import FONT  # first: it sets the backend
 
 # isort: split
 import io
-import itertools
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -38,9 +37,8 @@ NO_ARM = "#4D4D4D"  # the colour of what belongs to no single arm
 WEIGHT_MAP, INK_MAP, SHARE_MAP = (mpl.colormaps[name].resampled(96) for name in ("cividis", "gray_r", "Blues"))
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer
 LAYERS_SHOWN = 8
-LINE, SHORT_LINE, LONG_LINE = 29, 16, 80  # letters of an arm's title, above a small panel, above a figure
+LINE, LONG_LINE = 29, 80  # letters of an arm's title, above a figure
 LINE_HEIGHT = 0.14  # inches
-PANELS = 18  # of other arms in a figure, three in a line
 TALLEST = 9.0  # inches of a figure that fits a page with its caption
 WIDTH = 6.3  # inches between the report's margins
 THOUSANDS = "{x:,.0f}"  # as the text writes them
@@ -69,7 +67,7 @@ def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles
                 place = min(of_arm.index, key=lambda recorded: abs(recorded - step))
                 axis.plot(step, of_arm[place], marker, color=look["color"], ms=5, mec="black", mew=0.8, zorder=4)
     axis.set(ylabel="cost (nats)", ylim=(0, None))
-    _count_steps(axis, 9)
+    _count_steps(axis)
     marks = [Line2D([], [], marker=marker, linestyle="", color=NO_ARM, mec="black") for marker in "os"]
     _legend(figure, [*lines, *marks], {**titles, " best": "best step", " stop": "stop"})
     return _png(figure)
@@ -84,7 +82,7 @@ def training(result: TrainingResult, k: int, title: str) -> bytes:
     for step, name, style in ((result.best_step[k], "best step", ":"), (result.steps[k], "stop", "-.")):
         axis.axvline(step, color="#666666", linestyle=style, linewidth=1, label=name)
     axis.set(ylabel="cost (nats)", ylim=(0, None))
-    _count_steps(axis, 9)
+    _count_steps(axis)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return _png(figure)
 
@@ -114,39 +112,6 @@ def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: 
     return _png(figure)
 
 
-@mpl.rc_context(STYLE)
-def one_example(
-    image: NDArray[Any], layers: Sequence[int], probabilities: NDArray[Any], classes: Sequence[str]
-) -> bytes:
-    """Draw an image, the layers that it passes through, and the probability of each class."""
-    figure, (left, middle, right) = _figure(2.2, "", 1, 3, width_ratios=[1, 2, 1.4])
-    left.imshow(_as_image(image), cmap=INK_MAP)
-    left.set_title("image")
-    sizes = np.minimum(layers, UNITS_SHOWN)
-    places = [np.linspace(size, -size, size) / 2 for size in sizes]
-    for column, (here, after) in enumerate(itertools.pairwise(places)):
-        ends = np.array([(a, b) for a in here for b in after])
-        middle.plot([column, column + 1], ends.T, color="#BBBBBB", linewidth=0.2, zorder=1)
-    for column, (units, place) in enumerate(zip(layers, places, strict=True)):
-        left_out = slice(len(place) // 2 - 1, len(place) // 2 + 1) if units > len(place) else slice(0)
-        middle.scatter([column] * len(place), place, s=9, color=PALETTE[0], zorder=2)
-        middle.plot([column] * len(place[left_out]), place[left_out], color="white", linewidth=6, zorder=3)
-        middle.text(column, 0, "\N{VERTICAL ELLIPSIS}" * (units > len(place)), ha="center", va="center", zorder=4)
-        middle.text(column, -UNITS_SHOWN / 2 - 1.5, f"{units:,}", ha="center", va="top")
-    middle.set(title="layers", ylim=(-UNITS_SHOWN / 2 - 4, UNITS_SHOWN / 2 + 1))
-    for axis in (left, middle):
-        axis.set_axis_off()
-    bars = right.barh(range(len(classes)), 100 * probabilities, color=PALETTE[0])
-    right.bar_label(bars, ["" if each < 0.05 else f"{100 * each:.0f} %" for each in probabilities], padding=2)
-    right.set_yticks(range(len(classes)), classes)
-    right.set(title="probability", xlim=(0, 125), xticks=[])
-    right.invert_yaxis()  # as the units of the last layer stand
-    right.spines[:].set_visible(False)
-    right.tick_params(length=0)
-    right.grid(visible=False)
-    return _png(figure)
-
-
 def layers_shown(layers: Sequence[str]) -> list[str]:
     """Return the layers that a figure shows: of many, some from the first to the last."""
     count = min(LAYERS_SHOWN, len(layers))
@@ -157,29 +122,14 @@ def layers_shown(layers: Sequence[str]) -> list[str]:
 def accuracy_curves(accuracies: DataFrame, titles: Titles, title: str) -> bytes:
     """Draw validation accuracy against steps, median and quartiles over the networks."""
     figure, axis = _figure(2.4, title)
-    _draw_bands(axis, accuracies, titles, 9)
+    for column, arm in enumerate(titles):
+        band, look = accuracies[accuracies["arm"] == arm], _line(column)
+        axis.fill_between(band["step"], band["low"], band["high"], color=look["color"], alpha=0.18, linewidth=0)
+        axis.plot(band["step"], band["median"], **look)
+    _count_steps(axis)
     highest = min(100.0, max(accuracies["high"], default=100.0) + 2)
     axis.set(ylabel="accuracy (%)", ylim=(accuracy_floor(accuracies), highest))
     _legend(figure, axis.lines, titles)
-    return _png(figure)
-
-
-@mpl.rc_context(STYLE)
-def other_curves(curves: DataFrame, reference: str, titles: Titles, title: str) -> bytes:
-    """Draw the validation cost of each arm against steps beside that of the reference, an arm a panel."""
-    lines = math.ceil(len(titles) / 3)
-    layout: Any = {"squeeze": False, "sharex": True, "sharey": True}
-    figure, panels = _figure(0.5 + 1.4 * lines, title, lines, 3, **layout)
-    costs = curves[curves["series"] == "validation cost"]
-    for axis, (arm, of_arm) in zip(panels.flat, titles.items(), strict=False):
-        _draw_bands(axis, costs, [reference, arm], 3)
-        axis.set_title(_in_lines(of_arm, SHORT_LINE), fontsize=7.5)
-        if len(costs):
-            _count_decades(axis)
-    for axis in panels.flat[len(titles) :]:
-        axis.set_axis_off()
-    for axis in panels[:, 0]:
-        axis.set_ylabel("cost (nats)")
     return _png(figure)
 
 
@@ -288,17 +238,9 @@ def _in_lines(title: str, width: int = LINE) -> str:
     return textwrap.fill(title, width)
 
 
-def _draw_bands(axis: Axes, bands: DataFrame, arms: Iterable[str], ticks: int) -> None:
-    for column, arm in enumerate(arms):
-        band, look = bands[bands["arm"] == arm], _line(column)
-        axis.fill_between(band["step"], band["low"], band["high"], color=look["color"], alpha=0.18, linewidth=0)
-        axis.plot(band["step"], band["median"], **look)
-    _count_steps(axis, ticks)
-
-
-def _count_steps(axis: Axes, ticks: int) -> None:
+def _count_steps(axis: Axes) -> None:
     axis.set_xlabel("training step")
-    axis.xaxis.set_major_locator(MaxNLocator(ticks))
+    axis.xaxis.set_major_locator(MaxNLocator(9))
     axis.xaxis.set_major_formatter(StrMethodFormatter(THOUSANDS))
 
 

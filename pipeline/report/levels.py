@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from pandas import DataFrame
 
@@ -32,11 +33,11 @@ def levels(study: Study, arm: str) -> Levels:
     found |= {title: (QUANTITIES[name], study.comparisons[arm][name]) for name, title in COMPARED.items()}
     epochs = {each: result.epochs for each, result in study.results.items()}
     found["Epochs to the stop"] = EPOCHS, study.compare(arm, epochs)
-    ours, theirs = study.step_times(arm), study.step_times(study.reference)
-    for size in ours:
+    theirs = study.step_times(study.reference)
+    for size, ours in study.step_times(arm).items():
         where = "alone" if size == 1 else f"in an ensemble of {size}"
-        found[f"An iteration, {where} (microseconds)"] = STEP_TIME, compare(ours[size], theirs[size])
-    seconds = study.compare(arm, {each: study.seconds_to_stop(each, min(ours)) for each in (arm, study.reference)})
+        found[f"An iteration, {where} (µs)"] = STEP_TIME, compare(ours, theirs[size])
+    seconds = study.compare(arm, {each: study.seconds_alone(each) for each in (arm, study.reference)})
     return {**found, "Time to the stop, alone (s)": (SECONDS, seconds)}
 
 
@@ -47,19 +48,32 @@ def verdicts(rows: Levels) -> dict[str, str]:
 
 def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, name: str) -> None:
     """Write the table of two arms; a row without a clear difference is grey."""
-    texts = {
-        title: [
-            *("" if math.isnan(mean) else f"{mean:,.{quantity.decimals}f}" for mean in (each.reference, each.mean)),
-            *(interval(each, quantity), str(each.pairs), most_by_one(each, ": ")),
-        ]
-        for title, (quantity, each) in rows.items()
-    }
-    columns = [study.titles[study.reference], study.titles[arm], "Difference [95 % interval]", "Pairs", "Alone"]
-    table = DataFrame.from_dict(texts, orient="index", columns=columns).reset_index(names="Mean over the networks")
+    column, explained = alone(each for _, each in rows.values())
+    table = DataFrame(
+        {
+            "Mean over the networks": list(rows),
+            study.titles[study.reference]: [_level(each.reference, quantity) for quantity, each in rows.values()],
+            study.titles[arm]: [_level(each.mean, quantity) for quantity, each in rows.values()],
+            "Difference [95 % interval]": [interval(each, quantity) for quantity, each in rows.values()],
+            "Pairs": [str(each.pairs) for _, each in rows.values()],
+            **column,
+        }
+    )
     caption = (
-        f"{study.titles[arm]} beside {study.names[study.reference]}: means, and the mean of the paired differences "
-        f"({study.names[arm]} minus {study.names[study.reference]}). Grey: no clear difference. Alone: the seed or "
-        "round that makes more than a third of a clear difference."
+        f"{study.titles[arm]} and {study.names[study.reference]}: means, and the mean of the paired differences "
+        f"({study.names[arm]} minus {study.names[study.reference]}). Grey: no clear difference.{explained}"
     )
     unclear = [row for row, (_, each) in enumerate(rows.values()) if not each.excludes_zero]
-    document.table(table, caption, name=name, widths=[6.0, 1.7, 1.8, 4.1, 1.0, 1.4], grey=unclear)
+    document.table(table, caption, name=name, widths=[6.0, 1.7, 1.8, 4.1, 1.0, 1.4][: len(table.columns)], grey=unclear)
+
+
+def alone(compared: Iterable[Comparison]) -> tuple[dict[str, list[str]], str]:
+    """Return a column of the pairs that make most of a difference, and what the caption says of it; often neither."""
+    pairs = [most_by_one(each, ": ") for each in compared]
+    if not any(pairs):
+        return {}, ""
+    return {"Alone": pairs}, " Alone: the seed or round that makes more than a third of a clear difference."
+
+
+def _level(mean: float, quantity: Quantity) -> str:
+    return "" if math.isnan(mean) else f"{mean:,.{quantity.decimals}f}"

@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike
 from pandas import DataFrame
 from torch import Tensor
 
+from pipeline.analysis.beginnings import weight_norms
 from pipeline.analysis.comparison import compare_arms
-from pipeline.analysis.diagnosis import Diagnosis, diagnose
+from pipeline.analysis.diagnosis import diagnose
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.statistics import Comparison, compare
+from pipeline.analysis.tables import results_table
 from pipeline.analysis.timing import Timing, kind_of
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import TrainingResult
@@ -27,11 +29,7 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Study:
-    """All that the report is made from.
-
-    ``timing`` has ``device`` and ``threads``, and by kind of arm and size of the ensemble a value a round of
-    ``seconds_per_step`` and ``seconds_per_check`` (of the validation set).
-    """
+    """All that the report is made from."""
 
     params: Params
     card: DatasetCard
@@ -39,7 +37,7 @@ class Study:
     evaluations: Mapping[str, Evaluation]  # by arm
     path: TrainingResult  # the networks of the lambda path
     gradients: Mapping[str, DataFrame]  # by arm, each network's norms of its first gradients, see `beginnings`
-    timing: Mapping[str, Any]
+    timing: Timing
     versions: Mapping[str, str]  # of the packages that computed the results
 
     @property
@@ -54,7 +52,7 @@ class Study:
 
     @property
     def names(self) -> dict[str, str]:
-        """The title of each arm as it stands inside a sentence."""
+        """The title of each arm as it stands before a noun: "the baseline networks"."""
         return {arm: lower(title) for arm, title in self.titles.items()}
 
     @property
@@ -95,6 +93,21 @@ class Study:
         reference = self.results[self.reference], self.evaluations[self.reference]
         return {arm: compare_arms(self.results[arm], self.evaluations[arm], *reference) for arm in self.others}
 
+    @functools.cached_property
+    def headlines(self) -> DataFrame:
+        """The results of each arm's headline model, and the mean of its networks, by arm."""
+        return results_table(self.results, self.evaluations, self.comparisons).set_index("arm")
+
+    @functools.cached_property
+    def diagnoses(self) -> dict[str, DataFrame]:
+        """How each network of each arm fared."""
+        return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.arms}
+
+    @functools.cached_property
+    def weight_norms(self) -> dict[str, DataFrame]:
+        """The norms of each network's weights, layer by layer, by arm."""
+        return {arm: weight_norms(result.parameters) for arm, result in self.results.items()}
+
     @property
     def gaps(self) -> dict[str, Tensor]:
         """Each network's train minus validation accuracy, in points, by arm."""
@@ -109,22 +122,15 @@ class Study:
         """Return which network of an arm is its headline model."""
         return self.evaluations[arm].headline
 
-    @functools.cached_property
-    def diagnoses(self) -> dict[str, list[Diagnosis]]:
-        """How each network of each arm fared."""
-        return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.arms}
-
     def step_times(self, arm: str) -> dict[int, Values]:
         """Return microseconds a step *of one network*, a value a round, by the size of its ensemble, ascending."""
-        rounds = self.timing["seconds_per_step"][self._kind(arm)]
+        rounds = self.timing.seconds_per_step[self._kind(arm)]
         return {size: 1e6 * np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}
 
-    def seconds_to_stop(self, arm: str, size: int) -> Values:
-        """Return each network's time to its stop: its steps and validation checks times the median times."""
-        steps, timing = self.results[arm].steps, Timing(**self.timing)
-        checks = np.searchsorted(self.results[arm].evaluation_steps, steps, side="right").tolist()
-        pairs = zip(steps, checks, strict=True)
-        return np.array([timing.seconds_to_stop(self._kind(arm), size, *each) for each in pairs])
+    def seconds_alone(self, arm: str) -> Values:
+        """Return the seconds that each network of an arm would take to its stop if it trained alone."""
+        every, kind = self.params.training.evaluate_every, self._kind(arm)
+        return np.array([self.timing.seconds_alone(kind, steps, every) for steps in self.results[arm].steps])
 
     def by_arm(self, said: Mapping[str, str]) -> str:
         """Join texts, each after the title of its arm."""

@@ -18,13 +18,13 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
     """
     low, high, pairs = comparison.low, comparison.high, comparison.pairs
     if not pairs:
-        return f"not comparable (no pair in which both networks {quantity.both})"
+        return "not comparable (no pair has both values)"
     if not comparison.excludes_zero:
         return f"no clear difference (n = {pairs})"
     direction, count = (quantity.more, comparison.above) if low > 0 else (quantity.less, comparison.below)
-    ends = abs(comparison.difference), *sorted((abs(low), abs(high)))
-    size, nearest, farthest = (f"{each:,.{quantity.decimals}f}" for each in ends)
-    interval = f" [{nearest}, {farthest}]" if quantity.interval else ""
+    size = f"{abs(comparison.difference):,.{quantity.decimals}f}"
+    nearest, farthest = sorted((abs(low), abs(high)))
+    interval = between(nearest, farthest, quantity.decimals) if quantity.interval else ""
     alone = f" ({quantity.pair} {most_by_one(comparison, ' alone makes ')})" if comparison.alone else ""
     return f"{direction} by {_with_unit(size, quantity.unit)}{interval}, {count} of {pairs} {quantity.pair}s{alone}"
 
@@ -32,6 +32,11 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
 def most_by_one(comparison: Comparison, says: str) -> str:
     """Write which pair makes more than a third of a difference, and how much; "" if none does."""
     return f"{comparison.alone[0]}{says}{percent(comparison.alone[1], 0)}" if comparison.alone else ""
+
+
+def between(low: float, high: float, decimals: int) -> str:
+    """Write the ends of an interval: " [0.60, 2.20]"; "" if they are not known."""
+    return f" [{low:,.{decimals}f}, {high:,.{decimals}f}]" if math.isfinite(low) and math.isfinite(high) else ""
 
 
 def interval(comparison: Comparison, quantity: Quantity) -> str:

@@ -1,11 +1,22 @@
 """How networks begin: first gradients as autograd has them, and what training leaves of the random start."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from pandas import DataFrame, Series
 from reference import blobs
+from samples import measured, recorded
 
 from pipeline import train
-from pipeline.analysis.beginnings import along_start, first_gradient_norms, start, weight_norms
+from pipeline.analysis.beginnings import (
+    along_start,
+    first_gradient_norms,
+    gradient_factors,
+    late_start,
+    start,
+    weight_norms,
+)
 from pipeline.network.ensemble import initialize_ensemble
 
 DIMS = [12, 6, 5, 4]
@@ -44,6 +55,33 @@ def test_the_first_gradients_are_those_of_autograd(use_batchnorm):
         gradients = torch.autograd.grad(cost(starts, k, use_batchnorm), [starts[name] for name in norms])
         expected = [gradient[k].norm().item() for gradient in gradients]
         assert norms.loc[k].tolist() == pytest.approx(expected, rel=1e-10)
+
+
+def test_gradients_differ_by_the_largest_over_the_smallest_that_is_not_of_a_dead_start():
+    factors = gradient_factors(DataFrame({"W1": [2.0, 0.0, 8.0], "W2": [3.0, 3.0, 3.0], "W3": [0.0, 0.0, 0.0]}))
+    assert factors.to_dict() == {"W1": 4.0, "W2": 1.0, "W3": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("steps", "correlation", "is_late"),
+    [
+        ([6, 5, 4, 3, 2, 1], -1.0, True),
+        ([1, 2, 3, 4, 5, 6], 1.0, False),  # clear, but a small gradient learns early
+        ([1, 6, 2, 5, 3, 4], 0.2571, False),
+        ([6, 5, 4, 3, 2, None], -1.0, True),  # who never comes to it does not count
+    ],
+)
+def test_a_late_start_is_a_clear_rank_correlation_below_zero(steps, correlation, is_late):
+    result = recorded([300] * 6)  # a check every 50 steps
+    below = torch.tensor([[step is not None and check >= step for step in steps] for check in range(1, 7)])
+    result = replace(result, validation_costs=torch.where(below, 0.1, 0.69).double())
+    found = late_start(Series([1.0, 2, 3, 4, 5, 6]), result, measured([90.0] * 6))  # of two classes
+    assert found[0] == pytest.approx(correlation, abs=1e-3)
+    assert found[2] == is_late == (correlation < 0 and found[1] < 0.05)
+
+
+def test_two_networks_have_no_clear_late_start():
+    assert not late_start(Series([1.0, 2.0]), recorded([300, 300]), measured([90.0] * 2))[2]
 
 
 def test_the_norms_at_the_start_are_those_of_the_network_s_own_seed():

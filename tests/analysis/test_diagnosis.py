@@ -27,45 +27,46 @@ def test_a_plateau_ends_a_margin_below_the_cost_of_guessing():
     near, below = GUESSING - 0.09, GUESSING - 0.11
     result = with_costs([near, below, near], [near, near, near], [below, near, near])
     diagnoses = diagnose(result, measured([90.0, 90, 90]))
-    assert [each.left_plateau for each in diagnoses] == [100, None, 50]
+    assert diagnoses["left_plateau"].tolist() == pytest.approx([100, math.nan, 50], nan_ok=True)
     assert guessing_cost(measured([90.0])) == pytest.approx(GUESSING)
 
 
 def test_collapse_is_below_85_percent_and_seeds_keep_their_names():
     diagnoses = diagnose(recorded([100, 100, 100]), measured([84.99, 85.0, 10.0]))
-    assert [each.collapsed for each in diagnoses] == [True, False, True]
-    assert [each.seed for each in diagnoses] == [10, 11, 12]
-    assert [each.accuracy for each in diagnoses] == [84.99, 85.0, 10.0]
+    assert diagnoses["collapsed"].tolist() == [True, False, True]
+    assert diagnoses["seed"].tolist() == [10, 11, 12]
+    assert diagnoses["accuracy"].tolist() == [84.99, 85.0, 10.0]
 
 
-def test_units_are_dead_or_nearly_dead_and_are_counted_from_one():
+def test_dead_and_nearly_dead_units_are_counted_by_layer():
     evaluation = measured([90.0, 90.0])
     evaluation.activity["A1"][0, 2] = 0
     evaluation.activity["A1"][1, [0, 7]] = torch.tensor([0.0099, 0.0])
     evaluation.activity["A1"][1, 3] = 0.01
-    first, second = diagnose(recorded([100, 100]), evaluation)
-    assert (first.dead, first.nearly_dead) == ({"A1": [3]}, {"A1": []})
-    assert (second.dead, second.nearly_dead) == ({"A1": [8]}, {"A1": [1]})
-    assert dead_units(evaluation, 2).tolist() == [1, 1]
+    evaluation.activity["A2"] = torch.tensor([[0.0, 0.0, 0.5], [0.5, 0.5, 0.5]])
+    diagnoses = diagnose(recorded([100, 100]), evaluation)
+    assert diagnoses["dead"].tolist() == [{"A1": 1, "A2": 2}, {"A1": 1, "A2": 0}]
+    assert diagnoses["nearly_dead"].tolist() == [{"A1": 0, "A2": 0}, {"A1": 1, "A2": 0}]
+    assert dead_units(evaluation, 2).tolist() == [3, 1]
 
 
 def test_the_weakest_class_is_that_recognised_least():
     evaluation = measured([90.0, 90.0])
     evaluation.confusion[0] = torch.tensor([[6, 2], [3, 1]])
     evaluation.confusion[1] = torch.tensor([[0, 5], [0, 5]])
-    first, second = diagnose(recorded([100, 100]), evaluation)
-    assert (first.weakest_class, first.recall) == (1, 25.0)
-    assert (second.weakest_class, second.recall) == (0, 0.0)
+    diagnoses = diagnose(recorded([100, 100]), evaluation)
+    assert diagnoses[["weakest_class", "recall"]].to_numpy().tolist() == [[1, 25.0], [0, 0.0]]
 
 
 def test_divergence_is_told_of_real_networks():
     result = trained(l2=(DIVERGES, 0.0))
-    first, second = diagnose(result, evaluated(result))
-    assert (first.diverged, second.diverged) == (True, False)
-    assert first.left_plateau is None
-    assert second.left_plateau == result.evaluation_steps[0]
+    diagnoses = diagnose(result, evaluated(result))
+    assert diagnoses["diverged"].tolist() == [True, False]
+    left = pytest.approx([math.nan, result.evaluation_steps[0]], nan_ok=True)
+    assert diagnoses["left_plateau"].tolist() == left
 
 
 def test_a_network_without_hidden_layers_has_no_dead_units():
     evaluation = dataclasses.replace(measured([90.0, 90.0]), activity={})
     assert dead_units(evaluation, 2).tolist() == [0, 0]
+    assert diagnose(recorded([100, 100]), evaluation)["dead"].tolist() == [{}, {}]

@@ -194,6 +194,14 @@ def test_random_subsets_are_the_same_in_every_run():
     assert typical_interval(values) == typical_interval(values)
 
 
+@pytest.mark.parametrize("n", [5, 6, 16, 17])
+def test_the_interval_of_a_median_runs_between_the_values_that_the_sign_test_does_not_reject(n):
+    values = np.random.default_rng(n).permutation(n) ** 2.0
+    outside = [k for k in range(n) if 2 * stats.binom.cdf(k, n, 0.5) <= 0.05]  # as many values are below the lower end
+    ends = (float(outside[-1] ** 2), float((n - 1 - outside[-1]) ** 2)) if outside else (math.nan, math.nan)
+    assert statistics.median_interval(values) == pytest.approx(ends, nan_ok=True)
+
+
 def test_ties_only_raise_the_coverage():
     """Steps come in multiples of fifty, and two collapsed seeds differ by nothing at all."""
     generator, draws = np.random.default_rng(7), 2000

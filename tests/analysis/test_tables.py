@@ -88,12 +88,24 @@ def test_arms_are_described_over_their_seeds():
             "lowest_test_accuracy": 80.0,
             "highest_test_accuracy": 97.0,
             "mean_steps": 310.0,
+            "median_half_cost_steps": 100.0,
             "diverged_networks": 1,
             "collapsed_networks": 1,
             "stuck_networks": 1,
             "total_dead_units": 3,
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("reached", "median"), [([50, 150, 100], 100), ([50, None, 100], 100), ([50, None, None], None)]
+)
+def test_the_median_of_the_steps_to_half_the_cost_counts_who_never_comes_to_it_as_the_slowest(reached, median):
+    result, evaluation = recorded([200] * 3), measured([90.0] * 3)
+    costs = [[0.1 if step and check >= step else 0.69 for step in reached] for check in result.evaluation_steps]
+    result = replace(result, validation_costs=torch.tensor(costs, dtype=torch.float64))
+    (arm,) = tables.study("mnist", {}, {"a": result}, {"a": evaluation}, {})["arms"].values()
+    assert arm.get("median_half_cost_steps") == median
 
 
 def test_unknown_differences_are_missing_in_their_table():

@@ -43,11 +43,11 @@ def test_every_kind_and_size_has_a_positive_time():
         assert all(len(each) == ROUNDS and all(0 < value < 1 for value in each) for each in turns)
 
 
-def test_a_network_s_time_to_stop_is_that_of_its_steps_and_checks():
-    per_step, per_check = ({"l2": {"1": [each, 3 * each], "4": [4.0, 12.0]}} for each in (1.0, 10.0))
+@pytest.mark.parametrize(("steps", "checks"), [(100, 2), (101, 3), (0, 0)])
+def test_a_network_alone_takes_the_median_times_of_its_steps_and_checks(steps, checks):
+    per_step, per_check = ({"l2": {"1": [each, 9 * each, 2 * each], "4": [1.0] * 3}} for each in (1.0, 10.0))
     timing = Timing("cpu", 2, per_step, per_check)
-    assert timing.seconds_to_stop("l2", 1, steps=100, checks=2) == 100 * 2 + 2 * 20
-    assert timing.seconds_to_stop("l2", 4, steps=100, checks=2) == 100 * 2 + 2 * 2
+    assert timing.seconds_alone("l2", steps, evaluate_every=50) == steps * 2 + checks * 20
 
 
 def test_the_rounds_can_be_shown_and_the_first_that_does_not_count_among_them():

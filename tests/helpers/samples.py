@@ -88,7 +88,7 @@ def measured(accuracies, headline=0):
         confusion=torch.tensor([[3, 1], [0, 0]]).repeat(len(test), 1, 1),
         mistakes={"images": torch.rand(1, 6), "true": torch.tensor([0])},
         activity={"A1": torch.linspace(0.1, 1, len(test) * 8).view(-1, 8)},
-        activations={"A1": torch.rand(2, len(test), 101)},
+        activations={"A1": torch.rand(len(test))},
     )
 
 

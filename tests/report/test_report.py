@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT, WD_TAB_LEADER
+from docx.enum.text import WD_ALIGN_PARAGRAPH, WD_TAB_ALIGNMENT
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from openxml_audit import OpenXmlValidator
@@ -32,13 +32,12 @@ from samples import text_of
 
 import pipeline
 from pipeline import train
-from pipeline.analysis.beginnings import first_gradient_norms
+from pipeline.analysis.beginnings import first_gradient_norms, gradient_factors
 from pipeline.analysis.comparison import ACTIVATION, NORM, QUANTITIES, SECONDS, STEP_TIME
 from pipeline.analysis.evaluation import evaluate_arm
-from pipeline.analysis.statistics import SUBSETS, Comparison, compare
-from pipeline.analysis.timing import KINDS
+from pipeline.analysis.statistics import SUBSETS, Comparison, compare, median_interval
+from pipeline.analysis.timing import KINDS, Timing
 from pipeline.data.preprocessing import DatasetCard
-from pipeline.data.sources import SOURCES
 from pipeline.network import forward
 from pipeline.network.ensemble import initialize_ensemble
 from pipeline.params import load_params
@@ -46,8 +45,7 @@ from pipeline.report import appendices, build, chapter_baseline, chapter_batchno
 from pipeline.report.build import build_report
 from pipeline.report.chapter_baseline import WHY
 from pipeline.report.chapter_questions import questions
-from pipeline.report.chapter_summary import diverged as diverged_seeds
-from pipeline.report.chapter_summary import findings, late_start, widest_gradients
+from pipeline.report.chapter_summary import findings
 from pipeline.report.document import DIGIT_WIDTH, GREY, PROJECT, Document
 from pipeline.report.levels import levels
 from pipeline.report.study import Study
@@ -101,7 +99,9 @@ def with_params(params=PARAMS, **sections):
 
 @functools.cache
 def study(learning_rate=0.2):
-    params = with_params(network={"layers": LAYERS}, training={"seeds": [*range(6)]}, l2_path={"seeds": [0, 1]})
+    params = with_params(
+        network={"layers": LAYERS}, training={"seeds": [*range(6)], "evaluate_every": 30}, l2_path={"seeds": [0, 1]}
+    )
     results = {
         name: trained(learning_rate, use_batchnorm=arm.use_batchnorm, l2=arm.l2) for name, arm in PARAMS.arms.items()
     }
@@ -114,21 +114,21 @@ def study(learning_rate=0.2):
         evaluations={name: evaluate_arm(result, SETS) for name, result in results.items()},
         path=trained(l2=[0.0, 0.0, 0.01, 0.01], seeds=[0, 1, 0, 1]),
         gradients={name: first_gradient_norms(*SETS["train"], result) for name, result in results.items()},
-        timing={
-            "device": "cpu",
-            "threads": 1,
-            "seconds_per_step": {
+        timing=Timing(
+            device="cpu",
+            threads=1,
+            seconds_per_step={
                 kind: {"1": [1e-4, 3e-4, 1e-4], "16": [4e-4, 9e-4, 4e-4]} if kind != "batchnorm" else SLOWER
                 for kind in KINDS
             },
-            "seconds_per_check": {kind: {"1": [2e-3, 4e-3, 3e-3], "16": [1e-2, 3e-2, 2e-2]} for kind in KINDS},
-        },
+            seconds_per_check={kind: {"1": [2e-3, 4e-3, 3e-3], "16": [1e-2, 3e-2, 2e-2]} for kind in KINDS},
+        ),
         versions={"torch": "0.0"},
     )
 
 
 PICTURES = (
-    *("headline_costs", "training", "by_layer", "accuracy_curves", "other_curves", "seed_distribution"),
+    *("headline_costs", "training", "by_layer", "accuracy_curves", "seed_distribution"),
     *("confusion_matrices", "confident_mistakes", "first_layer_weights"),
 )
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
@@ -278,8 +278,11 @@ def test_the_functions_of_the_brief_are_listed_with_section_file_and_formula():
     header, *rows = cells_of(document(), "The assignment's functions")
     assert header == ["Section", "Function", "File", "Formula"]
     assert set(BRIEF) <= {name for _, name, *_ in rows}
-    sections = [section for section, name, *_ in rows if name != "batchnorm_backward"]
-    assert sections == [*(f"1{letter}" for letter in "abcdefgh"), *(f"2{letter}" for letter in "abcdef"), "3a", "3b"]
+    sections = [*(f"1{letter}" for letter in "abcdefgh"), *(f"2{letter}" for letter in "abcdef"), "3a", "3b", "5"]
+    assert [section for section, *_ in rows] == sections
+    aliases = {name for name, of in vars(pipeline).items() if inspect.isfunction(of) and of.__name__ != name}
+    (said,) = (paragraph.text for paragraph in document().paragraphs if "name the same functions" in paragraph.text)
+    assert aliases and all(alias in said for alias in aliases)
     explained = dict(re.findall(r"^(\(\d+\)) (\w+) ", text(), re.MULTILINE))
     for _, name, file, formula in rows:
         assert re.search(rf"^def {name}\(", Path(file).read_text(encoding="utf-8"), re.MULTILINE), name
@@ -322,13 +325,29 @@ def test_the_formulas_of_the_whole_backward_pass_define_every_gradient():
     defined = {match for line in lines for match in re.findall(r"(d[AZWb][lL]) = ", line)}
     assert defined == {"dAL", "dZL", "dAl", "dZl", "dWl", "dbl"}
     assert any("λ Wl" in line for line in lines)
-    assert any("[Zl > 0] · N'(dAl)" in line for line in lines)
+    assert any("[Zl > 0] · BN'(dAl)" in line for line in lines)
 
 
 def test_the_formulas_of_training_say_what_a_step_is_and_of_which_cost_is_kept():
     step, cost = formulas()["L_layer_model"]
-    assert step.startswith("P(t) = P(t-1) - α ∇J(P(t-1); Bt)")
-    assert cost == "costk = J(P(100k-1); B100k)"
+    assert step.startswith("θ(t) = θ(t-1) - α ∇J(θ(t-1); batcht)")
+    assert cost == "costk = J(θ(100k-1); batch100k)"
+
+
+def test_a_letter_of_the_formulas_means_one_thing():
+    """The layers' L and l, and the units' n, have one each; N, g, P, B and T had a second."""
+    words = r"Normal|norm|batch|examples|softmax|relu|mean|max|accuracy|cost|log|for all|BN|NA"
+    lines = [re.sub(words, " ", line) for of_function in formulas().values() for line in of_function]
+    letters = set(re.findall("[A-Za-z]", " ".join(lines)))
+    assert letters == set("ALWXYZJTabcdegijklmnptyz")
+    assert [line for line in lines if "n" in line] == [line for line in lines if "∼" in line]
+    assert [line for line in lines if "g" in line] == [
+        *(
+            re.sub(words, " ", line)
+            for name in ("linear_activation_forward", "linear_activation_backward")
+            for line in formulas()[name]
+        )
+    ]
 
 
 def test_every_table_repeats_its_header_and_has_a_numbered_caption():
@@ -379,10 +398,6 @@ def test_the_texts_of_figures_say_what_they_show():
         counts = of_the_arms[name].confusion[of_the_arms[name].headline]
         return f"{counts.sum() - counts.trace()}"
 
-    def norms(name):
-        of_units = results[name].parameters["W1"][of_the_arms[name].headline].norm(dim=1)
-        return f"from {of_units.max():.1f} down to {of_units.min():.1f}"
-
     assert alternative("Data cost of each headline model").endswith(f" its stop. {of_each(ends)}")
     curve = results["baseline"].validation_costs[:, of_the_arms["baseline"].headline]
     half, steps = 30 * (1 + int((curve < math.log(10) / 2).nonzero()[0])), results["baseline"].steps
@@ -390,7 +405,7 @@ def test_the_texts_of_figures_say_what_they_show():
     assert alternative("and its validation cost").endswith(f" Baseline: {said}")
     assert alternative("Validation accuracy, median").endswith(f"The medians end at: {of_each(last_median)}.")
     assert alternative("Test accuracy of every network").endswith(f" to highest in per cent: {of_each(test_range)}.")
-    assert alternative("weights of the headline models").endswith(f"The norms of these units: {of_each(norms)}.")
+    assert "along its random start, means: " in alternative("weights of the headline models")
     assert alternative("Confusion matrices").endswith(f"Mistakes: {of_each(mistakes)}.")
     best = min(of_the_arms.values(), key=lambda each: each.costs["validation"][each.headline])
     most_confident = f"{best.mistakes['true'][0]} as {best.mistakes['predicted'][0]}"
@@ -523,10 +538,7 @@ def test_a_smallest_improvement_is_named_with_the_stopping_criterion():
 
 def test_there_are_lines_to_sign_on():
     (line,) = (p for p in document().paragraphs if p.text.startswith("Name"))
-    assert line.text.split() == ["Name", "Date", "Signature"]
-    stops = list(line.paragraph_format.tab_stops)
-    assert len(stops) == line.text.count("\t") == 3
-    assert {stop.leader for stop in stops} == {WD_TAB_LEADER.LINES}
+    assert re.fullmatch(r"Name _+ +Date _+ +Signature _+", line.text)
     headings = [p for p in document().paragraphs if p.style.name.startswith("Heading")]
     assert line._p.getparent().index(line._p) < headings[0]._p.getparent().index(headings[0]._p)
 
@@ -569,14 +581,13 @@ COMPARATIVE = (
 ALLOWED = [  # what describes the method, single networks, or what tables and figures show
     r"compares them with an earlier commit's",
     r"^If two arms do (not )?differ",
-    r"because the random starts of its \d+ networks differ",
+    r"span .* because their random starts differ; data, batches",
     r"more than a third of a clear difference",
-    r"^It differs [\d.e+]+-fold in W1 .* between the networks of",
+    r"^It differs [\d.e+]+-fold in W1 .* between the .* networks",
     r"the gradient of W\d+ differs [\d.e+]+-fold between",
-    r" beside [^:]+: means, and the mean of the paired differences \([^)]+ minus [^)]+\)\.$",
+    r": means, and the mean of the paired differences \([^)]+ minus [^)]+\)\.$",
     r"^Who gains\.$",
-    r"of all pairs of one network of",
-    r"the test beside autograd would fail",
+    r"of all pairs of one .* network, the first",
     r"the L2 penalty stands beside it",
 ]
 
@@ -688,16 +699,15 @@ def test_rows_of_a_long_table_are_apart_but_for_some_at_both_ends():
 
 def test_diverged_arms_are_reported_and_do_not_stop_the_report():
     said = text_of(diverged())
-    assert said.count("Training diverged for ") == 1 and "seeds 0, 1, 2, 3, 4 and 5 of L2." in said
-    assert "No training diverged." not in said
+    assert said.count("Training diverged: ") == 1 and "L2 seeds 0, 1, 2, 3, 4 and 5." in said
     assert not re.search(r"\b(nan|inf)\b", said)
-    assert text().count("diverged.") == text().count("No training diverged.") == 1
+    assert "Training diverged: " not in text()
 
 
 def test_divergence_names_the_seeds():
-    assert diverged_seeds(fared()) == []
-    said = diverged_seeds(fared(seed0={"diverged": True}, seed5={"diverged": True}))
-    assert said == ["**Training diverged for seeds 0 and 5 of baseline.**"]
+    assert not any("diverged" in said for said in findings(fared()))
+    said = findings(fared(seed0={"diverged": True}, seed5={"diverged": True}))
+    assert said[-1] == "**Training diverged: Baseline seeds 0 and 5.**"
 
 
 def test_the_digits_are_named_when_they_stand_in_for_mnist():
@@ -732,7 +742,7 @@ def test_the_digits_are_named_when_they_stand_in_for_mnist():
         (
             Comparison(math.nan, -math.inf, math.inf, 0, 0, 0),
             "steps",
-            "not comparable (no pair in which both networks stayed finite)",
+            "not comparable (no pair has both values)",
         ),
     ],
 )
@@ -806,8 +816,18 @@ def test_findings_are_three_to_five_each_with_a_number_and_why():
     said = findings(study())
     assert 3 <= len(said) <= 5
     assert all(each.startswith("**") and re.search(r"\d", each) for each in said)
-    assert ", because the random starts of its 6 networks differ" in said[0]
+    assert ", because their random starts differ" in said[0]
     assert "A possible reason: " in said[-1]
+
+
+def test_every_finding_of_page_one_that_is_of_several_networks_has_an_interval():
+    said = findings(study())
+    assert all(re.search(r" \[[\d.]+, [\d.]+\]|no clear difference|too close", each) for each in said)
+    low, high = median_interval(study().evaluations["baseline"].accuracies["test"])
+    assert said[0].startswith("**Baseline: median test accuracy ") and f"** [{low:.2f}, {high:.2f}]. " in said[0]
+    gaps = [compare(each.accuracies["train"], each.accuracies["validation"]) for each in study().evaluations.values()]
+    gap = max(gaps, key=lambda each: each.difference)
+    assert f"at most {gap.difference:.2f} points [{gap.low:.2f}, {gap.high:.2f}] in an arm" in said[-1]
 
 
 @pytest.mark.parametrize(
@@ -850,7 +870,7 @@ def test_a_difference_of_which_another_processor_may_say_otherwise_stays_off_pag
 
 
 def test_a_reason_that_the_run_does_not_support_is_called_possible():
-    layer = widest_gradients(study(), "batchnorm")[0]
+    layer = gradient_factors(study().gradients["baseline"]).idxmax()
     late = torch.arange(6.0)  # at which check each network of the baseline comes to half the cost of guessing
     costs = torch.where(torch.arange(11.0)[:, None] < late, 2.3, 0.1).double()
     result = dataclasses.replace(study().results["baseline"], validation_costs=costs)
@@ -862,7 +882,6 @@ def test_a_reason_that_the_run_does_not_support_is_called_possible():
             results={**study().results, "baseline": result},
             gradients={**study().gradients, "baseline": norms},
         )
-        assert late_start(changed, layer)[-1] == small_is_late
         changed.__dict__["comparisons"] = {
             arm: compared | {"test_accuracy": Comparison(2.2, 0.65, 3.8, 5, 1, 6)}
             for arm, compared in study().comparisons.items()
@@ -896,24 +915,35 @@ def test_a_network_that_makes_more_than_a_third_of_a_difference_is_named_whereve
     write = {"batchnorm": chapter_batchnorm.write, "l2": chapter_l2.write}[arm]
     for said in (" ".join(findings(changed)), chapter(write, changed)):
         assert re.search(r"by 2\.33 points \[1\.00, [\d.]+\], 6 of 6 seeds \(seed 3 alone makes 64\xa0%\)\.", said)
-    header, *rows = cells_of(opened(changed), f"{PARAMS.arms[arm].title} beside baseline")
+    header, *rows = cells_of(opened(changed), f"{PARAMS.arms[arm].title} and baseline")
     cells = {row[0]: row[header.index("Alone")] for row in rows}
     assert cells["Test accuracy (%)"] == "3: 64\xa0%"
     for title, (_, each) in levels(changed, arm).items():
         assert bool(cells[title]) == (each.alone is not None)
 
 
+@pytest.mark.parametrize("is_opposite", [False, True])
+def test_section_5_says_in_which_levels_the_headline_models_and_the_means_point_in_opposite_directions(is_opposite):
+    changed, rows = dataclasses.replace(study()), levels(study(), "batchnorm")
+    headlines, sign = study().headlines.copy(), -1 if is_opposite else 1
+    for name, title in chapter_batchnorm.HEADLINE.items():
+        difference = sign * np.sign(rows[title][1].difference)
+        headlines[name] = headlines[name].astype(float)
+        headlines.loc[["baseline", "batchnorm"], name] = [50.0, 50 + difference]
+    changed.__dict__["headlines"] = headlines  # where the cached property would be
+    said = "In test accuracy, lowest validation cost and iterations to the stop the headline models and the means "
+    assert (f"{said}point in opposite directions (" in chapter(chapter_batchnorm.write, changed)) == is_opposite
+
+
 def test_networks_that_overfit_are_told_from_those_that_hardly_do():
-    assert findings(study())[-1].startswith("**The networks overfit.**")
+    assert findings(study())[-1].startswith("**The networks overfit (a gap of at least 3 points).**")
     fit = {
         arm: dataclasses.replace(each, accuracies=each.accuracies | {"train": each.accuracies["validation"] + 2.5})
         for arm, each in study().evaluations.items()
     }
     said = findings(dataclasses.replace(study(), evaluations=fit))[-1]
-    assert said.startswith(
-        "**The networks hardly overfit: what they learn generalises.** The measure of overfitting is "
-    )
-    assert " on average at most 2.50 points in an arm." in said
+    assert said.startswith("**The networks hardly overfit (a gap below 3 points): what they learn generalises.** ")
+    assert " on average at most 2.50 points [2.50, 2.50] in an arm." in said
     weights = 6 * 16 + 6 + 5 * 6 + 5 + 10 * 5 + 10
     assert f"A possible reason: {weights} weights and biases learn from 160 examples." in said
 
@@ -988,7 +1018,7 @@ def test_the_lines_of_code_shown_for_l2_are_those_of_the_functions():
 def test_rows_without_a_clear_difference_are_grey_and_no_others():
     greys = set()
     for arm in ("batchnorm", "l2"):
-        (table,) = (t for t in document().tables if _caption(t).startswith(f"{PARAMS.arms[arm].title} beside"))
+        (table,) = (t for t in document().tables if _caption(t).startswith(f"{PARAMS.arms[arm].title} and baseline"))
         rows = levels(study(), arm)
         for (title, (_, compared)), row in zip(rows.items(), table.rows[1:], strict=True):
             cells = row.cells
@@ -1011,20 +1041,21 @@ def test_ten_questions_are_answered_each_with_a_number_of_this_run():
         "p - y": "0.1 ",
         "divide by m": f"{PARAMS.training.batch_size} examples",
         "guessing": f"{100 * math.exp(-evaluation.costs['validation'][k]):.0f}\xa0%",
-        "stop": "only 2 checks long",
-        "chance": f" of {sum(len(levels(study(), arm)) for arm in ('batchnorm', 'l2'))} differences in the tables",
+        "stop": "only 4 checks long",
+        "chance": f" of {sum(len(levels(study(), arm)) for arm in ('batchnorm', 'l2'))} differences are clear",
         "98 %": "16-6-5-10",
         "overfit": f"{evaluation.costs['train'][k]:.2f} nats on the training set",
         "several": f"the first has the lower test accuracy in {100 * mean:.0f}\xa0%",
-        "pass through": f"all {PARAMS.training.batch_size}",
+        "pass through": f"the whole batch, {PARAMS.training.batch_size} examples",
         "lambda": f"comes on top. After {math.log(0.5) / math.log(0.99991):,.0f} steps",
     }
     for (question, answer), (word, number) in zip(answers.items(), numbers.items(), strict=True):
         assert word in question and question.endswith("?")
         assert number in answer
-        assert len(question) + len(answer) < 300  # three lines
+        assert len(question) + len(answer) < 240, question
     listed = [p for p in section(7) if p.style.name == "List Number"]
-    assert [p.text for p in listed] == [f"{question} {answer}" for question, answer in answers.items()]
+    said = [re.sub(r"\[\[(batchnorm|l2)_levels\]\]", "Table", f"{each} {answers[each]}") for each in answers]
+    assert [re.sub(r"Table \d+", "Table", paragraph.text) for paragraph in listed] == said
 
 
 @pytest.mark.parametrize("reason", WHY)
@@ -1055,20 +1086,14 @@ def test_a_training_without_a_100th_step_has_no_cost_at_it(is_longer_elsewhere):
 
 def test_batch_norm_is_explained_by_the_first_gradients():
     norms = study().gradients
-    layer, ours, theirs = widest_gradients(study(), "batchnorm")
     folds = {name: norms["baseline"][name].max() / norms["baseline"][name].min() for name in norms["baseline"]}
-    assert (layer, theirs) == (max(folds, key=folds.get), pytest.approx(max(folds.values())))
-    assert ours == pytest.approx(norms["batchnorm"][layer].max() / norms["batchnorm"][layer].min())
-    assert f"Gradients in {layer} differ {theirs:.2g}-fold in baseline, {ours:.2g}-fold" in alternative(
-        "Left: the norm"
-    )
+    layer, theirs = max(folds, key=folds.get), max(folds.values())
+    ours = norms["batchnorm"][layer].max() / norms["batchnorm"][layer].min()
+    title = f"Gradients in {layer} differ {theirs:.2g}-fold (baseline), {ours:.2g}-fold (batch norm)"
+    assert title in alternative("Left: the norm")
     for arm in ("baseline", "batchnorm"):
         of_first = norms[arm]["W1"].max() / norms[arm]["W1"].min()
         assert f"{of_first:.2g}-fold in W1" in text_of(document())
-    dead = {arm: frame.copy() for arm, frame in norms.items()}
-    dead["baseline"].iloc[0] = 0.0  # a network whose units are all dead at the start
-    _, _, theirs = widest_gradients(dataclasses.replace(study(), gradients=dead), "batchnorm")
-    assert 1 < theirs < math.inf
 
 
 def test_weights_are_set_beside_their_start():
@@ -1109,27 +1134,12 @@ def test_other_arms_are_summed_up_in_a_fifth_finding(count):
     assert len(findings(many)) == 5
     said = findings(many)[3]
     others = "1 other arm" if count == 4 else "7 other arms"
-    assert said.startswith(f"**{others}** ([[others]]). Test accuracy against a long name of arm 0: better in ")
+    start = f"**{others}** ([[others]]). Test accuracy against the a long name of arm 0 arm: better in "
+    assert said.startswith(start)
     gains = [many.comparisons[arm]["test_accuracy"] for arm in many.in_brief]
     better, worse = sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)
-    counts = [int(number) for number in re.findall(r" (\d+)(?=[,.])", said.replace("(n = 6)", ""))]
+    counts = [int(number) for number in re.findall(r"\d+", said.removeprefix(start).replace("(n = 6)", ""))]
     assert counts == [better, worse, len(gains) - better - worse]
-
-
-def test_the_title_of_the_other_arms_curves_counts_the_clear_differences():
-    many = with_arms({f"arm{number}": f"Arm {number}" for number in range(10)})
-    first, second, third, *_ = many.in_brief
-    better, worse = Comparison(-0.3, -0.4, -0.2, 0, 6, 6), Comparison(0.3, 0.2, 0.4, 6, 0, 6)
-    unclear = Comparison(0.1, -0.1, 0.3, 3, 3, 6)
-    costs = {first: better, second: better, third: worse}
-    many.__dict__["comparisons"] = {  # where the cached property would be
-        arm: compared | {"validation_cost": costs.get(arm, unclear)} for arm, compared in many.comparisons.items()
-    }
-    alone = Document("", "")
-    with without_pictures():
-        appendices.write_others(alone, many)
-    (described,) = (each.get("descr") for each in alone._docx.element.iter(f"{WP}docPr"))
-    assert "against arm 0: better in 2, worse in 1, no clear difference in 4 of 7 arms." in described
 
 
 def test_long_names_of_classes_and_few_seeds_do_not_stop_it():
@@ -1145,14 +1155,14 @@ def fared(**changes):
     """A study in which all networks fared well but for those of the reference named ``seed<k>``."""
     well = {
         **{"accuracy": 93.0, "collapsed": False, "diverged": False, "left_plateau": 30},
-        **{"dead": {"A1": [], "A2": []}, "nearly_dead": {"A1": [], "A2": []}},
+        **{"dead": {"A1": 0, "A2": 0}, "nearly_dead": {"A1": 0, "A2": 0}},
     }
     changed = dataclasses.replace(study())
     changed.__dict__["diagnoses"] = {  # where the cached property would be
-        arm: [
-            dataclasses.replace(each, **well | (changes.get(f"seed{each.seed}", {}) if arm == "baseline" else {}))
-            for each in diagnoses
-        ]
+        arm: pd.DataFrame(
+            each | well | (changes.get(f"seed{each['seed']}", {}) if arm == "baseline" else {})
+            for each in diagnoses.to_dict("records")
+        )
         for arm, diagnoses in study().diagnoses.items()
     }
     return changed
@@ -1168,7 +1178,6 @@ def health_of(**changes):
 
 def test_no_network_is_named_if_all_fared_well():
     said, counts = health_of()
-    assert "No training diverged." in said
     assert "below that of guessing, ln 10 = 2.30 nats" in said and "after the first check, step 30" in said
     share = "0 of 6 [0.0, 45.9 %]"
     assert counts[1] == ["Baseline", share, share, share, "none", "none"]
@@ -1180,19 +1189,19 @@ def test_networks_that_fared_ill_are_counted_and_named():
         seed2={
             "accuracy": 20.0,
             "collapsed": True,
-            "dead": {"A1": [2], "A2": [1, 3]},
+            "dead": {"A1": 1, "A2": 2},
             "weakest_class": 8,
             "recall": 8.1,
         },
         seed3={"left_plateau": None, "diverged": True},
-        seed5={"nearly_dead": {"A1": [], "A2": [4]}},
+        seed5={"nearly_dead": {"A1": 0, "A2": 1}},
     )
-    assert "No training diverged." not in said
     assert "Of 2 networks with dead or nearly dead units 1 did not collapse." in said
     two, one = "2 of 6 [4.3, 77.7 %]", "1 of 6 [0.4, 64.1 %]"
     assert counts[1] == ["Baseline", two, one, one, "layer 1: 1, layer 2: 2", "layer 2: 1"]
     assert [row[:2] for row in named[1:]] == [["Baseline", "1"], ["Baseline", "2"], ["Baseline", "3"]]
     assert [row[3] for row in named[1:]] == ["left at step 90", "collapsed", "never left and diverged"]
+    assert named[0][3] == "What happened"
     assert named[2][2:] == ["20.00", "collapsed", "layer 1: 1, layer 2: 2", "none", "8 (8.1 %)"]
 
 
@@ -1211,7 +1220,7 @@ def test_step_times_are_compared_round_by_round():
         1: pytest.approx([100, 300, 100]),
         16: pytest.approx([25, 56.25, 25]),
     }
-    _, compared = levels(study(), "batchnorm")["An iteration, alone (microseconds)"]
+    _, compared = levels(study(), "batchnorm")["An iteration, alone (µs)"]
     assert (compared.difference, compared.above, compared.below) == (pytest.approx(100 / 3), 2, 1)
     assert verdict(compared, STEP_TIME) == "no clear difference (n = 3)"
     assert verdict(Comparison(80, 60, 90, 9, 0, 9), STEP_TIME) == "longer by 80 microseconds [60, 90], 9 of 9 rounds"
@@ -1220,9 +1229,9 @@ def test_step_times_are_compared_round_by_round():
 
 @pytest.mark.parametrize("arm", ["batchnorm", "l2"])
 def test_levels_subtract_to_the_difference_that_stands_beside_them(arm):
-    _, *rows = cells_of(document(), f"{PARAMS.arms[arm].title} beside baseline")
+    _, *rows = cells_of(document(), f"{PARAMS.arms[arm].title} and baseline")
     assert len(rows) == len(levels(study(), arm)) == 13
-    for title, reference, of_arm, apart, pairs, _ in rows:
+    for title, reference, of_arm, apart, pairs, *_ in rows:
         texts = [each.replace(",", "").replace("−", "-") for each in (of_arm, reference, apart.partition(" ")[0])]
         decimals = len(texts[2].partition(".")[2])
         ours, theirs, difference = map(float, texts)
@@ -1247,21 +1256,21 @@ def test_the_best_lambda_is_compared_with_none_by_seed_and_by_the_parameters_tha
 
 def test_time_to_stop_is_that_of_the_steps_and_of_the_validation_checks():
     """A check comes every 30 steps."""
-    expected = [(steps * 4e-4 + steps // 30 * 2e-2) / 16 for steps in study().results["l2"].steps]
-    assert study().seconds_to_stop("l2", 16).tolist() == pytest.approx(expected)
+    expected = [steps * 1e-4 + steps // 30 * 3e-3 for steps in study().results["l2"].steps]
+    assert study().seconds_alone("l2").tolist() == pytest.approx(expected)
 
 
 def test_the_levels_of_time_to_stop_are_means_over_the_networks():
     results = dict(study().results)
     results["l2"] = dataclasses.replace(results["l2"], steps=[60_000 * k for k in (1, 2, 3, 4, 5, 9)])
     _, level = levels(dataclasses.replace(study(), results=results), "l2")["Time to the stop, alone (s)"]
-    checks = len(study().results["l2"].evaluation_steps)
-    assert level.mean == pytest.approx(240_000 * 1e-4 + checks * 3e-3)
+    assert level.mean == pytest.approx(240_000 * 1e-4 + 240_000 / 30 * 3e-3)
 
 
 def test_activations_are_compared_network_by_network():
-    ours, theirs = (study().evaluations[arm].activations["A2"][1, :, 99] for arm in ("batchnorm", "baseline"))
-    title = f"Activations in layer 2: {theirs.mean():.2g} in baseline, {ours.mean():.2g} in batch norm."
+    ours, theirs = (study().evaluations[arm].activations["A2"] for arm in ("batchnorm", "baseline"))
+    medians = (np.median(each) for each in (theirs, ours))  # as the bars
+    title = "Activations in layer 2, medians: {:.2g} (baseline), {:.2g} (batch norm).".format(*medians)
     assert title in alternative("Left: the norm")
     assert verdict(compare(ours, theirs), ACTIVATION) in text()
 
@@ -1275,10 +1284,6 @@ def test_the_caption_of_the_accuracy_says_what_is_cut_off(low, high, floor):
     said = chapter(chapter_batchnorm._curves, changed)
     assert (f" Values below {floor}\xa0% are not shown." in said) == bool(floor)
     assert ("are not shown" in said) == bool(floor)
-
-
-def test_checksums_are_those_that_the_download_is_held_to():
-    assert all(digest in text() for digest in SOURCES["mnist"].sha256.values())
 
 
 def test_every_parameter_is_listed():
@@ -1324,7 +1329,7 @@ def boxes_of(figure):
 
 
 def test_no_text_of_a_figure_is_clipped_or_smaller_than_7_points():
-    assert len(drawn()) == len(crowded()[2]) == 9
+    assert (len(drawn()), len(crowded()[2])) == (9, 8)
     for figure, texts, extent in laid_out():
         assert figure.dpi == 300
         assert texts and all(text.get_fontsize() >= 7 for text, _ in texts)
@@ -1427,11 +1432,12 @@ def crowded():
         return changed, docx.Document(io.BytesIO(build_report(changed))), caught
 
 
-def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_row_and_a_panel():
-    changed, opened_report, pictures = crowded()
+def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_row():
+    changed, opened_report, _ = crowded()
     assert list(changed.in_full) == ["arm0", "arm1", "arm2"]
-    sections = [f"{changed.titles[arm]} beside {changed.names['arm0']}" for arm in ("arm1", "arm2")]
-    beside = [_caption(table).partition(":")[0] for table in opened_report.tables if " beside " in _caption(table)]
+    sections = [f"{changed.titles[arm]} and {changed.names['arm0']}" for arm in ("arm1", "arm2")]
+    captions = [_caption(table).partition(": means, and")[::2] for table in opened_report.tables]
+    beside = [first for first, rest in captions if rest]
     assert beside == sections
     others = [
         [row.cells[0].text for row in table.rows[1:]]
@@ -1439,8 +1445,6 @@ def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_r
         if _caption(table).startswith(("The headline models of the other", "The other arms in relation"))
     ]
     assert others == [list(changed.in_brief.values())] * 2
-    (panels,) = (figure for figure in pictures if "Lowest validation cost against" in figure.get_suptitle())
-    assert [axis.get_title("left").replace("\n", " ") for axis in panels.axes[:9]] == others[0]
     assert changed.in_full == {arm: changed.titles[arm] for arm in ("arm0", "arm1", "arm2")}
 
 
