@@ -8,6 +8,7 @@ or NumPy arrays, and have the assignment's names or ours; caches may be tuples o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import importlib.util
 import inspect
@@ -49,6 +50,8 @@ KINDS: list[list[Convert]] = [  # of arrays; the right answer to one of them cou
     [Tensor.float],  # asked only if all the others raise errors
 ]
 IMPORT_SECONDS, SECONDS = 60, 20  # until a file is imported, and a function checked
+COLUMNS = 96  # as many as fit a notebook's page
+NOT_RETURNED = "is missing from what the function returns"
 RIGHT, WRONG, MISSING = "right", "WRONG", "missing"
 RECOGNISED, UNKNOWN, RAISES, NOTHING = 1, 2, 3, 4  # how bad a finding is; of several attempts the best counts
 
@@ -97,9 +100,11 @@ def judge(name: str, solution: Solution) -> Row:
         is_missing = name not in solution
     if is_missing:
         return Row(name, MISSING)
-    findings = list(of_formulas(name, solution)) if name in CASES else []
-    if name in PROPERTIES and all(finding.rank < RAISES for finding in findings):
-        findings += best(lambda convert: [attempt(PROPERTIES[name], solution, convert)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of overflow and the like: the findings say it
+        findings = list(of_formulas(name, solution)) if name in CASES else []
+        if name in PROPERTIES and worst(findings) < RAISES:
+            findings += best(lambda convert: [attempt(PROPERTIES[name], solution, convert)])
     outputs: dict[str, list[str]] = {}  # by mistake
     for finding in findings:
         if finding.output not in outputs.setdefault(finding.mistake, []):
@@ -118,7 +123,7 @@ def of_formulas(name: str, solution: Solution) -> Iterator[Finding]:
                 yield attempt(call, solution[name], arguments, case, convert)
 
         yield from (findings := best(attempts))
-        if any(finding.rank > RECOGNISED for finding in findings):
+        if worst(findings) > RECOGNISED:
             return
 
 
@@ -146,9 +151,7 @@ def attempt(function: Callable[..., list[Finding]], *arguments: Any) -> list[Fin
     try:
         np.random.seed(0)
         torch.manual_seed(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of overflow and the like: the finding says it
-            return function(*arguments)
+        return function(*arguments)
     except EOFError:
         return [Finding("", "it waits for input()", RAISES)]
     except (Exception, SystemExit) as error:
@@ -156,20 +159,19 @@ def attempt(function: Callable[..., list[Finding]], *arguments: Any) -> list[Fin
 
 
 def calls(case: Case, solution: Solution, convert: Convert) -> Iterator[tuple[Any, ...]]:
-    """Make the arguments of a case; a cache first by the reader's own forward function."""
-    forms: list[Any] = [None]
-    for cache in (argument for argument in case.arguments if isinstance(argument, Cache)):
-        forms = list(converted(cache.forms, convert))
-        if cache.forward in solution:
-            made: list[Any] = []
-            attempt(lambda cache=cache, made=made: made.append(_own_cache(cache, solution, convert)) or [])
-            forms = [*made, *forms]
-    for form in forms:
+    """Make the arguments of a case, once for each form of a cache among them."""
+    caches = [argument for argument in case.arguments if isinstance(argument, Cache)]
+    for form in forms_of(caches[0], solution, convert) if caches else [None]:
         yield tuple(form if isinstance(each, Cache) else converted(each, convert) for each in case.arguments)
 
 
-def _own_cache(cache: Cache, solution: Solution, convert: Convert) -> Any:
-    return solution[cache.forward](*converted(cache.arguments, convert))[1]
+def forms_of(cache: Cache, solution: Solution, convert: Convert) -> list[Any]:
+    """Make a cache by the reader's own forward function, if that works, and as the assignment has it."""
+    own = []
+    if cache.forward in solution:
+        with contextlib.suppress(Exception, SystemExit):
+            own.append(solution[cache.forward](*converted(cache.arguments, convert))[1])
+    return [*own, *converted(cache.forms, convert)]
 
 
 def call(function: Callable[..., Any], arguments: tuple[Any, ...], case: Case, convert: Convert) -> list[Finding]:
@@ -182,7 +184,7 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...], case: Case, c
     findings = []
     for output in case.right:
         if output not in returned:
-            findings.append(Finding(output, "is missing from what the function returns", UNKNOWN))
+            findings.append(Finding(output, NOT_RETURNED, UNKNOWN))
         elif found := mistake_in(output, returned[output], case):
             findings.append(found)
         elif "64" in str(given) and getattr(returned[output], "dtype", given) in (torch.float32, np.float32):
@@ -300,6 +302,8 @@ def is_unchanged(before: Any, now: Any) -> bool:
 def of_the_start(solution: Solution, convert: Convert) -> list[Finding]:
     """Look at the shapes of the start, its biases, and whether its units differ."""
     parameters, findings = solution["initialize_parameters"](dims := [6, 5, 4, 3]), []
+    if not isinstance(parameters, Mapping):
+        return [Finding("", f"returns {type(parameters).__name__}, and must return a dictionary", UNKNOWN)]
     for layer in range(1, len(dims)):
         for name, shape in ((f"W{layer}", (dims[layer], dims[layer - 1])), (f"b{layer}", (dims[layer], 1))):
             array = as_numbers(parameters.get(name))
@@ -331,7 +335,10 @@ def of_the_training(solution: Solution, convert: Convert) -> list[Finding]:
     dims, X, Y = examples(convert)
     stops = {"validation", "evaluate_every", "patience"} <= set(arguments_of(train))
     options = {"validation": (X, Y), "evaluate_every": 50, "patience": 300} if stops else {}
-    parameters, costs = train(X, Y, dims, 0.5, 300, 20, **options)
+    returned = outputs_of(train(X, Y, dims, 0.5, 300, 20, **options), ["parameters", "costs"])
+    if "costs" not in returned:
+        return [Finding("costs", NOT_RETURNED, UNKNOWN)]
+    parameters, costs = returned["parameters"], returned["costs"]
     if not 0 < len(costs) <= 3:
         return [Finding("costs", f"holds {len(costs)} after 300 iterations, and one each 100 makes 3")]
     findings = []
@@ -361,7 +368,7 @@ def of_the_stop(train: Callable[..., Any], dims: list[int], X: Any, Y: Any) -> l
     cost, recorded = run(1000, false)
     findings = []
     if cost > (1 + TOLERANCE) * by_step[best_step]:
-        said = "are not those of the best check: the best were kept as a reference, and then trained on; keep a copy"
+        said = "not those of the best check, as they were kept as a reference and then trained on (keep a copy)"
         findings.append(Finding("parameters", said))
     if recorded > (best_step + patience) // 100:
         findings.append(Finding("", "patience counts checks of the validation set, and not training steps"))
@@ -412,12 +419,8 @@ def of_l2(solution: Solution, convert: Convert) -> list[Finding]:
         return [Finding("", f"only {', '.join(takes_it)} takes lambda: cost and gradient must both grow", UNKNOWN)]
     draw, l2 = Draw(0), 0.25
     *dims, m = draw.sizes(4)
-    X, Y, parameters, direction = (
-        draw(dims[0], m),
-        draw.one_hot(dims[-1], m),
-        draw.parameters(dims),
-        draw.parameters(dims),
-    )
+    X, Y = draw(dims[0], m), draw.one_hot(dims[-1], m)
+    parameters, direction = draw.parameters(dims), draw.parameters(dims)
     AL = forward(X, parameters, as_it_is)
 
     def grown(name: str, arguments: tuple[Any, ...], at: dict[str, Tensor]) -> Any:
@@ -491,7 +494,8 @@ def forgiven(rows: list[Row]) -> list[Row]:
 def answers(path: Path, names: list[str]) -> Iterator[Row]:
     """Start a worker, and pass on its rows: the first is of the file; the last says so if it ends before its time."""
     command = [sys.executable, "-m", "tools.check_my_functions", "--worker", str(path), *names]
-    with subprocess.Popen([*command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as worker:
+    env = os.environ | {"MPLBACKEND": "agg"}  # a figure on a screen would wait for somebody to close it
+    with subprocess.Popen([*command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env) as worker:
         try:
             for name in ["", *names]:
                 seconds = SECONDS if name else IMPORT_SECONDS
@@ -527,10 +531,10 @@ def work(path: Path, names: list[str]) -> None:
             print(json.dumps(asdict(judge(name, solution))), file=out, flush=True)
 
 
-def line(row: Row) -> str:
-    """Format a row."""
-    text = f"{row.function:28}{row.state:9}{row.words}".rstrip()
-    return textwrap.fill(text, 120, subsequent_indent=" " * 37, break_long_words=False)
+def line(row: Row, indent: str = "") -> str:
+    """Format a row, on several lines if it is long."""
+    text = f"{indent}{row.function:28}{row.state:9}{row.words}".rstrip()
+    return textwrap.fill(text, COLUMNS, subsequent_indent=indent + " " * 37, break_long_words=False)
 
 
 def main() -> None:
@@ -539,10 +543,10 @@ def main() -> None:
     parser.add_argument("file", type=Path, nargs="+", help="a Python file; it is run with your rights")
     all_right = True
     for path in parser.parse_args().file:
-        print(path)
+        print(shown(path))
         rows = rows_of(path) if path.is_file() else [Row("", WRONG, "there is no such file")]
         for row in rows:
-            print(f"  {line(row)}")
+            print(line(row, indent="  "))
         counts = {state: sum(row.state == state for row in rows) for state in (RIGHT, WRONG, MISSING)}
         if rows[0].function:
             print("  " + ", ".join(f"{count} {state.lower()}" for state, count in counts.items()))

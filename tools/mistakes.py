@@ -221,7 +221,7 @@ def compute_cost(draw: Draw) -> Iterator[Case]:
             (AL, Y),
             {"cost": sum_of_losses / m},
             [
-                (NOT_DIVIDED, {"cost": sum_of_losses}),
+                ("the sum over the examples, and not the mean", {"cost": sum_of_losses}),
                 ("divided by the number of classes, and not by m", {"cost": sum_of_losses / n}),
                 ("divided by the number of classes as well as by m", {"cost": sum_of_losses / m / n}),
                 ("the minus sign is missing", {"cost": -sum_of_losses / m}),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from IPython.display import Image as Picture
 from matplotlib.figure import Figure
 from pandas import DataFrame
 from PIL import Image
@@ -23,6 +24,7 @@ from stages import examples as prepared
 
 TRAIN, OTHERS = 10_000, 2_000  # examples of a set at most: enough to learn from, few enough for seconds
 CELL, GAP, TITLE = 0.36, 0.3, 0.3  # inches: side of a number's cell, between two matrices, above them
+SHOWN = 800  # pixels, the width of a picture on the page
 WIDEST = 12  # columns of a matrix whose numbers are shown
 STYLE: Any = figures.STYLE | {"figure.dpi": 150}
 
@@ -61,7 +63,7 @@ def examples() -> Examples:
 
 
 @mpl.rc_context(STYLE | {"figure.constrained_layout.use": False, "axes.grid": False})
-def matrices(named: Mapping[str, Tensor]) -> bytes:
+def matrices(named: Mapping[str, Tensor]) -> Picture:
     """Draw matrices side by side under their names; each has a colour scale of its own, and its numbers if few."""
     arrays = {name: tensor.numpy() for name, tensor in named.items()}
     rows = max(len(array) for array in arrays.values())
@@ -80,11 +82,11 @@ def matrices(named: Mapping[str, Tensor]) -> bytes:
             look: Any = {"ha": "center", "va": "center", "color": "black" if value > 0 else "white"}
             axis.text(j, i, f"{round(value, 2) + 0.0:g}", fontsize=7, **look)  # + 0.0: no -0
         left += wide + GAP
-    return _png(figure)
+    return picture(_png(figure), f"The matrices {', '.join(named)}")
 
 
 @mpl.rc_context(STYLE)
-def curves(panels: Mapping[str, DataFrame], label: str) -> bytes:
+def curves(panels: Mapping[str, DataFrame], label: str) -> Picture:
     """Draw a line for each column against the training step, a panel for each table."""
     figure = Figure(figsize=(figures.WIDTH, 2.1))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -93,8 +95,15 @@ def curves(panels: Mapping[str, DataFrame], label: str) -> bytes:
             axis.plot(table.index, table[name], color=colour, linestyle=dashes, label=name)
         axis.set(title=title, xlabel="training step")
     axes[0].set_ylabel(label)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(panels))
-    return _png(figure)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(table.columns))
+    return picture(_png(figure), f"{label} against the training step: {', '.join(panels)}")
+
+
+def picture(content: bytes, text: str) -> Picture:
+    """Show a PNG file; the text is for readers who do not see it."""
+    untyped: Any = Picture
+    made: Picture = untyped(content, width=SHOWN, alt=text)
+    return made
 
 
 def _png(figure: Figure) -> bytes:
