@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_PYTHON
 
 .PHONY: all install test test-remotes .venv/bench .venv/remotes faults gradcheck bench experiments plots verify \
-    readme lock clean
+    readme tour .venv/tour lock clean
 
 all: install
 	dvc repro
@@ -65,6 +65,13 @@ plots: install
 readme: install
 	python -m tools.readme
 
+# Opens the tour in a browser: a notebook that shows the network at work.
+tour: .venv/tour
+	jupyter notebook docs/tour.ipynb
+
+.venv/tour: install
+	@$(INSTALL) docs/tour.lock
+
 # Needs uv. --universal: one lock for every system and Python; no index address in it.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -73,6 +80,8 @@ lock:
 	    --quiet --constraints requirements.lock benchmarks/requirements.in --output-file benchmarks/requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --quiet --constraints requirements.lock tests/remotes.in --output-file tests/remotes.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --quiet --constraints requirements.lock docs/tour.in --output-file docs/tour.lock
 
 # Removes outputs of the pipeline and caches; keeps the environment, DVC's cache, metrics/ and plots/, which git holds.
 clean:

@@ -120,7 +120,7 @@ def test_of_all_parameters_only_an_arms_name_is_put_into_a_command_and_only_afte
     assert "data/checked.json" in dvc["download"]["deps"]  # which all the others depend on
 
 
-@pytest.mark.parametrize("name", ["requirements", "benchmarks/requirements", "tests/remotes"])
+@pytest.mark.parametrize("name", ["requirements", "benchmarks/requirements", "tests/remotes", "docs/tour"])
 def test_every_package_in_a_lock_has_hashes_and_no_address(name):
     text = (ROOT / f"{name}.lock").read_text(encoding="utf-8")
     packages = re.split(r"\n(?=[A-Za-z0-9])", text.replace("\\\n", " ").strip())

@@ -1,0 +1,457 @@
+"""A reader's functions: ours are right in every row, and each known mistake is called by its name."""
+
+import subprocess
+import sys
+import textwrap
+import types
+
+import numpy as np
+import pytest
+import torch
+
+import pipeline
+from pipeline.network.forward import batchnorm_forward
+from tools import check_my_functions
+from tools.check_my_functions import ASSIGNMENT, MORE, RIGHT, WRONG, Row, forgiven, judge, known_in
+
+OURS = known_in(vars(pipeline))
+
+
+def test_our_functions_are_right_in_every_row():
+    assert set(OURS) >= set(ASSIGNMENT)
+    rows = [judge(name, OURS) for name in [*ASSIGNMENT, *MORE]]
+    assert [row for row in rows if row.state != RIGHT] == []
+
+
+# Each wrong function makes one mistake; its name is what the row must say.
+
+
+def softmax_without_shift(Z):
+    return np.exp(Z) / np.exp(Z).sum(axis=0), Z
+
+
+def softmax_shifted_by_one_number(Z):
+    exp_Z = np.exp(Z - Z.max())
+    return exp_Z / exp_Z.sum(axis=0), Z
+
+
+def softmax_over_examples(Z):
+    return torch.softmax(Z, dim=1), Z
+
+
+def relu_in_place(Z):
+    Z[Z < 0] = 0
+    return Z, Z
+
+
+def relu_caches_its_output(Z):
+    A = Z.clamp(min=0)
+    return A, A
+
+
+def cost_of_zero(AL, Y):
+    return -(Y * np.log(AL)).sum() / Y.shape[1]
+
+
+def cost_over_classes(AL, Y):
+    return -(Y * np.log(AL + 1e-9)).sum() / Y.shape[0]
+
+
+def cost_of_all_entries(AL, Y):
+    return -(Y * np.log(AL + 1e-9)).mean()
+
+
+def binary_cost(AL, Y):
+    return -(Y * np.log(AL + 1e-9) + (1 - Y) * np.log(1 - AL + 1e-9)).sum() / Y.shape[1]
+
+
+def batchnorm_over_units(A):
+    return (A - A.mean(axis=0)) / np.sqrt(A.var(axis=0) + 1e-8)
+
+
+def batchnorm_without_brackets(A):
+    return A - A.mean(axis=1, keepdims=True) / np.sqrt(A.var(axis=1, keepdims=True) + 1e-8)
+
+
+def batchnorm_thrown_away(A):
+    normalised = (A - A.mean(1, keepdim=True)) / (A.var(1, keepdim=True) + 1e-5).sqrt()
+    assert normalised.shape == A.shape
+    return A
+
+
+def batchnorm_of_torch_s_variance(A):
+    return (A - A.mean(1, keepdim=True)) / (A.var(1, keepdim=True) + 1e-5).sqrt()
+
+
+def batchnorm_without_eps(A):
+    return (A - A.mean(axis=1, keepdims=True)) / A.std(axis=1, keepdims=True)
+
+
+def batchnorm_in_float32(A):
+    return pipeline.apply_batchnorm(A).float()
+
+
+def batchnorm_turned(A):
+    return pipeline.apply_batchnorm(A).T
+
+
+def linear_backward_by(dA_prev=lambda dZ, A, W: W.T @ dZ, dW=lambda dZ, A, m: dZ @ A.T / m, db=None):
+    db = db or (lambda dZ, m: dZ.sum(1, keepdims=True) / m)
+
+    def linear_backward(dZ, cache):
+        A_prev, W, _ = cache
+        m = A_prev.shape[1]
+        return dA_prev(dZ, A_prev, W), dW(dZ, A_prev, m), db(dZ, m)
+
+    return linear_backward
+
+
+def relu_backward_overwrites_Z(dA, activation_cache):
+    activation_cache[activation_cache <= 0] = 0
+    activation_cache[activation_cache > 0] = 1
+    return dA * activation_cache
+
+
+def relu_backward_overwrites_dA(dA, activation_cache):
+    dA[activation_cache <= 0] = 0
+    return dA
+
+
+def relu_backward_at_zero(dA, activation_cache):
+    return dA * (activation_cache >= 0)
+
+
+def diagonal_softmax_backward(dA, Z):
+    P, _ = pipeline.softmax(Z)
+    return P * (1 - P) * dA
+
+
+def softmax_backward_of_labels(dA, Z):
+    return pipeline.softmax(Z)[0] - dA
+
+
+def statistics_as_constants(dNA, cache):
+    return dNA / torch.sqrt(cache["variance"] + 1e-5)
+
+
+def variance_as_a_constant(dNA, cache):
+    return (dNA - dNA.mean(1, keepdim=True)) / torch.sqrt(cache["variance"] + 1e-5)
+
+
+def network_backward(AL, Y, caches, through_batchnorm):
+    """Go back as published solutions do: P - Y, then layer by layer."""
+    grads, dA, L = {}, -Y / AL, len(caches)
+    for layer in range(L, 0, -1):
+        cache = caches[layer - 1]
+        dA = through_batchnorm(dA, cache["batchnorm_cache"]) if cache.get("batchnorm_cache") else dA
+        dA, grads[f"dW{layer}"], grads[f"db{layer}"] = pipeline.linear_activation_backward(
+            dA, cache, "softmax" if layer == L else "relu"
+        )
+    return grads
+
+
+def network_of_constants(AL, Y, caches):
+    return network_backward(AL, Y, caches, statistics_as_constants)
+
+
+def network_without_batchnorm(AL, Y, caches):
+    return network_backward(AL, Y, caches, lambda dNA, cache: dNA)
+
+
+def network_not_divided(AL, Y, caches):
+    return {name: each * Y.shape[1] for name, each in pipeline.L_model_backward(AL, Y, caches).items()}
+
+
+def network_divided_by_classes(AL, Y, caches):
+    return {name: each * Y.shape[1] / len(Y) for name, each in pipeline.L_model_backward(AL, Y, caches).items()}
+
+
+def forward_with_relu_at_the_end(X, parameters, use_batchnorm):
+    *_, last = pipeline.L_model_forward(X, parameters, use_batchnorm)[1]
+    return torch.softmax(torch.relu(last["activation_cache"]), 0), []
+
+
+def forward_without_batchnorm(X, parameters, use_batchnorm):
+    return pipeline.L_model_forward(X, parameters, False)
+
+
+def start_of_ones(layer_dims):
+    start = pipeline.initialize_parameters(layer_dims)
+    return {name: torch.ones_like(each) if name[0] == "W" else each for name, each in start.items()}
+
+
+def turned_start(layer_dims):
+    return {name: each.T for name, each in pipeline.initialize_parameters(layer_dims).items()}
+
+
+def uphill(parameters, grads, learning_rate):
+    return {name: each + learning_rate * grads[f"d{name}"] for name, each in parameters.items()}
+
+
+def share(X, Y, parameters):
+    return pipeline.Predict(X, Y, parameters) / 100
+
+
+def every_cost(*arguments, **options):
+    return pipeline.L_layer_model(*arguments, progress=False)[0], [1.0] * 300
+
+
+CASES = [
+    ("softmax", softmax_without_shift, "exp overflows at large Z"),
+    ("softmax", softmax_shifted_by_one_number, "0 / 0 at large Z: subtract the largest of each column"),
+    ("softmax", softmax_over_examples, "the sum is over the examples"),
+    ("relu", relu_in_place, "Z: the function overwrites this argument"),
+    ("relu", relu_caches_its_output, "activation_cache: A, and not Z"),
+    ("compute_cost", cost_of_zero, "log of zero"),
+    ("compute_cost", cost_over_classes, "divided by the number of classes, and not by m"),
+    ("compute_cost", lambda AL, Y: -(Y * np.log(AL + 1e-9)).sum(), "the sum over the examples, and not the mean"),
+    ("compute_cost", cost_of_all_entries, "divided by the number of classes as well as by m"),
+    ("compute_cost", binary_cost, "binary cross-entropy"),
+    ("apply_batchnorm", batchnorm_over_units, "the wrong axis"),
+    ("apply_batchnorm", batchnorm_without_brackets, "A - mean / std: the brackets"),
+    ("apply_batchnorm", batchnorm_thrown_away, "the normalised value is thrown away"),
+    ("apply_batchnorm", batchnorm_of_torch_s_variance, "divided by m - 1"),
+    ("apply_batchnorm", batchnorm_without_eps, "add a small eps"),
+    ("apply_batchnorm", batchnorm_in_float32, "NA: comes back as float32, and float64 went in"),
+    ("apply_batchnorm", batchnorm_turned, "NA: transposed"),
+    ("Linear_backward", linear_backward_by(dW=lambda dZ, A, m: dZ @ A.T), "dW: not divided by m"),
+    ("Linear_backward", linear_backward_by(dW=lambda dZ, A, m: A @ dZ.T / m), "dW: transposed"),
+    (
+        "Linear_backward",
+        linear_backward_by(dW=lambda dZ, A, m: dZ @ A.T / len(dZ)),
+        "dW: divided by the number of units",
+    ),
+    ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum() / m), "db: one number for all units"),
+    ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum(0) / m), "db: the sum is over the units"),
+    ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum(1) / m), "db: has shape"),
+    (
+        "Linear_backward",
+        linear_backward_by(dA_prev=lambda dZ, A, W: W.T @ dZ / 2),
+        "dA_prev: wrong, but not by a mistake",
+    ),
+    ("relu_backward", relu_backward_overwrites_Z, "activation_cache: the function overwrites this argument"),
+    ("relu_backward", relu_backward_overwrites_dA, "dA: the function overwrites this argument"),
+    ("relu_backward", relu_backward_at_zero, "it lets the gradient through where Z is 0"),
+    ("softmax_backward", diagonal_softmax_backward, "only the diagonal of the Jacobian"),
+    ("softmax_backward", lambda dA, Z: dA, "dA comes back as it is"),
+    ("softmax_backward", softmax_backward_of_labels, "it takes dA for Y"),
+    ("batchnorm_backward", statistics_as_constants, "mean and variance are taken as constants"),
+    ("batchnorm_backward", variance_as_a_constant, "batch norm's variance is taken as a constant"),
+    ("L_model_backward", network_of_constants, "batch norm's mean and variance are taken as constants"),
+    ("L_model_backward", network_without_batchnorm, "batch norm is left out of the backward pass"),
+    ("L_model_backward", network_not_divided, "not divided by m"),
+    ("L_model_backward", network_divided_by_classes, "divided by the number of classes, and not by m"),
+    ("L_model_forward", forward_with_relu_at_the_end, "ReLU before the softmax"),
+    ("L_model_forward", forward_without_batchnorm, "the normalised value is thrown away"),
+    ("initialize_parameters", start_of_ones, "W1, W2, W3: all units start alike"),
+    ("initialize_parameters", turned_start, "W1, b1, W2, b2, W3, b3: transposed"),
+    ("Update_parameters", uphill, "it goes uphill"),
+    ("Predict", share, "a share, and not per cent"),
+    ("L_layer_model", every_cost, "costs: holds 300 after 300 iterations, and one each 100 makes 3"),
+    ("L_layer_model", lambda *arguments: pipeline.initialize_parameters(arguments[2]), "costs: is missing from what"),
+    ("initialize_parameters", lambda dims: [1.0], "returns list, and must return a dictionary"),
+    ("linear_forward", lambda A, W, b: W @ A, "linear_cache: is missing from what the function returns"),
+    ("relu", lambda Z: None, "A: is of type NoneType, and no array"),
+    ("relu", lambda Z: 1 / 0, "raises ZeroDivisionError: division by zero"),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "said"), CASES, ids=[said for _, _, said in CASES])
+def test_a_mistake_is_called_by_its_name(name, function, said):
+    row = judge(name, OURS | {name: function})
+    assert row.state == WRONG
+    assert said in row.words, row.words
+
+
+def l_layer_model(*, is_copied, unit):
+    """Train with a stop that keeps its best parameters and counts its patience in one way or the other."""
+
+    def L_layer_model(X, Y, dims, learning_rate, steps, batch_size, validation, evaluate_every=50, patience=100):
+        parameters, costs, lowest, waited = pipeline.initialize_parameters(dims, dtype=X.dtype), [], np.inf, 0
+        for step in range(1, steps + 1):
+            AL, caches = pipeline.L_model_forward(X, parameters, False)
+            costs += [pipeline.compute_cost(AL, Y).item()] if step % 100 == 0 else []
+            pipeline.update_parameters(parameters, pipeline.L_model_backward(AL, Y, caches), learning_rate)
+            if step % evaluate_every == 0:
+                X_val, Y_val = validation
+                cost = pipeline.compute_cost(pipeline.L_model_forward(X_val, parameters, False)[0], Y_val)
+                waited += evaluate_every if unit == "steps" else 1
+                if cost < lowest:
+                    best, lowest, waited = dict(parameters) if is_copied else parameters, cost, 0
+                if waited >= patience:
+                    break
+        return best, costs
+
+    return L_layer_model
+
+
+@pytest.mark.parametrize(
+    ("is_copied", "unit"), [(True, "steps"), (False, "steps"), (True, "checks"), (False, "checks")]
+)
+def test_a_stop_that_keeps_a_reference_or_counts_checks_is_seen(is_copied, unit):
+    row = judge("L_layer_model", {"L_layer_model": l_layer_model(is_copied=is_copied, unit=unit)})
+    assert ("kept as a reference" in row.words, "patience counts checks" in row.words) == (
+        not is_copied,
+        unit == "checks",
+    )
+    assert (row.state == RIGHT) == (is_copied and unit == "steps")
+
+
+def test_a_prediction_by_the_statistics_of_the_evaluated_set_is_seen():
+    def Predict(X, Y, parameters):
+        A = pipeline.apply_batchnorm(
+            pipeline.relu(pipeline.linear_forward(X, parameters["W1"], parameters["b1"])[0])[0]
+        )
+        AL, _ = pipeline.linear_activation_forward(A, parameters["W2"], parameters["b2"], "softmax")
+        return 100 * (AL.argmax(0) == Y.argmax(0)).double().mean()
+
+    row = judge("Predict", OURS | {"Predict": Predict})
+    assert "batch norm takes the statistics of the evaluated set" in row.words
+
+
+def penalised_cost(AL, Y, parameters=None, l2=0.0):
+    weights = [each for name, each in (parameters or {}).items() if name[0] == "W"]
+    return pipeline.compute_cost(AL, Y) + l2 / 2 * sum((W**2).sum() for W in weights)
+
+
+@pytest.mark.parametrize(
+    ("factor", "biases", "said"),
+    [
+        (1, "W", ""),
+        (2, "W", "dW grows by 2 times the derivative"),
+        (1, "Wb", "biases are penalised"),
+        (0, "W", "0 times"),
+    ],
+)
+def test_a_gradient_of_l2_that_is_not_that_of_the_cost_is_seen(factor, biases, said):
+    def Update_parameters(parameters, grads, learning_rate, lambd=0.0):
+        decay = {name: factor * lambd * each * (name[0] in biases) for name, each in parameters.items()}
+        return {name: each - learning_rate * (grads[f"d{name}"] + decay[name]) for name, each in parameters.items()}
+
+    row = judge("L2", {"compute_cost": penalised_cost, "Update_parameters": Update_parameters})
+    assert (row.state == RIGHT) == (not said) and said in row.words
+
+
+def test_another_convention_is_right_only_in_a_network_whose_gradients_are():
+    convention = Row("softmax_backward", WRONG, "dZ: dA comes back as it is", is_convention=True)
+    mistake = Row("relu", WRONG, "A: Z comes back")
+    right, wrong = Row("L_model_backward", RIGHT), Row("L_model_backward", WRONG)
+    assert [row.state for row in forgiven([convention, mistake, right])] == [RIGHT, WRONG, RIGHT]
+    assert [row.state for row in forgiven([convention, mistake, wrong])] == [WRONG, WRONG, WRONG]
+
+
+def test_caches_may_have_the_readers_own_form_and_arrays_may_be_numpy_s():
+    def linear_forward(A, W, b):
+        return W @ A + b, {"input": A, "weights": W, "bias": b}
+
+    def linear_backward(dZ, cache):
+        A, W = np.asarray(cache["input"]), np.asarray(cache["weights"])
+        dZ.astype(float)  # which a tensor lacks
+        return W.T @ dZ, dZ @ A.T / A.shape[1], dZ.sum(axis=1, keepdims=True) / A.shape[1]
+
+    solution = known_in({"linear_forward": linear_forward, "LINEAR_backward": linear_backward})
+    assert [judge(name, solution).state for name in ("linear_forward", "Linear_backward")] == [RIGHT, RIGHT]
+
+
+def test_in_a_notebook_a_function_is_checked_under_its_name_with_or_without_my(capsys):
+    def my_linear_backward(dZ, cache):
+        return pipeline.linear_backward(dZ, cache)
+
+    check_my_functions.check(my_linear_backward, pipeline.relu)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["relu", "right"],
+        ["Linear_backward", "right"],
+    ]
+    with pytest.raises(ValueError, match="none of these is a function of the assignment: \\['known_in'\\]"):
+        check_my_functions.check(known_in)
+
+
+NASTY = """
+    import os, random, sys
+    import numpy as np
+    from beside import relu_backward
+    print("on import")
+    np.random.seed(1); random.seed(1)
+
+    def initialize_parameters(layer_dims):
+        np.random.seed(3)
+        print("x" * 100_000)
+        shapes = list(zip(layer_dims[1:], layer_dims))
+        W = {f"W{l}": np.random.randn(*shape) for l, shape in enumerate(shapes, start=1)}
+        return W | {f"b{l}": np.zeros((n, 1)) for l, (n, _) in enumerate(shapes, start=1)}
+
+    def linear_forward(A, W, b):
+        while True:
+            pass
+
+    def softmax(Z):
+        os._exit(0)
+
+    def relu(Z):
+        sys.exit("enough")
+
+    def compute_cost(AL, Y):
+        return float(input("cost? "))
+
+    def apply_batchnorm(A, gamma):
+        return A
+"""
+
+
+def written(folder, source, name="solution.py"):
+    (folder / name).write_text(textwrap.dedent(source))
+    return folder / name
+
+
+def test_functions_that_hang_end_python_print_ask_or_stand_beside_get_a_row_each(tmp_path, monkeypatch, capfd):
+    written(tmp_path, "def relu_backward(dA, activation_cache):\n    return dA * (activation_cache > 0)\n", "beside.py")
+    monkeypatch.setattr(check_my_functions, "SECONDS", 3)
+    rows = {row.function: row for row in check_my_functions.rows_of(written(tmp_path, NASTY))}
+    assert list(rows) == ASSIGNMENT
+    assert {name: row.words for name, row in rows.items() if row.state == WRONG} == {
+        "linear_forward": "has not ended after 3 s",
+        "softmax": "ends Python",
+        "relu": "raises SystemExit: enough",
+        "compute_cost": "it waits for input()",
+        "apply_batchnorm": "raises TypeError: apply_batchnorm() missing 1 required positional argument: 'gamma'",
+    }
+    assert {name for name, row in rows.items() if row.state == RIGHT} == {"initialize_parameters", "relu_backward"}
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def relu(Z)", "cannot be imported: SyntaxError: expected ':'"),
+        ("input()", "cannot be imported: it waits for input()"),
+        ("while True: pass", "has not ended after 5 s on import: it must not train then"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_gets_one_line(tmp_path, monkeypatch, source, said):
+    monkeypatch.setattr(check_my_functions, "IMPORT_SECONDS", 5 if "while" in source else 60)
+    (row,) = check_my_functions.rows_of(written(tmp_path, source))
+    assert row.function == "" and row.state == WRONG and said in row.words
+
+
+def test_several_files_are_checked_on_one_command_line(tmp_path):
+    subset = written(tmp_path, "from pipeline import relu, softmax\n", "subset.py")
+    command = [sys.executable, "-m", "tools.check_my_functions", subset, tmp_path / "none.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr == ""
+    assert "  2 right, 0 wrong, 14 missing\n" in done.stdout
+    assert done.stdout.endswith("there is no such file\n")
+
+
+@pytest.mark.parametrize(("states", "status"), [([RIGHT, RIGHT], 0), ([RIGHT, WRONG], 1), (["missing", RIGHT], 1)])
+def test_the_exit_status_is_0_if_all_is_right(tmp_path, monkeypatch, states, status):
+    rows = [Row(name, state) for name, state in zip(ASSIGNMENT, states, strict=False)]
+    monkeypatch.setattr(check_my_functions, "rows_of", lambda path: rows)
+    monkeypatch.setattr(sys, "argv", ["check", str(written(tmp_path, ""))])
+    with pytest.raises(SystemExit) as caught:
+        check_my_functions.main()
+    assert caught.value.code == status
+
+
+def test_a_module_that_is_no_function_is_missing():
+    assert judge("relu", known_in({"relu": types.ModuleType("relu")})).state == "missing"
+    assert batchnorm_forward.__name__ in known_in({"batchnorm_forward": batchnorm_forward})

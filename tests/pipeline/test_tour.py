@@ -1,0 +1,147 @@
+"""The tour runs from top to bottom, and what is stored in it is what its code gives."""
+
+import base64
+import io
+import json
+import math
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from PIL import Image
+
+import pipeline
+from pipeline.network import training
+from pipeline.network.prediction import evaluate
+from tools import tour
+from tools.check_my_functions import check
+from tools.run_tour import TOUR, executed
+
+NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
+
+
+def read():
+    return nbformat.read(TOUR, as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def texts(notebook):
+    """Return what each code cell prints and shows as text; a picture's text is the same for all."""
+    return ["".join(part.get("text") or part.data["text/plain"] for part in cell.outputs) for cell in code(notebook)]
+
+
+def kinds(notebook):
+    """Return of each code cell whether it shows text, tables or pictures."""
+    return [[sorted(part.get("data", ["text"])) for part in cell.outputs] for cell in code(notebook)]
+
+
+def assert_alike(text, other):
+    """The words are the same, and the numbers up to rounding: below 1e-8 they are nothing but rounding."""
+    assert NUMBER.sub("#", text) == NUMBER.sub("#", other)
+    ours, theirs = ([float(number.replace(",", "")) for number in NUMBER.findall(each)] for each in (text, other))
+    assert ours == pytest.approx(theirs, rel=0.02, abs=1e-8)
+
+
+def test_it_runs_and_what_is_stored_is_what_its_code_gives():
+    stored, now = read(), executed(TOUR, TOUR.parent)
+    assert kinds(now) == kinds(stored)
+    if tour.examples().name == "mnist":  # what is stored is of MNIST; the digits give other numbers
+        for text, other in zip(texts(now), texts(stored), strict=True):
+            assert_alike(text, other)
+
+
+@pytest.mark.long
+def test_it_runs_on_the_bundled_digits_where_there_is_no_other_data(tmp_path):
+    for name in ("pipeline", "stages", "tools", "params.yaml"):
+        (tmp_path / name).symlink_to(Path(name).absolute())
+    assert texts(executed(TOUR, tmp_path))[1].startswith("digits: 1,150 images to train on")
+
+
+MENDED = {  # what a reader changes in each exercise
+    "my_softmax": {"torch.exp(Z)": "torch.exp(Z - Z.amax(dim=0))"},
+    "my_linear_backward": {"A_prev.T, dZ.sum() / m": "A_prev.T / m, dZ.sum(dim=1, keepdim=True) / m"},
+    "my_batchnorm_backward": {
+        "return dNA /": "g, n = dNA, cache['NA']\n    "
+        "return (g - g.mean(1, keepdim=True) - n * (g * n).mean(1, keepdim=True)) /"
+    },
+    "my_L_layer_model": {
+        "waited + 1": "waited + evaluate_every",
+        "= parameters, checked": "= dict(parameters), checked",
+    },
+    "my_apply_batchnorm": {"dim=0": "dim=1", "(variance)": "(variance + 1e-5)"},
+    "my_compute_cost": {"l2 * sum": "l2 / 2 * sum"},
+    "my_update_parameters": {"l2 * each for": "(name[0] == 'W') * l2 * each for"},
+    "how_often_wrong": {"(draws, 1)": "(draws, k)"},
+}
+
+
+def test_each_exercise_once_solved_is_right(capsys):
+    numbers = torch.Generator().manual_seed(0)
+    plain, normed = (torch.randn(16, generator=numbers).numpy() + better for better in (0.0, 1.0))
+    known = vars(pipeline) | vars(training) | {"torch": torch, "math": math, "check": check, "evaluate": evaluate}
+    solved = set()
+    for cell in code(read()):
+        if names := [name for name in MENDED if f"def {name}(" in cell.source]:
+            source = cell.source
+            for wrong, right in [change for name in names for change in MENDED[name].items()]:
+                assert wrong in source
+                source = source.replace(wrong, right)
+            for text, is_right in ((cell.source, False), (source, True)):
+                exec(text, dict(known, plain=plain, normed=normed))
+                said = capsys.readouterr().out
+                assert "right" in said or not is_right
+                assert ("WRONG" in said or "not yet" in said) == (not is_right), said
+            solved |= set(names)
+    assert solved == set(MENDED)
+
+
+@pytest.mark.parametrize(
+    ("text", "other"), [("a 1.25", "b 1.25"), ("1.25", "1.30"), ("7 of 9", "7 of 8"), ("2e-01", "2e-17")]
+)
+def test_another_word_or_number_is_seen(text, other):
+    with pytest.raises(AssertionError):
+        assert_alike(text, other)
+    assert_alike("4e-16 and 0.2513", "1e-17 and 0.2514")
+
+
+def test_its_pictures_are_png_files_of_a_sane_size_and_all_of_it_is_small():
+    pictures = [
+        part.data["image/png"] for cell in code(read()) for part in cell.outputs if "image/png" in part.get("data", {})
+    ]
+    assert len(pictures) > 10
+    for picture in pictures:
+        with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+            assert image.format == "PNG" and 300 < image.width < 3000 and 50 < image.height < 3000
+    assert TOUR.stat().st_size < 2**20
+
+
+def test_each_cell_of_code_is_short():
+    for cell in code(read()):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        assert len(lines) <= 15, cell.source
+
+
+def test_nothing_in_it_tells_when_where_or_by_whom_it_was_run():
+    text = TOUR.read_text(encoding="utf-8")
+    notebook = json.loads(text)
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+    assert all(not cell["metadata"] for cell in notebook["cells"])
+    assert not re.search(r"/(home|root|tmp|work|usr)/|0x[0-9a-f]{6}|stderr", "".join(texts(read())))
+
+
+def test_every_link_leads_somewhere():
+    pages = [cell.source for cell in read().cells if cell.cell_type == "markdown"]
+    headings = {
+        line.lstrip("# ").replace(" ", "-") for page in pages for line in page.splitlines() if line.startswith("#")
+    }
+    for link in re.findall(r"\]\(([^)]+)\)", "\n".join(pages)):
+        path, _, place = link.partition("#")
+        if path:
+            assert (TOUR.parent / path).exists(), link
+        else:
+            assert place in headings, link
