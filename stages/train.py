@@ -55,6 +55,8 @@ def train_ensemble(
         torch.set_num_threads(ranks.threads(training.usable_threads))
         X, Y = examples("train", device)
         shown = training_shown(label, len(seeds), training.max_steps)
+        if training.compile and ranks.rank == 0:
+            print(f"{label}: PyTorch compiles the training step first", flush=True)
         with shown if ranks.rank == 0 else contextlib.nullcontext(lambda snapshot: None) as progress:
             result = ranks.train(
                 X,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ def compiled(
     The number of networks is left open: one compilation serves an ensemble while its networks stop. Where compiling
     fails, as without a C++ compiler, a RuntimeWarning says so, and the step is returned as it is.
     """
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no GPU
     # isolate_recompiles: torch limits how often one function is compiled, here it does so for each call of this.
     faster: Callable[..., Tensor] = _compile(step, fullgraph=True, isolate_recompiles=True)
     for each in (*parameters.values(), *settings.values()):
