@@ -70,4 +70,4 @@ def _rest() -> None:
 
 def line(label: str, cells: Iterable[str], width: int) -> str:
     """Set a line of a table."""
-    return f"{label:20}" + "".join(f"{cell:>{width}}" for cell in cells)
+    return f"{label:26}" + "".join(f"{cell:>{width}}" for cell in cells)

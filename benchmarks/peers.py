@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from benchmarks import LEARNING_RATE
 from benchmarks.measure import CPU, Steps
 from pipeline.network.arguments import Parameters, number_of_layers
+from pipeline.network.compiling import compiled
 from pipeline.network.ensemble import initialize_ensemble
 from pipeline.network.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM
 from pipeline.network.precision import full_precision
@@ -62,15 +63,23 @@ def start_of(layers: list[int], networks: int, device: torch.device = CPU, use_b
     return ensemble if networks > 1 else {name: stacked[0] for name, stacked in ensemble.items()}
 
 
-def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
-    """Take this project's steps, by the functions that train."""
+def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool, compile_for: int | None = None) -> Steps:
+    """Take this project's steps, by the functions that train; compiled if a batch size is given."""
     parameters = start_of(layers, networks, data.rows.device, use_batchnorm)
+    take_step = training_step
+
+    def batch_of(examples: Tensor) -> tuple[Tensor, Tensor]:
+        return data.rows.index_select(0, examples).mT, data.Y.index_select(1, examples)
+
+    with full_precision():
+        if compile_for is not None:
+            batch = batch_of(torch.arange(compile_for, device=data.rows.device))
+            take_step = compiled(training_step, *batch, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
 
     def steps(batches: Tensor) -> Parameters:
         with full_precision():
             for batch in batches:
-                X, Y = data.rows.index_select(0, batch).mT, data.Y.index_select(1, batch)
-                training_step(X, Y, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
+                take_step(*batch_of(batch), parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
         return parameters
 
     return steps

@@ -71,7 +71,7 @@ def main() -> None:
         name: {
             column: peers.product_operations(LAYERS, _batch_size(name)) / microseconds / 1e3 / max(rates.values())
             for column, microseconds in row.items()
-            if column.startswith(("engine", "products"))
+            if column.startswith(("engine", "compiled", "products"))
         }
         for name, row in table.items()
     }
@@ -99,6 +99,7 @@ def compare(data: peers.Data, batch_size: int, use_batchnorm: bool, options: arg
     setting = (data, LAYERS)
     entrants: dict[str, tuple[int, Steps]] = {
         **{f"engine x{n}": (n, peers.engine(*setting, n, use_batchnorm)) for n in ENSEMBLES},
+        **{f"compiled x{n}": (n, peers.engine(*setting, n, use_batchnorm, batch_size)) for n in ENSEMBLES},
         "eager autograd": (1, peers.eager(*setting, use_batchnorm)),
         "vmap(grad) x16": (16, peers.vmap_grad(*setting, 16, use_batchnorm)),
         **{f"JAX x{n}": (n, peers.jax_scan(*setting, n, use_batchnorm)) for n in ENSEMBLES},
@@ -133,13 +134,15 @@ def as_text(
     for name in next(iter(table.values())):
         lines.append(line(name, [f"{row[name]:.0f}" if name in row else "-" for row in table.values()], width))
     for label, ours, theirs in (
+        ("compiled / JAX, x16", "compiled x16", "JAX x16"),
+        ("compiled / JAX, x1", "compiled x1", "JAX x1"),
         ("x16 / JAX x16", "engine x16", "JAX x16"),
         ("x16 / eager", "engine x16", "eager autograd"),
         ("x1 / eager", "engine x1", "eager autograd"),
     ):
         lines.append(line(label, [f"{row[ours] / row[theirs]:.2f}" for row in table.values()], width))
-    best = [f"{100 * shares[column]['engine x32']:.0f}" for column in table]
-    lines.append(line("x32, % of best rate", best, width))
+    for label, ours in (("compiled x32, % of best", "compiled x32"), ("x32, % of best", "engine x32")):
+        lines.append(line(label, [f"{100 * shares[column][ours]:.0f}" for column in table], width))
     products = [
         [table[f"batch {size}{bn}"][f"products x{n}"] for bn in ("", ", bn")] for size in BATCH_SIZES for n in ENSEMBLES
     ]
