@@ -1,4 +1,4 @@
-"""How a stage ends early: together with its dvc, and with one line at Ctrl-C.
+"""How a stage shares the machine and ends early: together with its dvc, and with one line at Ctrl-C.
 
 A stage imports this first, because the import of torch takes seconds.
 """
@@ -73,5 +73,7 @@ def report_uncaught(kind: type[BaseException], error: BaseException, trace: Trac
 
 
 sys.excepthook = report_uncaught
+# A thread that waits for another sleeps at once. By default it spins, and so may hold the core that the other needs.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")  # read by GNU's OpenMP when torch is imported
 if "DVC_STAGE" in os.environ and os.name == "posix":
     end_with_dvc()

@@ -6,6 +6,7 @@ This runs outside of .venv, with the standard library alone.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.util
@@ -55,7 +56,15 @@ def is_whole() -> bool:
     """Tell whether nothing was deleted; packages that you have added do no harm."""
     now = entries(ENVIRONMENT)
     whole = all(now.get(folder, 0) >= count for folder, count in noted(ENVIRONMENT, "entries").items())
-    return whole and os.access(ENVIRONMENT / "bin/python", os.X_OK)
+    return whole and (ENVIRONMENT / version_of(ENVIRONMENT / "bin/python")).is_dir()
+
+
+def version_of(python: Path) -> str:
+    """Return the folder of the packages of an interpreter, which may be another one than when they were installed."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        code = "import sys; print(f'lib/python{sys.version_info[0]}.{sys.version_info[1]}')"
+        return subprocess.check_output([python, "-I", "-S", "-c", code], text=True).strip()
+    return "lib/none"
 
 
 def build() -> None:

@@ -97,22 +97,19 @@ def time_steps(
     per_check: Seconds = {kind: {str(size): [] for size in networks} for kind in KINDS}
     batches = mini_batches(X, Y, batch_size, (rounds + 2) * len(ensembles) * steps)
     with full_precision():
-        take_step = {False: training_step, True: training_step}  # by batch norm: lambda changes nothing in the code
-        if compile:
-            largest = [(kind, max(networks)) for kind in ("plain", "batchnorm")]
-            take_step = {
-                key[0] == "batchnorm": compiled(
-                    training_step, *next(batches), ensembles[key], LEARNING_RATE, **settings[key]
-                )
-                for key in largest
-            }
+        take_step = {}  # by batch norm: lambda changes nothing in the code
         for is_warm in progress([False] + [True] * rounds):
             for (kind, size), parameters in ensembles.items():
+                use_batchnorm, largest = KINDS[kind]["use_batchnorm"], (kind, max(networks))
+                if use_batchnorm not in take_step:
+                    take_step[use_batchnorm] = (
+                        compiled(training_step, *next(batches), ensembles[largest], LEARNING_RATE, **settings[largest])
+                        if compile
+                        else training_step
+                    )
                 start = clock(X.device)
                 for X_batch, Y_batch in itertools.islice(batches, steps):
-                    take_step[KINDS[kind]["use_batchnorm"]](
-                        X_batch, Y_batch, parameters, LEARNING_RATE, **settings[kind, size]
-                    )
+                    take_step[use_batchnorm](X_batch, Y_batch, parameters, LEARNING_RATE, **settings[kind, size])
                 stepped = clock(X.device)
                 evaluate(*validation, parameters)
                 checked = clock(X.device)

@@ -82,7 +82,7 @@ def place_of(mirror: str) -> str:
     """Return what ``DATA_MIRROR`` means: a folder as a full path, or a URL; refuse everything else."""
     with contextlib.suppress(RuntimeError):  # ~ of a user whom this machine does not know
         folder = Path(mirror).expanduser()
-        if folder.is_absolute():
+        if folder.is_absolute() and not mirror.startswith("//"):  # a URL without its scheme
             return f"{folder}"
     with contextlib.suppress(ValueError):  # no URL
         url = urlsplit(mirror)

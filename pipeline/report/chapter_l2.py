@@ -17,7 +17,7 @@ from pipeline.report.levels import alone, levels, levels_table, verdicts
 from pipeline.report.study import Study
 from pipeline.report.wording import interval, is_settled, listed, numbered, percent, verdict
 
-CODE = {  # by function, the line that L2 added
+CODE = {  # by function, the line that computes what L2 adds
     "l2_penalty": "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
     "L_layer_model": "costs.append((cost + penalty).item())",
     "L_model_backward": "dW = dW + l2 * W",
@@ -46,8 +46,9 @@ def write(document: Document, study: Study) -> None:
 
 def _changes(document: Document, study: Study, arm: str | None) -> None:
     document.paragraph(
-        f"**What changed in the code.** The {numbered(len(CODE), 'line')} of [[code]], for the cost J and its "
-        "gradient, with \N{GREEK SMALL LETTER LAMDA} for lambda:",
+        f"**What changed in the code.** The {numbered(len(CODE), 'line')} of [[code]] compute what is new in the cost "
+        "J and its gradient; `L_layer_model` and `training_step` hand the argument `l2` to them. With "
+        "\N{GREEK SMALL LETTER LAMDA} for lambda:",
         keep_with_next=True,
     )
     document.equation(
@@ -104,7 +105,8 @@ def _weights(document: Document, study: Study, arm: str) -> None:
         f"Along the start: the share of the squared norm that lies along the random start.{explained}"
     )
     widths = [1.3, 1.6, 1.8, 1.8, 4.0, 2.0, 2.0, 1.5][: len(table.columns)]
-    document.table(table, caption, name="weights", widths=widths)
+    grey = [row for row, each in enumerate(compared.values()) if not each.excludes_zero]
+    document.table(table, caption, name="weights", widths=widths, grey=grey)
     shares = [f"{along[each]['W1'].mean():.0f} % ({study.names[each]})" for each in along]
     _weight_images(document, study, f"Share of W1's squared norm along its random start, means: {listed(shares)}")
 

@@ -47,8 +47,9 @@ def questions(study: Study) -> dict[str, str]:
         ),
         "Which result could be chance?": _chance(study),
         "Why is the accuracy not 98 %?": (
-            f"Probably because the layers {'-'.join(map(str, layers))} leave {min(layers[1:-1], default=layers[-1])} "
-            f"numbers at the narrowest place to tell {layers[-1]} classes apart."
+            f"Probably because the layers {'-'.join(map(str, layers))} leave "
+            f"{numbered(min(layers[1:-1], default=layers[-1]), 'number')} at the narrowest place to tell {layers[-1]} "
+            "classes apart."
         ),
         "Does the network overfit?": (
             f"{'Hardly' if study.gaps[reference][k] < HARDLY else 'Yes'}: the {study.names[reference]} headline model "
@@ -98,5 +99,7 @@ def _lambda(study: Study, rate: float) -> str:
     if study.with_l2 is None:
         return f"It would multiply it by 1 - {rate:g} \N{MULTIPLICATION SIGN} lambda, before the data move it."
     factor = 1 - rate * study.arms[study.with_l2].l2
-    half = f"After {math.log(0.5, factor):,.0f} steps half of it would be left." if 0 < factor < 1 else ""
+    half = ""
+    if 0 < factor < 1:
+        half = f"After {numbered(max(1, round(math.log(0.5, factor))), 'step')} half of it would be left."
     return f"It multiplies it by {factor:g}, and the gradient of the data comes on top. {half}".rstrip()

@@ -33,7 +33,7 @@ def write(document: Document, study: Study) -> None:
     )
     caption = (
         "The headline model of each arm: its best network by validation cost. Last row: all its networks, ± the "
-        "standard deviation."
+        "standard deviation. Differences are taken before rounding."
     )
     table = side_by_side(study, study.in_full).T.reset_index(names="")
     document.table(table, caption, name="summary", widths=[6.4, *[9.6 / len(study.in_full)] * len(study.in_full)])
@@ -74,7 +74,8 @@ def findings(study: Study) -> list[str]:
         said.append(_of_l2(study, study.with_l2))
     if study.in_brief:
         gains = [study.comparisons[arm]["test_accuracy"] for arm in study.in_brief]
-        better, worse = sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)
+        settled = [gain for gain in gains if is_settled(gain)]
+        better, worse = sum(gain.low > 0 for gain in settled), sum(gain.high < 0 for gain in settled)
         said.append(
             f"**{numbered(len(gains), 'other arm')}** ([[others]]). Test accuracy against the "
             f"{study.names[study.reference]} arm: better in {better}, worse in {worse}, no clear difference "
@@ -129,6 +130,8 @@ def _of_l2(study: Study, arm: str) -> str:
     if is_settled(gap):
         said += f" Train minus validation accuracy: {verdict(gap, GAP)}."
         helps |= gap.high < 0
+    if not is_settled(norm):
+        return said
     if norm.high >= 0:
         return f"{said} The norm of W1: {verdict(norm, NORM)}."
     start = "A possible reason: the" if helps else "The"

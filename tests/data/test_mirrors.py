@@ -282,6 +282,7 @@ def test_a_url_may_have_capitals_and_every_form_of_a_local_file(tmp_path, serve,
 
 RELATIVE = ["mirror", "../here/mirror", ".", "~nobody-here/mirror", " /", "C:/mirror", "server:mirror"]
 NO_URLS = [
+    *("//host/mnist", "//user:secret@host/mnist"),
     *("http:/x", "http://", "https:///x", "http://[", "http://host:port/", "http://host:99999/", "http//host/x"),
     *("file://mirror", "file:mirror", "file://host/mirror", "file://./mirror", "FILE://~/mirror"),
     *("ftp://host/mnist", "FTP://HOST", "s3://bucket/mnist", "gs://bucket", "sftp://host/x", "data:,x", "://", "x://"),

@@ -233,6 +233,15 @@ def test_an_interpreter_that_is_gone_is_replaced(project):
     assert project.works(1)
 
 
+def test_an_interpreter_of_another_version_is_no_reason_to_go_without_packages(project):
+    (packages,) = project.environment.glob("lib/python*")
+    packages.rename(packages.with_name("python3.1"))
+    note = project.environment / "installed"
+    note.write_text(note.read_text().replace(f"lib/{packages.name}", "lib/python3.1"))
+    assert project.install().returncode == 0
+    assert project.works(1)
+
+
 def test_packages_of_one_s_own_and_caches_are_no_reason_to_install(project):
     (packages,) = project.environment.glob("lib/python*/site-packages")
     (packages / "mine").mkdir()

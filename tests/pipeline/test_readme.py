@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import inspect
 import io
+import itertools
 import json
 import math
 import re
@@ -214,6 +215,30 @@ def test_it_explains_every_column_of_the_metrics_and_what_a_difference_holds():
     assert set(json.loads(committed("metrics/headline/baseline.json"))) <= rows
     compared = json.loads(committed("metrics/study.json"))["arms"]["batchnorm"]["test_accuracy"]
     assert set(compared) <= rows
+
+
+def test_it_explains_every_key_of_the_study():
+    of_arms = json.loads(committed("metrics/study.json"))["arms"].values()
+    assert {key for arm in of_arms for key in arm} <= set(re.findall(r"`(\w+)`", README))
+
+
+def test_its_diagram_has_the_arrows_of_the_pipeline():
+    chains = re.search(r"```mermaid\nflowchart LR\n(.*?)```", README, re.DOTALL)[1].splitlines()
+    names = [[end.partition("[")[0].strip() for end in chain.split("-->")] for chain in chains]
+    drawn = {pair for chain in names for pair in itertools.pairwise(chain)}
+    makes = {}
+    for name, stage in STAGES.items():
+        for out in stage["outs"]:
+            makes[(next(iter(out)) if isinstance(out, dict) else out).partition("/${")[0]] = name
+    reads = {
+        (maker, name)
+        for name, stage in STAGES.items()
+        for dep in stage["deps"]
+        for made, maker in makes.items()
+        if f"{dep}/".startswith(f"{made}/") or f"{made}/".startswith(f"{dep}/")
+    }
+    through = {(first, last) for first, middle in reads for start, last in reads if middle == start}
+    assert drawn == reads - through
 
 
 def alone(arm):
