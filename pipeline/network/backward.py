@@ -45,10 +45,10 @@ def linear_backward(
     A_prev, W, b, shape_of_Z = arguments.linear_cache("linear_backward", cache)
     dZ = arguments.shaped("linear_backward", "dZ", dZ, "W @ A_prev", shape_of_Z, like=W)
     m = A_prev.shape[-1]
-    dA_prev = _sum_to(W.mT @ dZ, A_prev) if input_gradient else None
-    dW = _sum_to(dZ @ A_prev.mT / m, W)
-    db = _sum_to(dZ.sum(dim=-1, keepdim=True) / m, b)
-    return dA_prev, dW, db
+    dA_prev = W.mT @ dZ if input_gradient else None
+    dW = dZ @ A_prev.mT / m
+    db = dZ.sum(dim=-1, keepdim=True) / m
+    return None if dA_prev is None else _sum_to(dA_prev, A_prev), _sum_to(dW, W), _sum_to(db, b)
 
 
 def linear_activation_backward(
