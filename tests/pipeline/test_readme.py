@@ -295,7 +295,6 @@ def test_every_number_in_words_is_that_of_the_study_or_measured():
             "two slow cores",
             "take four minutes",
             "the pipeline six to nine",
-            f"{WORDS[PARAMS.training.threads]} threads",
         ),
         *("a quarter of a point", "by up to two points"),  # as docs/elsewhere.md says
         *("three times the result", "half that of guessing", "more than a third"),  # a rule of thumb, definitions
