@@ -106,6 +106,23 @@ def test_the_kinds_take_turns_in_training_their_own_ensemble(monkeypatch):
     assert {stride for *_, stride in calls} == {(1, DIMS[0])}
 
 
+def test_the_step_is_compiled_while_the_rounds_are_shown_once_with_and_once_without_batch_norm(monkeypatch):
+    happened = []
+
+    def compiled(step, X_batch, Y_batch, parameters, learning_rate, *, use_batchnorm, l2):
+        happened.append((use_batchnorm, len(parameters["W1"]), len(l2)))
+        return step
+
+    def shown(rounds):
+        happened.append("shown")
+        yield from rounds
+
+    monkeypatch.setattr(timing, "compiled", compiled)
+    settings = {"validation": VALIDATION, "batch_size": 10, "networks": [1, 4], "rounds": 2, "steps": STEPS}
+    time_steps(X, Y, DIMS, **settings, compile=True, progress=shown)
+    assert happened == ["shown", (False, 4, 4), (True, 4, 4)]
+
+
 def test_the_data_are_left_as_they_are():
     before = X.clone(), Y.clone()
     timed()

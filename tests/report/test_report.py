@@ -869,6 +869,31 @@ def test_a_difference_of_which_another_processor_may_say_otherwise_stays_off_pag
     assert "Train minus validation" not in said
 
 
+def with_norms(differences):
+    """Let the norms of each network's weights with L2 differ by so much from those of the baseline's of its seed."""
+    changed = dataclasses.replace(study())
+    of_the_baseline = study().weight_norms["baseline"]
+    changed.__dict__["weight_norms"] = {**study().weight_norms, "l2": of_the_baseline.add(differences, axis=0)}
+    return changed
+
+
+def test_a_norm_of_which_another_processor_may_say_otherwise_stays_off_page_one():
+    (said,) = (each for each in findings(with_norms([-1.0, -1, -1, -1, -1, -2])) if each.startswith("**L2"))
+    assert "norm of W1 is smaller by 1.17 [1.00, 2.00]" in said
+    (said,) = (each for each in findings(with_norms([-0.001, -0.1, -1, -1, -1, -2])) if each.startswith("**L2"))
+    assert "W1" not in said
+
+
+def test_layers_whose_weights_do_not_differ_clearly_are_grey():
+    for differences, colour in (([-1.0, -1, -1, -1, -1, -2], None), ([1.0, -1, 1, -1, 1, -1], GREY)):
+        alone = Document("", "")
+        with without_pictures():
+            chapter_l2.write(alone, with_norms(differences))
+        (table,) = (each for each in alone._docx.tables if each.cell(0, 0).text == "Layer")
+        runs = [run for row in table.rows[1:] for cell in row.cells for run in cell.paragraphs[0].runs]
+        assert {run.font.color.rgb for run in runs} == {colour}
+
+
 def test_a_reason_that_the_run_does_not_support_is_called_possible():
     layer = gradient_factors(study().gradients["baseline"]).idxmax()
     late = torch.arange(6.0)  # at which check each network of the baseline comes to half the cost of guessing
@@ -1537,6 +1562,8 @@ def test_the_contents_have_the_page_of_every_section(pdf):
     lines = [[" ".join(line.split()) for line in page.splitlines()] for page in laid_out.split("\f")]
     for heading, page in entries:
         assert " ".join(heading.split()) in lines[int(page) - 1]
+    (appendices,) = (int(page) for heading, page in entries if heading.startswith("Appendix A"))
+    assert appendices <= 13  # at most twelve pages before
 
 
 def test_page_one_of_the_report_beside_the_docs_tells_the_right_pages(pages):
