@@ -70,7 +70,7 @@ class Draw:
         return torch.eye(classes, dtype=torch.float64)[:, torch.randint(classes, (m,), generator=self.generator)]
 
     def parameters(self, dims: Sequence[int]) -> dict[str, Tensor]:
-        """Draw a network with large hidden activations, so that no eps of batch norm shows, and small logits."""
+        """Draw a network with large hidden activations, so that no eps of batch norm shows, and a small last layer."""
         parameters: dict[str, Tensor] = {}
         for layer, (inputs, units) in enumerate(itertools.pairwise(dims), start=1):
             scale = 0.01 if layer == len(dims) - 1 else 10.0
@@ -183,6 +183,13 @@ def forward(X: Tensor, parameters: Mapping[str, Tensor], normalise: Function, la
     return last(Z) if last else torch.softmax(Z, 0)
 
 
+def of_small_logits(X: Tensor, parameters: dict[str, Tensor], normalise: Function) -> dict[str, Tensor]:
+    """Scale the last layer so that all probabilities are above 0.05: no guard against zero shows, as in AL + eps."""
+    L = number_of_layers(parameters)
+    scale = 0.4 / forward(X, parameters, normalise, as_it_is).abs().max()
+    return parameters | {name: scale * parameters[name] for name in (f"W{L}", f"b{L}")}
+
+
 def as_it_is(A: Tensor) -> Tensor:
     """Stand in for batch norm where there is none."""
     return A
@@ -191,8 +198,9 @@ def as_it_is(A: Tensor) -> Tensor:
 def L_model_forward(draw: Draw) -> Iterator[Case]:
     """Run the whole network, without and with batch norm."""
     *dims, m = draw.sizes(5)
-    X, parameters = draw(dims[0], m), draw.parameters(dims)
+    X, drawn = draw(dims[0], m), draw.parameters(dims)
     for use_batchnorm, normalise in ((False, as_it_is), (True, batchnorm)):
+        parameters = of_small_logits(X, drawn, normalise)
         wrong = FORWARD_BATCHNORM if use_batchnorm else [("batch norm, which is off", batchnorm)]
         no_relu = forward(X, parameters, normalise, lambda Z: torch.softmax(torch.relu(Z), 0))
         over_examples = forward(X, parameters, normalise, lambda Z: torch.softmax(Z, 1))
@@ -344,8 +352,9 @@ def linear_activation_backward(draw: Draw) -> Iterator[Case]:
 def L_model_backward(draw: Draw) -> Iterator[Case]:
     """Go back through the whole network, without and with batch norm; ``dA{l}`` is not looked at."""
     *dims, m = draw.sizes(5)
-    X, parameters, Y = draw(dims[0], m), draw.parameters(dims), draw.one_hot(dims[-1], m)
+    X, drawn, Y = draw(dims[0], m), draw.parameters(dims), draw.one_hot(dims[-1], m)
     for use_batchnorm, normalise in ((False, as_it_is), (True, batchnorm)):
+        parameters = of_small_logits(X, drawn, normalise)
         _, ours = pipeline.L_model_forward(X, dict(parameters), use_batchnorm)
         cache = Cache("L_model_forward", (X, parameters, use_batchnorm), (ours,))
         right = network_gradients(X, Y, parameters, normalise)

@@ -138,9 +138,9 @@ def variance_as_a_constant(dNA, cache):
     return (dNA - dNA.mean(1, keepdim=True)) / torch.sqrt(cache["variance"] + 1e-5)
 
 
-def network_backward(AL, Y, caches, through_batchnorm):
-    """Go back as published solutions do: P - Y, then layer by layer."""
-    grads, dA, L = {}, -Y / AL, len(caches)
+def network_backward(AL, Y, caches, through_batchnorm, derivative=lambda AL, Y: -Y / AL):
+    """Go back as published solutions do, layer by layer."""
+    grads, dA, L = {}, derivative(AL, Y), len(caches)
     for layer in range(L, 0, -1):
         cache = caches[layer - 1]
         dA = through_batchnorm(dA, cache["batchnorm_cache"]) if cache.get("batchnorm_cache") else dA
@@ -261,6 +261,26 @@ def test_a_mistake_is_called_by_its_name(name, function, said):
     row = judge(name, OURS | {name: function})
     assert row.state == WRONG
     assert said in row.words, row.words
+
+
+GUARDED = [lambda AL, Y: -Y / (AL + 1e-8), lambda AL, Y: -Y / AL.clamp(1e-7, 1), lambda AL, Y: -Y / (AL + 1e-6)]
+
+
+@pytest.mark.parametrize("guarded", GUARDED)
+@pytest.mark.parametrize(
+    ("through_batchnorm", "said"),
+    [
+        (pipeline.batchnorm_backward, ""),
+        (statistics_as_constants, "batch norm's mean and variance are taken as constants"),
+    ],
+)
+def test_a_guard_against_division_by_zero_is_no_mistake_and_hides_none(guarded, through_batchnorm, said):
+    def L_model_backward(AL, Y, caches):
+        return network_backward(torch.as_tensor(AL), torch.as_tensor(Y), caches, through_batchnorm, guarded)
+
+    row = judge("L_model_backward", OURS | {"L_model_backward": L_model_backward})
+    assert (row.state == RIGHT) == (not said)
+    assert said in row.words and "not by a mistake" not in row.words
 
 
 def l_layer_model(*, is_copied, unit):
