@@ -3,6 +3,10 @@
 Each is held against autograd on random shapes in float64, with random gradients coming in. Functions may take tensors
 or NumPy arrays, and have the assignment's names or ours; caches may be tuples or dictionaries. In a notebook:
 ``check(linear_backward)``. The file runs with your rights: this is no sandbox.
+
+Some checks need an argument with a name: the stopping rule ``validation``, ``evaluate_every`` and ``patience`` of
+``L_layer_model``; batch norm ``use_batchnorm``; L2 any with ``l2``, ``lam``, ``reg`` or ``decay`` in its name. How the
+validation set is drawn is not checked, nor whether a training stops too early, on the plateau at the cost of guessing.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import pipeline
 from pipeline.text import shown
 from tools.mistakes import CASES, CONVENTIONS, Cache, Case, Draw, as_it_is, forward
 
@@ -40,9 +45,10 @@ ASSIGNMENT = [  # its functions, in its order and spelling
     *("compute_cost", "apply_batchnorm", "Linear_backward", "linear_activation_backward", "relu_backward"),
     *("softmax_backward", "L_model_backward", "Update_parameters", "L_layer_model", "Predict"),
 ]
-MORE = ["batchnorm_backward", "L2"]  # not missing where they are not
+MORE = ["batchnorm_backward", "L2"]  # no row where there is nothing to say of them
 L2_FUNCTIONS = ("compute_cost", "L_model_backward", "Update_parameters")
-L2_NAMES = ("l2", "lambd", "lambda_", "lam", "l2_lambda", "weight_decay")  # of the argument lambda
+L2_NAMES = ("l2", "lam", "reg", "decay")  # parts of a name that means lambda
+STOP = ("validation", "evaluate_every", "patience")  # the arguments of a training that can stop early
 SEEDS = (1, 2, 3)  # of the random calls
 TOLERANCE = 1e-4  # of the largest number: room for any small eps, and for float32; a wrong formula is further off
 KINDS: list[list[Convert]] = [  # of arrays; the right answer to one of them counts
@@ -51,6 +57,8 @@ KINDS: list[list[Convert]] = [  # of arrays; the right answer to one of them cou
 ]
 IMPORT_SECONDS, SECONDS = 60, 20  # until a file is imported, and a function checked
 COLUMNS = 96  # as many as fit a notebook's page
+NOT_CHECKED = "not checked: a random validation set; a stop that comes too early, at the cost of guessing"
+AS_EVALUATED = "depends on what else is predicted: batch norm takes the statistics of the evaluated set"
 NOT_RETURNED = "is missing from what the function returns"
 RIGHT, WRONG, MISSING = "right", "WRONG", "missing"
 RECOGNISED, UNKNOWN, RAISES, NOTHING = 1, 2, 3, 4  # how bad a finding is; of several attempts the best counts
@@ -95,23 +103,33 @@ def known_in(namespace: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
 def judge(name: str, solution: Solution) -> Row:
     """Check one function."""
     if name == "L2":
-        is_missing = not any(lambda_of(solution.get(each)) for each in L2_FUNCTIONS)
-    else:
-        is_missing = name not in solution
-    if is_missing:
+        taking = [each for each in L2_FUNCTIONS if each in solution]
+        if not any(lambda_of(solution[each]) for each in taking):
+            return Row(name, MISSING, f"no argument for lambda found in {', '.join(taking)}" if taking else "")
+    elif name not in solution:
         return Row(name, MISSING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of overflow and the like: the findings say it
         findings = list(of_formulas(name, solution)) if name in CASES else []
-        if name in PROPERTIES and worst(findings) < RAISES:
-            findings += best(lambda convert: [attempt(PROPERTIES[name], solution, convert)])
+        if name in PROPERTIES and not findings:
+            findings = best(lambda convert: [attempt(PROPERTIES[name], solution, convert)])
     outputs: dict[str, list[str]] = {}  # by mistake
     for finding in findings:
         if finding.output not in outputs.setdefault(finding.mistake, []):
             outputs[finding.mistake].append(finding.output)
     words = "; ".join(f"{', '.join(filter(None, of))}: {mistake}".lstrip(": ") for mistake, of in outputs.items())
     is_convention = all(part in CONVENTIONS for mistake in outputs for part in mistake.split("; "))
-    return Row(name, WRONG if findings else RIGHT, words, is_convention)
+    return Row(name, WRONG if findings else RIGHT, words if findings else not_checked(name, solution), is_convention)
+
+
+def not_checked(name: str, solution: Solution) -> str:
+    """Say which part of a right function was not checked."""
+    train = arguments_of(solution.get("L_layer_model"))
+    if name == "L_layer_model" and not set(STOP) <= set(train):
+        return f"stopping rule not checked: it needs the arguments {', '.join(STOP)}"
+    if name == "Predict" and "use_batchnorm" not in train:
+        return "batch norm not checked: L_layer_model needs an argument use_batchnorm"
+    return ""
 
 
 def of_formulas(name: str, solution: Solution) -> Iterator[Finding]:
@@ -177,17 +195,22 @@ def forms_of(cache: Cache, solution: Solution, convert: Convert) -> list[Any]:
 def call(function: Callable[..., Any], arguments: tuple[Any, ...], case: Case, convert: Convert) -> list[Finding]:
     """Call a function once, and look at what it returns and at what it did to its arguments."""
     before = copy.deepcopy(arguments)
-    names = arguments_of(function)
-    options = {name: value for name, value in case.options.items() if name in names}
+    names, given = arguments_of(function), len(arguments)
+    options = {name: value for name, value in converted(case.options, convert).items() if name in names}
+    without_l2 = l2_arguments(function, given, converted(case.options.get("parameters", {}), convert), 0.0)
+    required = [name for name in required_of(function, given) if name not in options]
+    if needed := [name for name in required if name not in without_l2]:
+        return [Finding("", f"requires {', '.join(needed)}, and the assignment does not pass that", RAISES)]
+    options |= {name: without_l2[name] for name in required}
     returned = outputs_of(function(*arguments, **options), list(case.right))
-    given = convert(torch.zeros(1, dtype=torch.float64)).dtype
+    kind = convert(torch.zeros(1, dtype=torch.float64)).dtype
     findings = []
     for output in case.right:
         if output not in returned:
             findings.append(Finding(output, NOT_RETURNED, UNKNOWN))
         elif found := mistake_in(output, returned[output], case):
             findings.append(found)
-        elif "64" in str(given) and getattr(returned[output], "dtype", given) in (torch.float32, np.float32):
+        elif is_float32(returned[output]) and "64" in str(kind):
             findings.append(Finding(output, "comes back as float32, and float64 went in"))
     changed = [name for name, old, new in zip(names, before, arguments, strict=False) if not is_unchanged(old, new)]
     return findings + [
@@ -195,17 +218,39 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...], case: Case, c
     ]
 
 
-def arguments_of(function: Callable[..., Any] | None) -> list[str]:
-    """List the names of a function's arguments."""
+def is_float32(value: Any) -> bool:
+    """Whether an array is in float32; a single number may be."""
+    return getattr(value, "dtype", None) in (torch.float32, np.float32) and value.ndim > 0
+
+
+def arguments_of(function: Callable[..., Any] | None) -> dict[str, inspect.Parameter]:
+    """Return a function's arguments by name."""
     try:
-        return list(inspect.signature(function).parameters) if function else []
+        return dict(inspect.signature(function).parameters) if function else {}
     except (TypeError, ValueError):  # of a function that is not written in Python
-        return []
+        return {}
+
+
+def required_of(function: Callable[..., Any], given: int) -> list[str]:
+    """Name the arguments that a function must have besides so many given ones."""
+    further = list(arguments_of(function).values())[given:]
+    return [each.name for each in further if each.default is each.empty and "VAR" not in each.kind.name]
 
 
 def lambda_of(function: Callable[..., Any] | None) -> str | None:
     """Return the name that a function has for lambda."""
-    return next((name for name in arguments_of(function) if name.lower() in L2_NAMES), None)
+    names = arguments_of(function)
+    return next((name for name in names if any(part in name.lower() for part in L2_NAMES)), None)
+
+
+def l2_arguments(function: Callable[..., Any], given: int, parameters: Any, l2: float) -> dict[str, Any]:
+    """Pass lambda, and the parameters if it takes them: under such a name, or as the cost's third argument."""
+    if (name := lambda_of(function)) is None:
+        return {}
+    further = [each for each in list(arguments_of(function).values())[given:] if each.name != name]
+    takes = [each.name for each in further if "param" in each.name.lower()]
+    third = [each.name for each in further[:1] if given == 2 and each.default in (each.empty, None)]
+    return {name: l2} | dict.fromkeys((takes or third)[:1], parameters)
 
 
 def outputs_of(result: Any, names: list[str]) -> dict[str, Any]:
@@ -333,7 +378,7 @@ def of_the_training(solution: Solution, convert: Convert) -> list[Finding]:
     """Train a small network: costs fall, one each 100 steps is returned, and parameters that have learnt."""
     train = solution["L_layer_model"]
     dims, X, Y = examples(convert)
-    stops = {"validation", "evaluate_every", "patience"} <= set(arguments_of(train))
+    stops = set(STOP) <= set(arguments_of(train))
     options = {"validation": (X, Y), "evaluate_every": 50, "patience": 300} if stops else {}
     returned = outputs_of(train(X, Y, dims, 0.5, 300, 20, **options), ["parameters", "costs"])
     if "costs" not in returned:
@@ -407,8 +452,7 @@ def of_the_prediction(solution: Solution, convert: Convert) -> list[Finding]:
     together = float(predict(X, Y, parameters, **options))
     one_by_one = [float(predict(X[:, k : k + 1], Y[:, k : k + 1], parameters, **options)) for k in range(X.shape[1])]
     if abs(together - np.mean(one_by_one)) > TOLERANCE * abs(together):
-        said = "depends on what else is predicted: batch norm takes the statistics of the evaluated set"
-        return [Finding("accuracy", said)]
+        return [Finding("accuracy", AS_EVALUATED)]
     return []
 
 
@@ -421,14 +465,13 @@ def of_l2(solution: Solution, convert: Convert) -> list[Finding]:
     *dims, m = draw.sizes(4)
     X, Y = draw(dims[0], m), draw.one_hot(dims[-1], m)
     parameters, direction = draw.parameters(dims), draw.parameters(dims)
-    AL = forward(X, parameters, as_it_is)
+    AL, ours = pipeline.L_model_forward(X, dict(parameters), False)
 
     def grown(name: str, arguments: tuple[Any, ...], at: dict[str, Tensor]) -> Any:
         """Call with lambda and without it."""
-        taken = {"parameters": at} if "parameters" in arguments_of(solution[name])[2:] else {}
         for value in (l2, 0.0):
             (given, *_) = calls(Case(arguments, {}, []), solution, convert)
-            yield solution[name](*given, **converted(taken, convert), **{str(lambda_of(solution[name])): value})
+            yield solution[name](*given, **l2_arguments(solution[name], len(given), converted(at, convert), value))
 
     def penalty(sign: int, kind: str) -> Tensor:
         at = {name: each + sign * direction[name] * (name[0] == kind) for name, each in parameters.items()}
@@ -436,7 +479,7 @@ def of_l2(solution: Solution, convert: Convert) -> list[Finding]:
         return with_it - without
 
     if takes_it[1] == "L_model_backward":
-        arguments: tuple[Any, ...] = (AL, Y, Cache("L_model_forward", (X, parameters, False), ()))
+        arguments: tuple[Any, ...] = (AL, Y, Cache("L_model_forward", (X, parameters, False), (ours,)))
         sign, d = 1, "d"
     else:
         arguments = (parameters, {f"d{name}": torch.zeros_like(each) for name, each in parameters.items()}, 1.0)
@@ -479,7 +522,7 @@ def rows_of(path: Path) -> list[Row]:
                 pending.remove(row.function)
             elif row.words:  # the file cannot be imported
                 return [row]
-            if row.function and not (row.function in MORE and row.state == MISSING):
+            if row.function and not (row.function in MORE and row == Row(row.function, MISSING)):
                 rows.append(row)
     return forgiven(rows)
 
@@ -550,6 +593,7 @@ def main() -> None:
         counts = {state: sum(row.state == state for row in rows) for state in (RIGHT, WRONG, MISSING)}
         if rows[0].function:
             print("  " + ", ".join(f"{count} {state.lower()}" for state, count in counts.items()))
+            print(f"  {NOT_CHECKED}")
         all_right = all_right and counts[RIGHT] == len(rows)
     sys.exit(not all_right)
 

@@ -70,7 +70,7 @@ class Draw:
         return torch.eye(classes, dtype=torch.float64)[:, torch.randint(classes, (m,), generator=self.generator)]
 
     def parameters(self, dims: Sequence[int]) -> dict[str, Tensor]:
-        """Draw a network with large hidden activations, so that no eps of batch norm shows, and small logits."""
+        """Draw a network with large hidden activations, so that no eps of batch norm shows, and a small last layer."""
         parameters: dict[str, Tensor] = {}
         for layer, (inputs, units) in enumerate(itertools.pairwise(dims), start=1):
             scale = 0.01 if layer == len(dims) - 1 else 10.0
@@ -174,13 +174,26 @@ def linear_activation_forward(draw: Draw) -> Iterator[Case]:
         )
 
 
-def forward(X: Tensor, parameters: Mapping[str, Tensor], normalise: Function, last: Function | None = None) -> Tensor:
+def forward(
+    X: Tensor,
+    parameters: Mapping[str, Tensor],
+    normalise: Function,
+    last: Function | None = None,
+    activation: Function = torch.relu,
+) -> Tensor:
     """Run the assignment's network by torch's own functions."""
     A, L = X, number_of_layers(parameters)
     for layer in range(1, L):
-        A = normalise(torch.relu(parameters[f"W{layer}"] @ A + parameters[f"b{layer}"]))
+        A = normalise(activation(parameters[f"W{layer}"] @ A + parameters[f"b{layer}"]))
     Z = parameters[f"W{L}"] @ A + parameters[f"b{L}"]
     return last(Z) if last else torch.softmax(Z, 0)
+
+
+def of_small_logits(X: Tensor, parameters: dict[str, Tensor], normalise: Function) -> dict[str, Tensor]:
+    """Scale the last layer so that all probabilities are above 0.05: no guard against zero shows, as in AL + eps."""
+    L = number_of_layers(parameters)
+    scale = 0.4 / forward(X, parameters, normalise, as_it_is).abs().max()
+    return parameters | {name: scale * parameters[name] for name in (f"W{L}", f"b{L}")}
 
 
 def as_it_is(A: Tensor) -> Tensor:
@@ -191,11 +204,13 @@ def as_it_is(A: Tensor) -> Tensor:
 def L_model_forward(draw: Draw) -> Iterator[Case]:
     """Run the whole network, without and with batch norm."""
     *dims, m = draw.sizes(5)
-    X, parameters = draw(dims[0], m), draw.parameters(dims)
+    X, drawn = draw(dims[0], m), draw.parameters(dims)
     for use_batchnorm, normalise in ((False, as_it_is), (True, batchnorm)):
+        parameters = of_small_logits(X, drawn, normalise)
         wrong = FORWARD_BATCHNORM if use_batchnorm else [("batch norm, which is off", batchnorm)]
         no_relu = forward(X, parameters, normalise, lambda Z: torch.softmax(torch.relu(Z), 0))
         over_examples = forward(X, parameters, normalise, lambda Z: torch.softmax(Z, 1))
+        before = forward(X, parameters, torch.relu, activation=batchnorm)
         yield Case(
             (X, parameters, use_batchnorm),
             {"AL": forward(X, parameters, normalise)},
@@ -203,6 +218,7 @@ def L_model_forward(draw: Draw) -> Iterator[Case]:
                 *((name, {"AL": forward(X, parameters, function)}) for name, function in wrong),
                 ("ReLU before the softmax of the last layer", {"AL": no_relu}),
                 ("softmax over the examples, and not over the classes", {"AL": over_examples}),
+                *([("batch norm before ReLU, and not after it", {"AL": before})] if use_batchnorm else []),
             ],
             " with batch norm" * use_batchnorm,
         )
@@ -269,8 +285,13 @@ def of_linear(dZ: Tensor, A_prev: Tensor, W: Tensor, b: Tensor) -> tuple[Values,
     point = {"A_prev": A_prev, "W": W, "b": b}
     sums = by_autograd(lambda at: (dZ * (at["W"] @ at["A_prev"] + at["b"])).sum(), point)
     right = {"dA_prev": sums["A_prev"], "dW": sums["W"] / m, "db": sums["b"] / m}
-    over_units = ("the sum is over the units, and not over the examples", {"db": dZ.sum(0, keepdim=True) / m})
-    return right, [*linear_mistakes(right["dA_prev"], right["dW"], right["db"], m), over_units]
+    over_units = dZ.sum(0, keepdim=True)
+    return right, [
+        *linear_mistakes(right["dA_prev"], right["dW"], right["db"], m),
+        ("the sum is over the units, and not over the examples", {"db": over_units / m}),
+        ("the sum is over the units, and not over the examples; " + NOT_DIVIDED, {"db": over_units}),
+        ("the mean is over the units, and not over the examples", {"db": over_units / len(dZ)}),
+    ]
 
 
 def Linear_backward(draw: Draw) -> Iterator[Case]:
@@ -344,8 +365,9 @@ def linear_activation_backward(draw: Draw) -> Iterator[Case]:
 def L_model_backward(draw: Draw) -> Iterator[Case]:
     """Go back through the whole network, without and with batch norm; ``dA{l}`` is not looked at."""
     *dims, m = draw.sizes(5)
-    X, parameters, Y = draw(dims[0], m), draw.parameters(dims), draw.one_hot(dims[-1], m)
+    X, drawn, Y = draw(dims[0], m), draw.parameters(dims), draw.one_hot(dims[-1], m)
     for use_batchnorm, normalise in ((False, as_it_is), (True, batchnorm)):
+        parameters = of_small_logits(X, drawn, normalise)
         _, ours = pipeline.L_model_forward(X, dict(parameters), use_batchnorm)
         cache = Cache("L_model_forward", (X, parameters, use_batchnorm), (ours,))
         right = network_gradients(X, Y, parameters, normalise)
@@ -354,7 +376,7 @@ def L_model_backward(draw: Draw) -> Iterator[Case]:
             wrong = network_gradients(X, Y, parameters, function)
             mistakes += [(name, wrong), *((f"{name}; {also}", value) for also, value in network_mistakes(wrong, m))]
         AL, where = forward(X, parameters, normalise), " with batch norm" * use_batchnorm
-        yield Case((AL, Y, cache), right, mistakes, where, {"use_batchnorm": use_batchnorm})
+        yield Case((AL, Y, cache), right, mistakes, where, {"use_batchnorm": use_batchnorm, "parameters": parameters})
 
 
 def network_gradients(X: Tensor, Y: Tensor, parameters: dict[str, Tensor], normalise: Function) -> Values:
@@ -402,7 +424,7 @@ def batchnorm_backward(draw: Draw) -> Iterator[Case]:
     n, m = draw.sizes(2)
     dNA, A = draw(n, m), 100 * draw(n, m)
     mean, variance, NA = A.mean(1, keepdim=True), A.var(1, correction=0, keepdim=True), batchnorm(A)
-    forms = ({"NA": NA, "mean": mean, "variance": variance}, (NA, variance))
+    forms = ({"NA": NA, "mean": mean, "variance": variance}, (NA, variance), A)
 
     def gradient(normalise: Function) -> Values:
         return {"dA": by_autograd(lambda at: (dNA * normalise(at["A"])).sum(), {"A": A})["A"]}
@@ -419,11 +441,19 @@ def Predict(draw: Draw) -> Iterator[Case]:
     dims, m = draw.sizes(3), 50
     X, parameters = draw(dims[0], m), draw.parameters(dims)
     Y = draw.one_hot(dims[-1], m)
-    right = 100 * (forward(X, parameters, as_it_is).argmax(0) == Y.argmax(0)).double().mean()
+    X = X[:, forward(X, parameters, as_it_is)[0].argsort(descending=True)]
+    Y[:, 0] = torch.eye(dims[-1])[0]  # so that the wrong axis is sometimes right, and not as wrong as anything else
+    AL = forward(X, parameters, as_it_is)
+    right, turned = (100 * (AL.argmax(axis) == Y.argmax(axis)).double().mean() for axis in (0, 1))
     yield Case(
         (X, Y, parameters),
         {"accuracy": right},
-        [("a share, and not per cent", {"accuracy": right / 100}), ("the errors", {"accuracy": 100 - right})],
+        [
+            ("a share, and not per cent", {"accuracy": right / 100}),
+            ("the errors", {"accuracy": 100 - right}),
+            ("argmax over the examples, and not over the classes: the wrong axis", {"accuracy": turned}),
+        ],
+        options={"use_batchnorm": False},
     )
 
 

@@ -12,7 +12,18 @@ import torch
 import pipeline
 from pipeline.network.forward import batchnorm_forward
 from tools import check_my_functions
-from tools.check_my_functions import ASSIGNMENT, MORE, RIGHT, WRONG, Row, forgiven, judge, known_in
+from tools.check_my_functions import (
+    AS_EVALUATED,
+    ASSIGNMENT,
+    MISSING,
+    MORE,
+    RIGHT,
+    WRONG,
+    Row,
+    forgiven,
+    judge,
+    known_in,
+)
 
 OURS = known_in(vars(pipeline))
 
@@ -134,13 +145,17 @@ def statistics_as_constants(dNA, cache):
     return dNA / torch.sqrt(cache["variance"] + 1e-5)
 
 
+def constants_of_A(dNA, A):
+    return dNA / np.sqrt(np.var(A, axis=1, keepdims=True) + 1e-8)
+
+
 def variance_as_a_constant(dNA, cache):
     return (dNA - dNA.mean(1, keepdim=True)) / torch.sqrt(cache["variance"] + 1e-5)
 
 
-def network_backward(AL, Y, caches, through_batchnorm):
-    """Go back as published solutions do: P - Y, then layer by layer."""
-    grads, dA, L = {}, -Y / AL, len(caches)
+def network_backward(AL, Y, caches, through_batchnorm, derivative=lambda AL, Y: -Y / AL):
+    """Go back as published solutions do, layer by layer."""
+    grads, dA, L = {}, derivative(AL, Y), len(caches)
     for layer in range(L, 0, -1):
         cache = caches[layer - 1]
         dA = through_batchnorm(dA, cache["batchnorm_cache"]) if cache.get("batchnorm_cache") else dA
@@ -175,6 +190,14 @@ def forward_without_batchnorm(X, parameters, use_batchnorm):
     return pipeline.L_model_forward(X, parameters, False)
 
 
+def forward_with_batchnorm_first(X, parameters, use_batchnorm):
+    A, L = X, len(parameters) // 2
+    for layer in range(1, L + 1):
+        Z = parameters[f"W{layer}"] @ A + parameters[f"b{layer}"]
+        A = torch.relu(pipeline.apply_batchnorm(Z) if use_batchnorm else Z)
+    return torch.softmax(Z, 0), []
+
+
 def start_of_ones(layer_dims):
     start = pipeline.initialize_parameters(layer_dims)
     return {name: torch.ones_like(each) if name[0] == "W" else each for name, each in start.items()}
@@ -190,6 +213,14 @@ def uphill(parameters, grads, learning_rate):
 
 def share(X, Y, parameters):
     return pipeline.Predict(X, Y, parameters) / 100
+
+
+def accuracy_over(axis):
+    def Predict(X, Y, parameters):
+        AL, _ = pipeline.L_model_forward(X, parameters, "mean1" in parameters, inference=True)
+        return 100 * (AL.argmax(axis) == torch.as_tensor(Y).argmax(axis)).float().mean()
+
+    return Predict
 
 
 def every_cost(*arguments, **options):
@@ -223,6 +254,8 @@ CASES = [
     ),
     ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum() / m), "db: one number for all units"),
     ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum(0) / m), "db: the sum is over the units"),
+    ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum(0)), "db: the sum is over the units"),
+    ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.mean(0)[None]), "db: the mean is over the units"),
     ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum(1) / m), "db: has shape"),
     (
         "Linear_backward",
@@ -235,18 +268,23 @@ CASES = [
     ("softmax_backward", diagonal_softmax_backward, "only the diagonal of the Jacobian"),
     ("softmax_backward", lambda dA, Z: dA, "dA comes back as it is"),
     ("softmax_backward", softmax_backward_of_labels, "it takes dA for Y"),
+    ("softmax_backward", lambda dA, cache, Y: dA, "requires Y, and the assignment does not pass that"),
     ("batchnorm_backward", statistics_as_constants, "mean and variance are taken as constants"),
+    ("batchnorm_backward", constants_of_A, "mean and variance are taken as constants"),
     ("batchnorm_backward", variance_as_a_constant, "batch norm's variance is taken as a constant"),
     ("L_model_backward", network_of_constants, "batch norm's mean and variance are taken as constants"),
     ("L_model_backward", network_without_batchnorm, "batch norm is left out of the backward pass"),
     ("L_model_backward", network_not_divided, "not divided by m"),
     ("L_model_backward", network_divided_by_classes, "divided by the number of classes, and not by m"),
     ("L_model_forward", forward_with_relu_at_the_end, "ReLU before the softmax"),
+    ("L_model_forward", forward_with_batchnorm_first, "batch norm before ReLU, and not after it"),
     ("L_model_forward", forward_without_batchnorm, "the normalised value is thrown away"),
     ("initialize_parameters", start_of_ones, "W1, W2, W3: all units start alike"),
     ("initialize_parameters", turned_start, "W1, b1, W2, b2, W3, b3: transposed"),
     ("Update_parameters", uphill, "it goes uphill"),
     ("Predict", share, "a share, and not per cent"),
+    ("Predict", accuracy_over(axis=1), "accuracy: argmax over the examples, and not over the classes: the wrong axis"),
+    ("Predict", lambda X, Y, parameters: 0.0, "accuracy: wrong, but not by a mistake that is known here"),
     ("L_layer_model", every_cost, "costs: holds 300 after 300 iterations, and one each 100 makes 3"),
     ("L_layer_model", lambda *arguments: pipeline.initialize_parameters(arguments[2]), "costs: is missing from what"),
     ("initialize_parameters", lambda dims: [1.0], "returns list, and must return a dictionary"),
@@ -261,6 +299,26 @@ def test_a_mistake_is_called_by_its_name(name, function, said):
     row = judge(name, OURS | {name: function})
     assert row.state == WRONG
     assert said in row.words, row.words
+
+
+GUARDED = [lambda AL, Y: -Y / (AL + 1e-8), lambda AL, Y: -Y / AL.clamp(1e-7, 1), lambda AL, Y: -Y / (AL + 1e-6)]
+
+
+@pytest.mark.parametrize("guarded", GUARDED)
+@pytest.mark.parametrize(
+    ("through_batchnorm", "said"),
+    [
+        (pipeline.batchnorm_backward, ""),
+        (statistics_as_constants, "batch norm's mean and variance are taken as constants"),
+    ],
+)
+def test_a_guard_against_division_by_zero_is_no_mistake_and_hides_none(guarded, through_batchnorm, said):
+    def L_model_backward(AL, Y, caches):
+        return network_backward(torch.as_tensor(AL), torch.as_tensor(Y), caches, through_batchnorm, guarded)
+
+    row = judge("L_model_backward", OURS | {"L_model_backward": L_model_backward})
+    assert (row.state == RIGHT) == (not said)
+    assert said in row.words and "not by a mistake" not in row.words
 
 
 def l_layer_model(*, is_copied, unit):
@@ -299,14 +357,30 @@ def test_a_stop_that_keeps_a_reference_or_counts_checks_is_seen(is_copied, unit)
 
 def test_a_prediction_by_the_statistics_of_the_evaluated_set_is_seen():
     def Predict(X, Y, parameters):
-        A = pipeline.apply_batchnorm(
-            pipeline.relu(pipeline.linear_forward(X, parameters["W1"], parameters["b1"])[0])[0]
-        )
+        A, _ = pipeline.relu(pipeline.linear_forward(X, parameters["W1"], parameters["b1"])[0])
+        A = pipeline.apply_batchnorm(A) if "mean1" in parameters else A
         AL, _ = pipeline.linear_activation_forward(A, parameters["W2"], parameters["b2"], "softmax")
         return 100 * (AL.argmax(0) == Y.argmax(0)).double().mean()
 
     row = judge("Predict", OURS | {"Predict": Predict})
-    assert "batch norm takes the statistics of the evaluated set" in row.words
+    assert row.words == "accuracy: " + AS_EVALUATED
+    assert judge("Predict", OURS | {"Predict": accuracy_over(axis=0)}) == Row("Predict", RIGHT, is_convention=True)
+    turned = judge("Predict", OURS | {"Predict": accuracy_over(axis=1)})
+    assert AS_EVALUATED not in turned.words
+
+
+def test_what_is_not_checked_of_a_right_function_is_said():
+    def L_layer_model(X, Y, layers_dims, learning_rate, num_iterations, batch_size):
+        return pipeline.L_layer_model(X, Y, layers_dims, learning_rate, num_iterations, batch_size, progress=False)
+
+    def Predict(X, Y, parameters, use_batchnorm):
+        return pipeline.Predict(X, Y, parameters)
+
+    plain = {"L_layer_model": L_layer_model, "Predict": Predict}
+    train, predict = judge("L_layer_model", plain), judge("Predict", plain)
+    assert train.state == predict.state == RIGHT
+    assert train.words == "stopping rule not checked: it needs the arguments validation, evaluate_every, patience"
+    assert predict.words == "batch norm not checked: L_layer_model needs an argument use_batchnorm"
 
 
 def penalised_cost(AL, Y, parameters=None, l2=0.0):
@@ -330,6 +404,46 @@ def test_a_gradient_of_l2_that_is_not_that_of_the_cost_is_seen(factor, biases, s
 
     row = judge("L2", {"compute_cost": penalised_cost, "Update_parameters": Update_parameters})
     assert (row.state == RIGHT) == (not said) and said in row.words
+
+
+def cost_of_theta(AL, Y, theta, lambda_reg):
+    return penalised_cost(AL, Y, theta, lambda_reg)
+
+
+def decayed(parameters, grads, rate, lambd):
+    step = {name: grads[f"d{name}"] + lambd * each * (name[0] == "W") for name, each in parameters.items()}
+    return {name: each - rate * step[name] for name, each in parameters.items()}
+
+
+def backward_with_parameters(AL, Y, caches, params, decay_rate):
+    grads = network_backward(AL, Y, caches, pipeline.batchnorm_backward)
+    return {name: each + decay_rate * params.get(name[1:], 0) * (name[:2] == "dW") for name, each in grads.items()}
+
+
+@pytest.mark.parametrize(
+    "solution",
+    [
+        {"compute_cost": cost_of_theta},
+        {"compute_cost": lambda AL, Y, REG=0.0, params=None: penalised_cost(AL, Y, params, REG)},
+        {
+            "compute_cost": lambda AL, Y, weight_decay, parameters: penalised_cost(AL, Y, parameters, weight_decay),
+            "L_model_backward": backward_with_parameters,
+        },
+    ],
+)
+def test_lambda_and_the_parameters_may_have_other_names_and_places_and_no_defaults(solution):
+    solution = {"Update_parameters": decayed} | solution
+    if "L_model_backward" in solution:
+        del solution["Update_parameters"]
+    assert [judge(name, solution) for name in [*solution, "L2"]] == [
+        Row(name, RIGHT, is_convention=True) for name in [*solution, "L2"]
+    ]
+
+
+def test_where_no_argument_is_lambda_the_row_of_l2_says_so():
+    row = judge("L2", {"compute_cost": lambda AL, Y, alpha=0.0: 0.0})
+    assert row == Row("L2", MISSING, "no argument for lambda found in compute_cost")
+    assert judge("L2", {"relu": pipeline.relu}) == Row("L2", MISSING)
 
 
 def test_another_convention_is_right_only_in_a_network_whose_gradients_are():
@@ -407,13 +521,13 @@ def test_functions_that_hang_end_python_print_ask_or_stand_beside_get_a_row_each
     written(tmp_path, "def relu_backward(dA, activation_cache):\n    return dA * (activation_cache > 0)\n", "beside.py")
     monkeypatch.setattr(check_my_functions, "SECONDS", 3)
     rows = {row.function: row for row in check_my_functions.rows_of(written(tmp_path, NASTY))}
-    assert list(rows) == ASSIGNMENT
+    assert list(rows) == [*ASSIGNMENT, "L2"]
     assert {name: row.words for name, row in rows.items() if row.state == WRONG} == {
         "linear_forward": "has not ended after 3 s",
         "softmax": "ends Python",
         "relu": "raises SystemExit: enough",
         "compute_cost": "it waits for input()",
-        "apply_batchnorm": "raises TypeError: apply_batchnorm() missing 1 required positional argument: 'gamma'",
+        "apply_batchnorm": "requires gamma, and the assignment does not pass that",
     }
     assert {name for name, row in rows.items() if row.state == RIGHT} == {"initialize_parameters", "relu_backward"}
     assert capfd.readouterr() == ("", "")
