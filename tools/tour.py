@@ -80,9 +80,15 @@ def matrices(named: Mapping[str, Tensor]) -> Picture:
         axis.set_axis_off()
         for (i, j), value in np.ndenumerate(array) if array.shape[1] <= WIDEST else ():
             look: Any = {"ha": "center", "va": "center", "color": "black" if value > 0 else "white"}
-            axis.text(j, i, f"{round(value, 2) + 0.0:g}", fontsize=7, **look)  # + 0.0: no -0
+            axis.text(j, i, number(value), fontsize=7, **look)
         left += wide + GAP
     return picture(_png(figure), f"The matrices {', '.join(named)}")
+
+
+def number(value: float) -> str:
+    """Round to two digits after the point; what is small does not look like zero."""
+    rounded = round(value, 2)
+    return f"{rounded:g}" if rounded else "≈0" if value else "0"
 
 
 @mpl.rc_context(STYLE)
