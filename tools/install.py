@@ -63,7 +63,8 @@ def version_of(python: Path) -> str:
     """Return the folder of the packages of an interpreter, which may be another one than when they were installed."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         code = "import sys; print(f'lib/python{sys.version_info[0]}.{sys.version_info[1]}')"
-        return subprocess.check_output([python, "-I", "-S", "-c", code], text=True).strip()
+        said = subprocess.check_output([python, "-I", "-S", "-c", code], text=True)
+        return said.strip()
     return "lib/none"
 
 

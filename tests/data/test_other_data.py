@@ -135,7 +135,7 @@ def test_kmnist_runs_through_every_stage_and_its_classes_are_in_the_figures(run_
     names, digits = SOURCES["kmnist"].classes, [str(digit) for digit in range(10)]
     wrong = counts["baseline"] - np.diag(counts["baseline"].diagonal())
     true, predicted = (names[index] for index in np.unravel_index(wrong.argmax(), wrong.shape))
-    said = f"{titles['baseline']} takes a true {true} most often for {predicted}"
+    said = f"The baseline headline model takes a true {true} most often for {predicted}"
     drawn = {tuple(each): figures.confusion_matrices(counts, each, titles, said) for each in (names, digits)}
     mistakes = {tuple(each): figures.confident_mistakes(evaluations["baseline"], each, "") for each in (names, digits)}
     with zipfile.ZipFile(io.BytesIO((folder / "report.docx").read_bytes())) as package:

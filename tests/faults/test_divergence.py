@@ -74,7 +74,7 @@ def test_all_of_an_arm_diverge_and_the_others_go_on(tmp_path):
     path = artifacts.read_record(TrainingResult, tmp_path / "results/l2_path")
     assert path.stop_reason == ["cap reached", "diverged", "cap reached"]  # one network of an ensemble
     assert len(re.findall(r"^l2_path: seed 0 diverged: .* not finite at step \d+$", said["l2_path"], re.MULTILINE)) == 1
-    assert report.count("diverged for") == report.count("Training diverged for seeds 0, 1 and 2 of L2.") == 1
+    assert report.count("raining diverged") == report.count("Training diverged: L2 seeds 0, 1 and 2.") == 1
 
 
 def test_a_huge_learning_rate_is_reported_by_arm_seed_and_step(tmp_path):
@@ -92,8 +92,8 @@ def test_all_networks_of_all_arms_diverge_and_the_report_says_so(tmp_path):
     prepared(tmp_path, learning_rate=1e6, arms={arm: PARAMS["arms"][arm] | {"l2": 1e6} for arm in ARMS})
     _, report = run_to_the_report(tmp_path)
     assert all(set(result.stop_reason) == {"diverged"} for result in results(tmp_path).values())
-    parts = [f"seeds 0, 1 and 2 of {title}" for title in ("baseline", "batch norm", "L2")]
-    assert f"Training diverged for {parts[0]}, {parts[1]} and {parts[2]}." in report
+    parts = [f"{title} seeds 0, 1 and 2" for title in ("Baseline", "Batch norm", "L2")]
+    assert f"Training diverged: {'; '.join(parts)}." in report
 
 
 def test_one_class_of_constant_pixels_is_learnt_and_evaluated(tmp_path):
