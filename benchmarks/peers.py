@@ -9,7 +9,7 @@ and return them trained, so that a test can see that they do the same work.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,26 +63,31 @@ def start_of(layers: list[int], networks: int, device: torch.device = CPU, use_b
     return ensemble if networks > 1 else {name: stacked[0] for name, stacked in ensemble.items()}
 
 
-def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool, compile_for: int | None = None) -> Steps:
-    """Take this project's steps, by the functions that train; compiled if a batch size is given."""
+def engine(
+    data: Data, layers: list[int], networks: int, use_batchnorm: bool, take_step: Callable[..., Tensor] = training_step
+) -> Steps:
+    """Take this project's steps, by the functions that train, or by a step that :func:`compiled_step` has made of them."""
     parameters = start_of(layers, networks, data.rows.device, use_batchnorm)
-    take_step = training_step
-
-    def batch_of(examples: Tensor) -> tuple[Tensor, Tensor]:
-        return data.rows.index_select(0, examples).mT, data.Y.index_select(1, examples)
-
-    with full_precision():
-        if compile_for is not None:
-            batch = batch_of(torch.arange(compile_for, device=data.rows.device))
-            take_step = compiled(training_step, *batch, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
 
     def steps(batches: Tensor) -> Parameters:
         with full_precision():
             for batch in batches:
-                take_step(*batch_of(batch), parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
+                take_step(*_gathered(data, batch), parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
         return parameters
 
     return steps
+
+
+def compiled_step(data: Data, layers: list[int], batch_size: int, use_batchnorm: bool) -> Callable[..., Tensor]:
+    """Compile a training step for ensembles of any size, as `train` does."""
+    batch = _gathered(data, torch.arange(batch_size, device=data.rows.device))
+    parameters = start_of(layers, 2, data.rows.device, use_batchnorm)
+    with full_precision():
+        return compiled(training_step, *batch, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
+
+
+def _gathered(data: Data, examples: Tensor) -> tuple[Tensor, Tensor]:
+    return data.rows.index_select(0, examples).mT, data.Y.index_select(1, examples)
 
 
 def eager(data: Data, layers: list[int], use_batchnorm: bool) -> Steps:

@@ -97,9 +97,10 @@ def main() -> None:
 def compare(data: peers.Data, batch_size: int, use_batchnorm: bool, options: argparse.Namespace) -> dict[str, float]:
     """Return every peer's microseconds a step of one network, all measured in turns."""
     setting = (data, LAYERS)
+    take_step = peers.compiled_step(*setting, batch_size, use_batchnorm)
     entrants: dict[str, tuple[int, Steps]] = {
         **{f"engine x{n}": (n, peers.engine(*setting, n, use_batchnorm)) for n in ENSEMBLES},
-        **{f"compiled x{n}": (n, peers.engine(*setting, n, use_batchnorm, batch_size)) for n in ENSEMBLES},
+        **{f"compiled x{n}": (n, peers.engine(*setting, n, use_batchnorm, take_step)) for n in ENSEMBLES},
         "eager autograd": (1, peers.eager(*setting, use_batchnorm)),
         "vmap(grad) x16": (16, peers.vmap_grad(*setting, 16, use_batchnorm)),
         **{f"JAX x{n}": (n, peers.jax_scan(*setting, n, use_batchnorm)) for n in ENSEMBLES},

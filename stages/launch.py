@@ -18,7 +18,6 @@ from torch.distributed.run import main as torchrun
 from pipeline.params import Params
 from stages import lifetime, run
 
-LOOK_EVERY = 0.1  # seconds
 RUN = "TORCHELASTIC_RUN_ID"  # torchrun gives it, and a RANK, to each rank
 LAUNCHER = "STAGE_LAUNCHER"  # the launcher's process id; the launcher may be gone before a rank asks for its parent
 
@@ -80,7 +79,7 @@ def run_rank(stage: Callable[[Params], None], name: str) -> None:
 def _end_with(launcher: int) -> None:
     """End this process soon after its launcher, which may have been killed."""
     while os.getppid() == launcher:
-        time.sleep(LOOK_EVERY)
+        time.sleep(lifetime.LOOK_EVERY)
     os._exit(1)
 
 

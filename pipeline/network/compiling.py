@@ -13,6 +13,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from pipeline.network.arguments import Parameters
 
+OPTIONS = {
+    "cpp_wrapper": True,  # one C++ file in place of many: half of the time that compiling takes
+    "cpp.vec_isa_ok": True,  # the processor's vector instructions are not tried out: a compiler of today knows them
+}
 # Their type hints lack what is used here.
 _compile: Any = torch.compile
 _shapes: Any = torch.fx.experimental._config
@@ -28,7 +32,7 @@ def compiled(
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no GPU
     # isolate_recompiles: torch limits how often one function is compiled, here it does so for each call of this.
-    faster: Callable[..., Tensor] = _compile(step, fullgraph=True, isolate_recompiles=True)
+    faster: Callable[..., Tensor] = _compile(step, fullgraph=True, isolate_recompiles=True, options=OPTIONS)
     for each in (*parameters.values(), *settings.values()):
         if isinstance(each, Tensor) and each.dim() != 2:  # not of one network alone
             torch._dynamo.mark_dynamic(each, 0)

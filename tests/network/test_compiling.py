@@ -113,8 +113,13 @@ print(hashlib.sha256(b"".join(each.numpy().tobytes() for each in result.paramete
     return done.stdout, done.stderr
 
 
-def test_without_a_compiler_a_warning_says_so_and_the_training_is_that_of_the_functions(tmp_path):
-    ours, said = bytes_of(tmp_path, True, CXX="there-is-no-such-compiler")
+@pytest.mark.parametrize("kind", ["missing", "broken"])
+def test_without_a_compiler_a_warning_says_so_and_the_training_is_that_of_the_functions(tmp_path, kind):
+    compiler = tmp_path / "g++"
+    if kind == "broken":  # it tells its version, and compiles no file
+        compiler.write_text('#!/bin/sh\ncase "$*" in *.cpp*|*.h*) echo no >&2; exit 1;; esac\nexec g++ "$@"\n')
+        compiler.chmod(0o755)
+    ours, said = bytes_of(tmp_path, True, CXX=str(compiler))
     wanted = "training runs without torch.compile (it needs a C++ compiler, such as g++, and Python's headers): "
     assert said.startswith(wanted) and said.count("\n") == 1  # nothing from the compiler itself
     assert ours == bytes_of(tmp_path, False)[0]

@@ -27,7 +27,7 @@ def test_all_peers_take_the_same_steps(use_batchnorm, device):
         (3, peers.jax_scan(data, LAYERS, 3, use_batchnorm)),
         (None, peers.eager(data, LAYERS, use_batchnorm)),
         (None, peers.engine(data, LAYERS, 1, use_batchnorm)),
-        (3, peers.engine(data, LAYERS, 3, use_batchnorm, compile_for=32)),
+        (3, peers.engine(data, LAYERS, 3, use_batchnorm, peers.compiled_step(data, LAYERS, 32, use_batchnorm))),
         (1, peers.jax_scan(data, LAYERS, 1, use_batchnorm)),
     ):
         trained = {name: np.asarray(value) for name, value in as_numpy(theirs(batches))}
