@@ -211,10 +211,18 @@ def test_whatever_was_deleted_of_the_environment_is_installed_again(project, gon
     assert project.works(1)
 
 
-@pytest.mark.parametrize("note", [b"", b"\0\0", b"[]", b"{}", b'{"locks": 3, "entries": null}', b"\xff"])
+@pytest.mark.parametrize("gone", ["bin/tiny", "lib/python*/site-packages/tiny/*.py"])
+def test_what_was_deleted_is_seen_where_as_many_files_of_one_s_own_were_added(project, gone):
+    (path,) = project.environment.glob(gone)
+    path.rename(path.with_name("mine"))
+    assert project.install().stdout.startswith(INSTALLING)
+    assert project.works(1)
+
+
+@pytest.mark.parametrize("note", [b"", b"\0\0", b"[]", b"{}", b'{"locks": 3, "contents": null}', b"\xff"])
 def test_a_damaged_note_of_what_is_installed_counts_as_none(tmp_path, note):
     (tmp_path / install.NOTE).write_bytes(note)
-    assert install.noted(tmp_path, "locks") == install.noted(tmp_path, "entries") == {}
+    assert install.noted(tmp_path, "locks") == install.noted(tmp_path, "contents") == {}
 
 
 def test_a_folder_in_which_python_makes_no_environment_is_said_in_one_line(project):
@@ -237,7 +245,8 @@ def test_an_interpreter_of_another_version_is_no_reason_to_go_without_packages(p
     (packages,) = project.environment.glob("lib/python*")
     packages.rename(packages.with_name("python3.1"))
     note = project.environment / "installed"
-    note.write_text(note.read_text().replace(f"lib/{packages.name}", "lib/python3.1"))
+    noted = note.read_text().replace(f'"lib": ["{packages.name}"]', '"lib": ["python3.1"]')
+    note.write_text(noted.replace(f"lib/{packages.name}", "lib/python3.1"))
     assert project.install().returncode == 0
     assert project.works(1)
 
