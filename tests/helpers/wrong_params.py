@@ -118,6 +118,7 @@ WRONG = [
     ("training.device", "gpu", A_DEVICE),
     ("training.device", "cuda:1", A_DEVICE),
     ("training.device", "CUDA", A_DEVICE),
+    ("training.device", "mps", A_DEVICE),
     ("training.device", "", A_DEVICE),
     ("training.device", None, A_DEVICE),
     ("training.device", 0, A_DEVICE),

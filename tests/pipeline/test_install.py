@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -361,6 +362,29 @@ def test_a_home_that_cannot_be_written_is_said_in_one_line(repository):
     assert done.stderr.startswith("DVC could not be configured: [Errno 20] Not a directory: '/dev/null/.cache/")
     assert done.stderr.endswith("; the folders .dvc and HOME must be whole and writable\n")
     assert not (repository / ".dvc" / "config.local").exists()
+
+
+NAMELESS = """import pwd, sys
+def nobody(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid = nobody
+from dvc.cli import main
+sys.exit(main(["status"]))
+"""
+
+
+def test_where_the_user_has_no_name_dvc_runs_with_the_variable_of_the_docs(repository, tmp_path):
+    page = (ROOT / "docs/elsewhere.md").read_text(encoding="utf-8")
+    (name, value) = re.search(r"A container whose user has no name.*set `(\w+)=(\w+)`", page).groups()
+    env = {key: each for key, each in os.environ.items() if key not in ("LOGNAME", "USER", "LNAME", "USERNAME")}
+    env |= {"DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
+    command = [sys.executable, "-c", NAMELESS]
+    without, given = (
+        subprocess.run(command, cwd=repository, env=env | more, capture_output=True, text=True, check=False)
+        for more in ({}, {name: value})
+    )
+    assert without.returncode != 0 and "getpwuid(): uid not found" in without.stderr
+    assert given.returncode == 0, given.stderr
 
 
 def test_two_installations_give_dvc_a_private_folder_and_a_page_that_is_made_again_when_gone_or_old(
