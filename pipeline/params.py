@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,12 +31,16 @@ LARGEST = 2**16  # characters of a file; the shipped one has 2,000
 LONGEST = 1000  # characters of a key or a value
 DEEPEST = 10  # nested maps and lists; the shipped file has 3
 PIXELS = 28 * 28  # of an image, in every data set
+FORMULA = re.compile(r'(^|;)[\s"]*[=+@-]')  # some spreadsheets begin a cell after a semicolon
 COPIES = 4  # of the parameters, in training, at the least: parameters, gradients, updated and best parameters
 
 
 def _plain(title: str) -> str:
     if not title.strip() or not title.isprintable() or any(mark in title for mark in ("[[", "]]", "**", "`")):
         raise ValueError("must be printable, not blank, and without [[, ]], ** and `, the report's markup")
+    if FORMULA.search(title):
+        where = "at its beginning or after a semicolon"
+        raise ValueError(f"must have no =, +, - or @ {where}: to a spreadsheet that is a formula")
     return title
 
 

@@ -11,6 +11,7 @@ from pipeline.data.sources import place_of, source_of
 from pipeline.drawing import require_drawable
 from pipeline.network.devices import device_of
 from pipeline.params import Params
+from pipeline.text import in_lines
 from stages import CHECKED, run
 
 
@@ -25,7 +26,7 @@ def main(params: Params) -> None:
     require_drawable({name: arm.title for name, arm in params.arms.items()})
     artifacts.write_json(CHECKED, "params.yaml is valid")
     if said := params.training.said_of_cores():
-        print(said)
+        print(in_lines(said))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pipeline.data.sources import require_classes
 from pipeline.network.devices import take_device
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
+from pipeline.text import in_lines
 from stages import METRICS, MODELS, PLOTS, RESULTS, SPLIT, examples, run
 from stages.progress import each, working
 
@@ -53,7 +54,7 @@ def write(
         metrics = tables.arm_metrics(results[arm], measured)
         for folder, values in metrics.items():
             artifacts.write_json(METRICS / folder / f"{arm}.json", stand_in | values)
-        print(f"{arm}: {metrics['headline']['test']:.2f} % of the test set of {data}")
+        print(in_lines(f"{arm}: {metrics['headline']['test']:.2f} % of the test set of {data}"))
     artifacts.write_json(METRICS / "study.json", tables.study(card.name, titles, results, evaluations, comparisons))
     for name, table in {
         "results": tables.results_table(results, evaluations, comparisons),

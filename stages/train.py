@@ -7,7 +7,6 @@ import contextlib
 import math
 import statistics
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,13 +18,12 @@ from pipeline.network import distributed
 from pipeline.network.devices import take_device
 from pipeline.network.ensemble import Snapshot, TrainingResult
 from pipeline.params import Params
-from pipeline.text import shown
+from pipeline.text import COLUMNS, in_lines, shown
 from stages import MODELS, examples
 from stages.launch import run_training
 from stages.progress import TRAINING, working
 
 ENDS = {"no improvement": "stopped without a new low", "cap reached": "reached max_steps", "diverged": "diverged"}
-COLUMNS = 80  # of a terminal
 GAP = "   "
 
 
@@ -56,7 +54,7 @@ def train_ensemble(
         X, Y = examples("train", device)
         shown = training_shown(label, len(seeds), training.max_steps)
         if training.compile and ranks.rank == 0:
-            print(f"{label}: PyTorch compiles the training step first", flush=True)
+            print(in_lines(f"{label}: PyTorch compiles the training step first"), flush=True)
         with shown if ranks.rank == 0 else contextlib.nullcontext(lambda snapshot: None) as progress:
             result = ranks.train(
                 X,
@@ -94,15 +92,11 @@ def training_shown(label: str, networks: int, max_steps: int) -> Iterator[Callab
 def _say(result: TrainingResult, label: str) -> None:
     for seed, reason, step in zip(result.seeds, result.stop_reason, result.steps, strict=True):
         if reason == "diverged":
-            print(_in_lines(f"{label}: seed {seed} diverged: its cost was not finite at step {step}"), file=sys.stderr)
+            print(in_lines(f"{label}: seed {seed} diverged: its cost was not finite at step {step}"), file=sys.stderr)
     counts = Counter(result.stop_reason).items()
     ends = ", ".join(f"{count} of {len(result.seeds)} {ENDS[reason]}" for reason, count in counts)
     mean = f"{statistics.mean(result.steps):,.0f}"
-    print(_in_lines(f"{label}: mean {mean} step{'s' * (mean != '1')}; {ends}"))
-
-
-def _in_lines(text: str) -> str:
-    return textwrap.fill(text, COLUMNS, subsequent_indent="  ")
+    print(in_lines(f"{label}: mean {mean} step{'s' * (mean != '1')}; {ends}"))
 
 
 def _print_costs(result: TrainingResult, label: str) -> None:
@@ -112,7 +106,7 @@ def _print_costs(result: TrainingResult, label: str) -> None:
     until_stop = [(step, cost) for step, cost in zip(result.cost_steps, costs, strict=True) if not math.isnan(cost)]
     pairs = [f"{step:{len(str(result.cost_steps[-1]))}} {cost:.4f}" for step, cost in until_stop]
     with_penalty = " (with penalty)" if result.l2[headline] else ""
-    print(_in_lines(f"{label}: headline model, seed {result.seeds[headline]}: step and cost{with_penalty}"))
+    print(in_lines(f"{label}: headline model, seed {result.seeds[headline]}: step and cost{with_penalty}"))
     width = max(map(len, pairs), default=0) + len(GAP)
     a_line = max(1, (COLUMNS + len(GAP)) // width)  # a cost that diverges can be longer than a line
     for first in range(0, len(pairs), a_line):

@@ -24,7 +24,7 @@ from typing import Any
 
 ENVIRONMENT, NEW, OLD = (Path(name).absolute() for name in (".venv", ".venv.new", ".venv.old"))
 LOCK = "requirements.lock"
-NOTE = "installed"  # a file of the environment: the checksums of its locks, and how many entries each folder has
+NOTE = "installed"  # a file of the environment: the checksums of its locks, and the names in each folder
 PIP = ["-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
 HERE = ["--no-user", "--target=", "--root=/"]  # with --prefix: into the environment, whatever pip.conf says
 SETUPTOOLS = re.compile(r"^setuptools==.*(\n .*)*", re.MULTILINE)  # comes first, as it builds the source packages
@@ -53,9 +53,9 @@ def is_installed(lock: str) -> bool:
 
 
 def is_whole() -> bool:
-    """Tell whether nothing was deleted; packages that you have added do no harm."""
-    now = entries(ENVIRONMENT)
-    whole = all(now.get(folder, 0) >= count for folder, count in noted(ENVIRONMENT, "entries").items())
+    """Tell whether nothing was deleted; files that you have added do no harm."""
+    now = contents(ENVIRONMENT)
+    whole = all(set(names) <= set(now.get(folder, [])) for folder, names in noted(ENVIRONMENT, "contents").items())
     return whole and (ENVIRONMENT / version_of(ENVIRONMENT / "bin/python")).is_dir()
 
 
@@ -103,7 +103,7 @@ def install(environment: Path, lock: str) -> None:
     for script in (environment / "bin").iterdir():
         if script.is_file() and not script.is_symlink():
             free_of_its_folder(script)
-    note = {"locks": noted(environment, "locks") | {lock: checksum(lock)}, "entries": entries(environment)}
+    note = {"locks": noted(environment, "locks") | {lock: checksum(lock)}, "contents": contents(environment)}
     (environment / NOTE).write_text(json.dumps(note), encoding="utf-8")
 
 
@@ -150,13 +150,13 @@ def noted(environment: Path, what: str) -> dict[str, Any]:
         return {}
 
 
-def entries(environment: Path) -> dict[str, int]:
-    """Count the entries of each folder, without Python's own caches."""
-    counts = {}
+def contents(environment: Path) -> dict[str, list[str]]:
+    """List the names in each folder, without Python's own caches."""
+    names = {}
     for folder, folders, files in os.walk(environment):
         folders[:] = [name for name in folders if name != "__pycache__"]
-        counts[os.path.relpath(folder, environment)] = len(folders) + len(files)
-    return counts
+        names[os.path.relpath(folder, environment)] = folders + files
+    return names
 
 
 def remove(path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
-from pipeline.network.ensemble import TrainingResult
+from pipeline.network.ensemble import TrainingResult, require_range
 from pipeline.network.forward import L_model_forward
 from pipeline.network.precision import full_precision
 from pipeline.network.prediction import evaluate, forward_in_blocks, is_correct
@@ -49,9 +49,14 @@ class Evaluation:
     activations: Annotated[dict[str, Tensor], torch.float64, "networks"]  # A{l}
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse networks, layers and classes that are not there."""
+        """Refuse networks, layers and classes that are not there, and numbers out of range."""
         if not 0 <= self.headline < sizes["networks"]:
             raise ValueError(f"headline is {self.headline}: must be one of the {sizes['networks']} networks")
+        for field, highest in {"accuracies": 100, "costs": torch.inf, "activity": 1}.items():
+            for key, values in getattr(self, field).items():
+                require_range(f"{field}.{key}", values, highest)
+        require_range("confusion", self.confusion)
+        require_range("mistakes.confidence", self.mistakes["confidence"], highest=1)
         layers = [f"A{layer}" for layer in range(1, len(self.activity) + 1)]
         for field in ("activity", "activations"):
             if sorted(getattr(self, field)) != sorted(layers):

@@ -18,6 +18,7 @@ from pipeline.network.arguments import Parameters, number_of_layers
 from pipeline.network.forward import initialize_parameters
 
 STOP_REASONS = {"no improvement", "cap reached", "interrupted", "diverged"}
+NOT_NEGATIVE = ("seeds", "l2", "costs", "penalties", "validation_costs", "steps", "best_step", "epochs")
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,11 @@ class TrainingResult:
         return {"networks": len(self.seeds), "pixels": pixels, "classes": classes, **units}
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse parameters, steps and curves that do not go together, or with the ``sizes`` of the data."""
+        """Refuse numbers out of range, and parameters, steps and curves that do not fit together or the ``sizes``."""
         self._require_parameters(sizes)
+        for field in NOT_NEGATIVE:
+            require_range(field, getattr(self, field))
+        require_range("validation_accuracies", self.validation_accuracies, highest=100)
         for name in ("cost_steps", "evaluation_steps"):
             if (steps := getattr(self, name)) != sorted({step for step in steps if step > 0}):
                 raise ValueError(f"{name} must ascend from 1 on, got {steps}")
@@ -101,7 +105,7 @@ class TrainingResult:
         self._require_curves()
 
     def _require_parameters(self, sizes: Mapping[str, int]) -> None:
-        """Refuse parameters whose names and shapes are not those of one network."""
+        """Refuse parameters whose names, shapes and variances are not those of one network."""
         shapes = {name: tuple(each.shape[1:]) for name, each in self.parameters.items()}
         wanted: dict[str, tuple[int, ...]] = {}
         for layer, (inputs, outputs) in enumerate(itertools.pairwise(self.layers_dims), start=1):
@@ -110,6 +114,9 @@ class TrainingResult:
                 wanted |= {f"mean{layer}": (outputs, 1), f"var{layer}": (outputs, 1)}
         if shapes != wanted or len({each.dtype for each in self.parameters.values()}) > 1:
             raise ValueError(f"parameters hold {shapes}, must be {wanted} and of one dtype")
+        for name in wanted:
+            if name.startswith("var"):
+                require_range(name, self.parameters[name])
         for name, length in self.sizes.items():
             if sizes.get(name, length) != length:
                 raise ValueError(f"parameters are of {length} {name}, the data of {sizes[name]}")
@@ -142,6 +149,14 @@ class TrainingResult:
             return curve.new_full(best.shape, math.nan)
         checks = torch.searchsorted(torch.tensor(self.evaluation_steps), best)
         return curve[checks, torch.arange(len(best))].where(best > 0, math.nan)
+
+
+def require_range(name: str, values: Tensor | Sequence[float], highest: float = math.inf) -> None:
+    """Refuse a number below 0 or above the highest; NaN stands for none."""
+    numbers = torch.as_tensor(values, dtype=torch.float64)
+    if (outside := numbers[(numbers < 0) | (numbers > highest)]).numel():
+        allowed = f"from 0 to {highest:g}" if highest < math.inf else "0 or more"
+        raise ValueError(f"{name} holds {outside[0].item():g}: must be {allowed}")
 
 
 def initialize_ensemble(

@@ -133,6 +133,66 @@ def test_every_damage_is_refused_in_one_line_that_names_the_record_and_what_heal
     assert wrong == {}
 
 
+def with_first(value, wrong):
+    """Replace the first number of a list or a tensor, or of what a dictionary holds."""
+    if isinstance(value, dict):
+        return {key: with_first(each, wrong) for key, each in value.items()}
+    if isinstance(value, list):
+        return [wrong, *value[1:]]
+    return value.flatten().index_fill(0, torch.tensor([0]), wrong).view_as(value)
+
+
+COUNTS = ("seeds", "steps", "best_step")
+REALS = ("l2", "costs", "penalties", "validation_costs", "validation_accuracies", "epochs")
+OUT_OF_RANGE = [
+    *(("a training", field, -1) for field in COUNTS),
+    *(("a training", field, -1e-9) for field in REALS),
+    ("a training", "validation_accuracies", 100.5),
+    *(("an evaluation", field, wrong) for field in ("accuracies", "activity") for wrong in (-1e-9, 100.5)),
+    *(("an evaluation", field, -1) for field in ("costs", "confusion")),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "wrong"), OUT_OF_RANGE)
+def test_a_number_that_no_training_or_evaluation_gives_is_refused(tmp_path, name, field, wrong):
+    record = KIND_OF_RECORD[name]()
+    artifacts.write_record(tmp_path, replace(record, **{field: with_first(getattr(record, field), wrong)}))
+    said = rf"is damaged: {field}\S* holds {wrong:g}: must be (0 or more|from 0 to 100|from 0 to 1);"
+    with pytest.raises(ValueError, match=said):
+        read(record, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "limit"),
+    [
+        ("a training", "seeds", 0),
+        ("a training", "validation_accuracies", 0.0),
+        ("a training", "validation_accuracies", 100.0),
+        ("an evaluation", "accuracies", 100.0),
+        ("an evaluation", "activity", 1.0),
+        ("an evaluation", "costs", 0.0),
+    ],
+)
+def test_the_lowest_and_the_highest_number_are_taken(tmp_path, name, field, limit):
+    record = KIND_OF_RECORD[name]()
+    artifacts.write_record(tmp_path, replace(record, **{field: with_first(getattr(record, field), limit)}))
+    read(record, tmp_path)
+
+
+def test_a_confidence_or_a_variance_that_cannot_be_is_refused(tmp_path):
+    record = evaluated(trained())
+    for wrong in (-0.5, 1.5):
+        mistakes = record.mistakes | {"confidence": with_first(record.mistakes["confidence"], wrong)}
+        artifacts.write_record(tmp_path, replace(record, mistakes=mistakes))
+        with pytest.raises(ValueError, match=rf"mistakes\.confidence holds {wrong}: must be from 0 to 1;"):
+            read(record, tmp_path)
+    record = trained(use_batchnorm=True)
+    parameters = record.parameters | {"var2": with_first(record.parameters["var2"], -1.0)}
+    artifacts.write_record(tmp_path, replace(record, parameters=parameters))
+    with pytest.raises(ValueError, match=r"is damaged: var2 holds -1: must be 0 or more;"):
+        read(record, tmp_path)
+
+
 @pytest.mark.parametrize("label", [10, 255])
 def test_a_label_without_a_class_is_refused(tmp_path, label):
     labels = torch.tensor([0, label], dtype=torch.uint8)

@@ -76,6 +76,18 @@ def test_the_next_run_takes_the_set_that_was_asked_for_as_soon_as_a_source_has_i
 
 
 @pytest.mark.long
+def test_what_leaves_out_the_check_asks_no_source_unless_it_is_forced(stood_in, mirror):
+    stood_in.env |= mirror
+    assert stood_in.repro("--single-item", "download") == []
+    stages_to_split = (stood_in.folder / "dvc.yaml").read_text().partition("  train:\n")[0]
+    with stood_in.edited("dvc.yaml", stages_to_split):
+        assert stood_in.repro("--dry", "--downstream", "download") == ["split"]
+    assert held_by(stood_in) == "digits"
+    assert stood_in.repro("--force", "--single-item", "download") == ["download"]
+    assert held_by(stood_in) == "mnist"
+
+
+@pytest.mark.long
 def test_so_does_the_next_experiment(stood_in, mirror):
     stood_in.commit()
     stood_in.env |= mirror

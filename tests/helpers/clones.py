@@ -138,6 +138,50 @@ class Clone:
         return {path: path.read_bytes() for folder in outputs for path in folder.rglob("*") if path.is_file()}
 
 
+TINY = {
+    "params.yaml": """arms:
+  a:
+    title: A
+    use_batchnorm: false
+    l2: 1
+  b:
+    title: B
+    use_batchnorm: false
+    l2: 1
+""",
+    "dvc.yaml": """stages:
+  train:
+    foreach: ${arms}
+    do:
+      cmd: >
+        echo '{"l2":' ${item.l2}'}' >models/${key}
+      params: ["arms.${key}.l2"]
+      outs: ["models/${key}"]
+  evaluate:
+    cmd: mkdir metrics; cd models; for arm in *; do cp $arm ../metrics/$arm.json; done; cat * >../plots/results.csv
+    params: [arms]
+    deps: [models]
+    metrics: [metrics: {cache: false}]
+    plots: [plots/results.csv: {cache: false}]
+""",
+}
+
+
+def tiny_project(folder):
+    """Make a project whose stages copy their parameters, with the folders of this one; run and commit it."""
+    for name in ("models", "plots"):
+        (folder / "clone" / name).mkdir(parents=True)
+    project = Clone(folder)
+    project.env |= AUTHOR
+    for name, text in TINY.items():
+        (project.folder / name).write_text(text)
+    project.git("init", "--quiet", "--initial-branch=main")
+    project.dvc("init", "--quiet")
+    project.repro()
+    project.commit()
+    return project
+
+
 def titles_of_plots():
     """List the titles that the page of plots shows."""
     templates = [plot["template"] for each in STAGES["evaluate"]["plots"] for plot in each.values()]

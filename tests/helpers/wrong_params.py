@@ -56,6 +56,7 @@ NO_INTEGER, NO_NUMBER, NO_BOOLEAN = "a valid integer", "a valid number", "a vali
 AT_LEAST_1, AT_LEAST_0, POSITIVE = "greater than or equal to 1", "greater than or equal to 0", "greater than 0"
 FINITE, NO_REPEAT, NO_LIST, NO_MAP = "a finite number", "must not repeat", "a valid list", "a valid dictionary"
 IN_FLOAT32, AN_ARM = "between 1.2e-38 and 3.4e+38", "must be one of baseline, batchnorm, l2"
+NO_FORMULA = "must have no =, +, - or @ at its beginning or after a semicolon"
 A_DEVICE = "should be 'auto', 'cpu' or 'cuda'"
 NAN, INF = float("nan"), float("inf")
 BOMB = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in itertools.pairwise("abcdefghij"))
@@ -117,6 +118,7 @@ WRONG = [
     ("training.device", "gpu", A_DEVICE),
     ("training.device", "cuda:1", A_DEVICE),
     ("training.device", "CUDA", A_DEVICE),
+    ("training.device", "mps", A_DEVICE),
     ("training.device", "", A_DEVICE),
     ("training.device", None, A_DEVICE),
     ("training.device", 0, A_DEVICE),
@@ -145,6 +147,12 @@ WRONG = [
     (f"arms.{ARM}.title", "see [[b]]", "without [[, ]], ** and `"),
     (f"arms.{ARM}.title", "a **bold** one", "without [[, ]], ** and `"),
     (f"arms.{ARM}.title", "`code`", "without [[, ]], ** and `"),
+    (f"arms.{ARM}.title", "=HYPERLINK(1)", NO_FORMULA),
+    (f"arms.{ARM}.title", "+1", NO_FORMULA),
+    (f"arms.{ARM}.title", "-1", NO_FORMULA),
+    (f"arms.{ARM}.title", "@SUM(1)", NO_FORMULA),
+    (f"arms.{ARM}.title", ' "=1"', NO_FORMULA),
+    (f"arms.{ARM}.title", "L2; =1", NO_FORMULA),
     (f"arms.{ARM}.title", 7, "a valid string"),
     (f"arms.{ARM}.use_batchnorm", 0, NO_BOOLEAN),
     (f"arms.{ARM}.use_batchnorm", "false", NO_BOOLEAN),

@@ -69,6 +69,13 @@ def test_a_name_and_a_rank_give_a_device(monkeypatch, name, count, rank, expecte
     assert str(device_of(name, rank)) == expected
 
 
+def test_on_a_mac_auto_is_the_cpu(monkeypatch):
+    """Its GPU has no float64."""
+    gpus(monkeypatch, 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert str(device_of("auto")) == "cpu"
+
+
 @pytest.mark.parametrize(
     ("name", "count", "rank", "said"),
     [

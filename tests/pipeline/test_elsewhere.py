@@ -1,10 +1,14 @@
 """What docs/elsewhere.md says is true: its Python runs, and torch.nn predicts what the engine predicts."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from ranks import PATIENCE
 from reference import assert_close
 from samples import ARMS
 
@@ -31,6 +35,32 @@ def test_the_notebook_s_cells_run_and_learn(capsys):
     assert names["accuracy"] > 90
     assert_close(names["probabilities"].sum(0), torch.ones(200, dtype=torch.float64))
     assert names["accuracies"].shape == (4,) and names["accuracies"].max() > 90
+
+
+WORKER = """import multiprocessing
+import torch
+from pipeline import linear_forward
+
+def compute(seed):
+    random = torch.Generator().manual_seed(seed)
+    A, W = torch.randn(400, 400, generator=random), torch.randn(400, 400, generator=random)
+    return linear_forward(A, W, torch.zeros(400, 1))[0].sum().item()
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    here = compute(0)
+    with {context}.Pool(1) as pool:
+        print(abs(pool.apply(compute, (0,)) - here) < 1)
+"""
+
+
+@pytest.mark.long
+def test_a_worker_started_as_the_page_says_computes_after_torch_has_used_several_threads(tmp_path):
+    (context,) = re.findall(r"Start worker processes with `([^`]+)`", PAGE)
+    (tmp_path / "work.py").write_text(WORKER.format(context=context))
+    command, env = [sys.executable, tmp_path / "work.py"], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.stdout == "True\n", done.stderr
 
 
 @pytest.mark.parametrize("arm", ARMS)

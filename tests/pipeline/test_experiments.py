@@ -6,12 +6,13 @@ Every command of docs/experiments.md runs here as it stands there.
 import contextlib
 import csv
 import io
+import re
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-from clones import ran
+from clones import ROOT, ran, tiny_project
 from pages import Page
 from ranks import PATIENCE
 
@@ -98,3 +99,32 @@ def test_every_command_of_the_page_does_what_it_says_there(lab):
     lab.shell(pull)
     assert name in lab.shell("dvc exp list --name-only")
     assert page.left == []
+
+
+def test_a_shallow_clone_loses_an_experiment_in_a_copy_until_it_is_whole(tmp_path):
+    project = tiny_project(tmp_path)
+    (project.folder / "second").touch()
+    project.commit()
+    shallow = project.in_folder(tmp_path / "shallow")
+    project.git("clone", "--quiet", "--depth", "1", project.folder.as_uri(), str(shallow.folder))
+    for line, kept in (("true", 0), (said_on_the_page("git fetch"), 1)):
+        shallow.shell(f"{line} && dvc exp run --temp --set-param arms.b.l2=5")
+        assert len(shallow.shell("dvc exp list --name-only").splitlines()) == kept
+
+
+def test_what_an_arm_of_an_experiment_leaves_is_removed_by_the_line_of_the_page(tmp_path):
+    project = tiny_project(tmp_path)
+    params = project.folder / "params.yaml"
+    params.write_text(params.read_text() + "  c:\n    title: C\n    l2: 7\n")
+    project.shell("dvc exp run")
+    project.shell(said_on_the_page("git checkout"))
+    assert "c.json" in project.dvc("metrics", "show")
+    project.shell(said_on_the_page("git clean"))
+    assert "c.json" not in project.dvc("metrics", "show")
+    assert project.dvc("status") == "Data and pipelines are up to date.\n"
+
+
+def said_on_the_page(start):
+    """Give a command that the text of the page names."""
+    page = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
+    return re.search(rf"`({start}[^`]+)`", page)[1]

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -211,10 +212,18 @@ def test_whatever_was_deleted_of_the_environment_is_installed_again(project, gon
     assert project.works(1)
 
 
-@pytest.mark.parametrize("note", [b"", b"\0\0", b"[]", b"{}", b'{"locks": 3, "entries": null}', b"\xff"])
+@pytest.mark.parametrize("gone", ["bin/tiny", "lib/python*/site-packages/tiny/*.py"])
+def test_what_was_deleted_is_seen_where_as_many_files_of_one_s_own_were_added(project, gone):
+    (path,) = project.environment.glob(gone)
+    path.rename(path.with_name("mine"))
+    assert project.install().stdout.startswith(INSTALLING)
+    assert project.works(1)
+
+
+@pytest.mark.parametrize("note", [b"", b"\0\0", b"[]", b"{}", b'{"locks": 3, "contents": null}', b"\xff"])
 def test_a_damaged_note_of_what_is_installed_counts_as_none(tmp_path, note):
     (tmp_path / install.NOTE).write_bytes(note)
-    assert install.noted(tmp_path, "locks") == install.noted(tmp_path, "entries") == {}
+    assert install.noted(tmp_path, "locks") == install.noted(tmp_path, "contents") == {}
 
 
 def test_a_folder_in_which_python_makes_no_environment_is_said_in_one_line(project):
@@ -237,7 +246,8 @@ def test_an_interpreter_of_another_version_is_no_reason_to_go_without_packages(p
     (packages,) = project.environment.glob("lib/python*")
     packages.rename(packages.with_name("python3.1"))
     note = project.environment / "installed"
-    note.write_text(note.read_text().replace(f"lib/{packages.name}", "lib/python3.1"))
+    noted = note.read_text().replace(f'"lib": ["{packages.name}"]', '"lib": ["python3.1"]')
+    note.write_text(noted.replace(f"lib/{packages.name}", "lib/python3.1"))
     assert project.install().returncode == 0
     assert project.works(1)
 
@@ -352,6 +362,29 @@ def test_a_home_that_cannot_be_written_is_said_in_one_line(repository):
     assert done.stderr.startswith("DVC could not be configured: [Errno 20] Not a directory: '/dev/null/.cache/")
     assert done.stderr.endswith("; the folders .dvc and HOME must be whole and writable\n")
     assert not (repository / ".dvc" / "config.local").exists()
+
+
+NAMELESS = """import pwd, sys
+def nobody(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid = nobody
+from dvc.cli import main
+sys.exit(main(["status"]))
+"""
+
+
+def test_where_the_user_has_no_name_dvc_runs_with_the_variable_of_the_docs(repository, tmp_path):
+    page = (ROOT / "docs/elsewhere.md").read_text(encoding="utf-8")
+    (name, value) = re.search(r"A container whose user has no name.*set `(\w+)=(\w+)`", page).groups()
+    env = {key: each for key, each in os.environ.items() if key not in ("LOGNAME", "USER", "LNAME", "USERNAME")}
+    env |= {"DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
+    command = [sys.executable, "-c", NAMELESS]
+    without, given = (
+        subprocess.run(command, cwd=repository, env=env | more, capture_output=True, text=True, check=False)
+        for more in ({}, {name: value})
+    )
+    assert without.returncode != 0 and "getpwuid(): uid not found" in without.stderr
+    assert given.returncode == 0, given.stderr
 
 
 def test_two_installations_give_dvc_a_private_folder_and_a_page_that_is_made_again_when_gone_or_old(

@@ -144,6 +144,12 @@ def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, key, value, allow
     assert message.isprintable() and len(message) < 400
 
 
+@pytest.mark.parametrize("title", ["lambda = 0.01", "a -> b; c + d @ e", "T-shirt", "(-1)", "\N{MINUS SIGN}1"])
+def test_a_title_may_hold_signs_where_no_formula_begins(tmp_path, title):
+    (tmp_path / "params.yaml").write_text(with_value(("arms", ARM, "title"), title), encoding="utf-8")
+    assert load_params(tmp_path / "params.yaml").arms[ARM].title == title
+
+
 @pytest.mark.parametrize("name", ["Batch-Norm", "2nd", "a b", "l2.1", "", "../l2", "_l2", "l2\n", "été"])
 def test_an_arm_needs_a_name_that_can_be_a_folder(tmp_path, name):
     message = complaint(tmp_path, with_value(("arms", name), VALUES["arms"][ARM]))

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import select
 import struct
 import subprocess
@@ -13,11 +14,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from clones import ROOT
-from samples import DIVERGES, trained
+from clones import ROOT, small_params
+from dvc.utils.serialize import dumps_yaml, loads_yaml
+from samples import DIVERGES, SETS, trained, write_split
 
+from pipeline.network import training
 from pipeline.network.ensemble import Snapshot
-from stages import progress
+from pipeline.params import load_params
+from stages import check, evaluate, l2_path, progress, train
 from stages.train import _print_costs, _say, training_shown
 
 SNAPSHOT = Snapshot(step=10_000, costs=torch.zeros(16), training=16, best_validation_cost=0.21384)
@@ -92,6 +96,27 @@ def test_what_a_training_with_a_long_name_says_at_its_end_fits_80_columns(capsys
     said = capsys.readouterr()
     lines = said.out.splitlines() + said.err.splitlines()
     assert max(map(len, lines)) <= 80 and " ".join(said.err.split()).startswith(f"train@{LONG}: seed ")
+
+
+def test_whatever_stages_print_of_an_arm_with_the_longest_name_fits_80_columns(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: [0], raising=False)  # fewer cores than threads
+    monkeypatch.setattr(training, "compiled", lambda step, *settings, **more: step)
+    name, stands_in = "a" * 64, {"dataset": "fashion_mnist"}
+    values = loads_yaml(small_params(data=stands_in, training={"batch_size": 20, "threads": 2, "compile": True}))
+    values |= {"reference": name, "arms": {name: {"title": "x", "use_batchnorm": False, "l2": 0.1}}}
+    (tmp_path / "params.yaml").write_text(dumps_yaml(values))
+    write_split(tmp_path / "data" / "split", SETS)
+    params = load_params(tmp_path / "params.yaml")
+    check.main(params)
+    train.main(params, name)
+    l2_path.main(params)
+    evaluate.main(params)
+    said = capsys.readouterr()
+    assert [line for line in (said.out + said.err).splitlines() if len(line) > 80] == []
+    words = " ".join(said.out.split())
+    assert "training.threads is 2: stages use no more" in words and f"train@{name}: PyTorch compiles" in words
+    assert re.search(rf"\b{name}: [\d.]+ % of the test set of digits \(fallback for fashion_mnist\)", words)
 
 
 def test_a_line_may_be_said_meanwhile_on_a_terminal_too(monkeypatch, capsys):

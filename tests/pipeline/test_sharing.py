@@ -17,7 +17,7 @@ from pathlib import Path
 
 import docx
 import pytest
-from clones import PARAMS, ROOT, ran, small_params, titles_of_plots
+from clones import PARAMS, ROOT, ran, small_params, tiny_project, titles_of_plots
 from pages import Page
 from ranks import PATIENCE, free_port
 
@@ -72,6 +72,27 @@ def test_nothing_that_was_pushed_over_ssh_is_computed_again_elsewhere(clone, tmp
         assert runs_in(tmp_path / "remote")
         pulled(Page("sharing.md", "In a folder"), here, tmp_path / "elsewhere")
     assert page.left == []
+
+
+@pytest.mark.long
+def test_a_conflict_in_the_lock_is_solved_by_the_line_of_the_page(tmp_path):
+    project = tiny_project(tmp_path)
+    params = project.folder / "params.yaml"
+    before = params.read_text()
+    for branch, edited in (("theirs", re.sub("1$", "2", before)), ("ours", before.replace("1", "3", 1))):
+        project.git("checkout", "--quiet", "-b", branch, "main")
+        params.write_text(edited)
+        project.repro()
+        project.commit()
+    project.shell("git merge theirs || true")
+    unmerged = project.shell("git diff --name-only --diff-filter=U").split()
+    assert unmerged == ["dvc.lock", "plots/results.csv"]
+    (line,) = re.findall(r"`(git checkout --ours [^`]+)`", (ROOT / "docs/sharing.md").read_text(encoding="utf-8"))
+    assert ran(project.shell(line)) == ["evaluate"]  # the training of the other branch comes from the cache
+    project.commit()
+    assert project.shell("cat metrics/*.json plots/*.csv") == '{"l2": 3}\n{"l2": 2}\n' * 2
+    assert project.dvc("status") == "Data and pipelines are up to date.\n"
+    assert project.shell("git status --short") == ""
 
 
 def pulled(page, here, folder):
