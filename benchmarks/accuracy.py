@@ -1,7 +1,7 @@
 """Measure how accurate each arm becomes, and how long it trains, with other batches and more frequent checks.
 
-``python -m benchmarks.accuracy`` trains the arms of ``params.yaml`` on the split that the last run made, and writes
-its table into ``docs/experiments.md``; half an hour. Accuracies are of the validation set: the test set chooses nothing.
+``python -m benchmarks.accuracy`` trains the arms of ``params.yaml`` on the split of the last run, for half an hour, and
+writes its table into ``docs/experiments.md``. Accuracies are of the validation set: the test set chooses nothing.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def start_of(layers: list[int], networks: int, device: torch.device = CPU, use_b
 def engine(
     data: Data, layers: list[int], networks: int, use_batchnorm: bool, take_step: Callable[..., Tensor] = training_step
 ) -> Steps:
-    """Take this project's steps, by the functions that train, or by a step that :func:`compiled_step` has made of them."""
+    """Take this project's steps, by the functions that train, or by what :func:`compiled_step` made of them."""
     parameters = start_of(layers, networks, data.rows.device, use_batchnorm)
 
     def steps(batches: Tensor) -> Parameters:

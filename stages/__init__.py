@@ -18,6 +18,7 @@ from torch import Tensor
 from pipeline import artifacts
 from pipeline.data import preprocessing
 from pipeline.params import PIXELS, Params, ParamsError, load_params, read_yaml
+from pipeline.text import in_lines
 
 PARAMS = Path("params.yaml")
 CHECKED = Path("data/checked.json")
@@ -34,7 +35,7 @@ os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(".dvc/tmp/torchinducto
 
 def run(stage: Callable[[Params], None], name: str) -> None:
     """Run a stage on the parameters; say in one line what stopped it, or ``python -X dev`` where."""
-    warnings.showwarning = lambda message, *_: print(f"{name}: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: print(in_lines(f"{name}: {message}"), file=sys.stderr)
     try:
         params = load_params(PARAMS)
         given = inputs_of(name) if "DVC_STAGE" in os.environ else {}
