@@ -15,7 +15,7 @@ from pipeline.network.precision import full_precision
 if TYPE_CHECKING:
     from pipeline.network.arguments import Array, Cache
 
-BLOCK = 1000  # examples evaluated at once, few enough that their activations stay in the processor's cache
+BLOCK = 2000  # examples evaluated at once, few enough that their activations stay in the processor's cache
 
 
 def predict(
@@ -74,7 +74,7 @@ def evaluate(
 def forward_in_blocks(
     X: Tensor, parameters: Mapping[str, Array], use_batchnorm: bool | None = None
 ) -> Iterator[tuple[Tensor, list[Cache]]]:
-    """Run trained networks on 1,000 examples at a time, as L_model_forward does at inference."""
+    """Run trained networks on 2,000 examples at a time, as L_model_forward does at inference."""
     if use_batchnorm is None:
         use_batchnorm = arguments.holds_statistics(parameters)
     for X_block in torch.split(X, BLOCK, dim=1):
