@@ -1496,7 +1496,7 @@ def test_one_of_anything_is_singular():
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """Let LibreOffice make pages of the report, and of the one beside the docs; return their folder."""
-    tools = ("soffice", "pdfinfo", "pdftotext", "pdftoppm")
+    tools = ("soffice", "pdfimages", "pdfinfo", "pdftotext", "pdftoppm")
     if missing := [tool for tool in tools if not shutil.which(tool)]:
         pytest.skip(f"needs {', '.join(missing)}: apt-get install libreoffice-writer libreoffice-math poppler-utils")
     folder = tmp_path_factory.mktemp("pages")
@@ -1527,20 +1527,45 @@ def test_libreoffice_makes_a4_pages_of_it_without_a_blank_one(pdf):
     assert min(len(page.split()) for page in pages) > 20
 
 
-def test_no_heading_is_the_last_line_of_its_page(pdf):
-    html = "{http://www.w3.org/1999/xhtml}"
-    headings = numbered_headings()
-    found = []
+def lines_of(pdf):
+    """Return the lines of each page without its foot: text, and whether it is a heading."""
+    html, headings, pages = "{http://www.w3.org/1999/xhtml}", numbered_headings(), []
     for page in ElementTree.fromstring(poppler("pdftotext", "-bbox-layout", pdf, "-")).iter(f"{html}page"):
         lines = [
             (float(line.get("yMin")), float(line.get("yMax")), " ".join(word.text for word in line.iter(f"{html}word")))
             for line in page.iter(f"{html}line")
         ]
         body = sorted(line for line in lines if line[1] < float(page.get("height")) - BOTTOM_MARGIN)
-        is_heading = [text in headings and bottom - top > HEADING_HEIGHT for top, bottom, text in body]
-        found += [text for (_, _, text), each in zip(body, is_heading, strict=True) if each]
-        assert not is_heading[-1], body[-1]
-    assert found == headings
+        pages.append([(text, text in headings and bottom - top > HEADING_HEIGHT) for top, bottom, text in body])
+    return pages
+
+
+def test_no_heading_is_the_last_line_of_its_page(pdf):
+    pages = lines_of(pdf)
+    assert not [lines[-1] for lines in pages if lines[-1][1]]
+    assert [text for lines in pages for text, is_heading in lines if is_heading] == numbered_headings()
+
+
+@pytest.mark.parametrize("name", ["report", "committed"])
+def test_no_figure_is_torn_from_its_caption_nor_from_the_text_of_its_section(pages, name):
+    written, section, captions, leading = docx.Document(pages / f"{name}.docx"), "", [], set()
+    for number, lines in enumerate(lines_of(pages / f"{name}.pdf"), start=1):
+        for text, is_heading in lines:
+            section = text if is_heading else section
+            if re.match(r"Figure \d+\. ", text):
+                captions.append((number, section))
+                assert captions[-1] in leading, text
+            leading.add((number, section))
+    pictures = re.findall(r"^ *(\d+) +\d+ image ", poppler("pdfimages", "-list", pages / f"{name}.pdf"), re.MULTILINE)
+    assert [page for page, _ in captions] == list(map(int, pictures))
+    headings, expected = iter(numbered_headings(written)), []
+    for paragraph in written.paragraphs:
+        if paragraph.style.name.startswith("Heading"):
+            section = next(headings)
+        elif paragraph._p.findall(f".//{WP}inline"):
+            expected.append(section)
+    assert [section for _, section in captions] == expected
+    assert len(expected) == 8
 
 
 def test_nothing_runs_off_the_text_s_width_and_height(pdf):
