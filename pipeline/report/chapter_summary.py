@@ -56,10 +56,7 @@ def side_by_side(study: Study, arms: Iterable[str]) -> DataFrame:
             "Epochs to the stop": results["epochs"].map("{:.1f}".format),
             "Lowest validation cost (nats)": results["cost"].map("{:.4f}".format),
             "Seconds to train it alone": [f"{each:.1f}" for each in seconds],
-            "Mean test accuracy, all networks (%)": [
-                f"{mean:.2f} ± {deviation:.2f}"
-                for mean, deviation in zip(results["mean_test"], results["sd_test"], strict=True)
-            ],
+            "Mean test accuracy, all networks (%)": tables.with_deviation(results),
         }
     )
     return table.rename(index=study.titles)
