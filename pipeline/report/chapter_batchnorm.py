@@ -57,7 +57,7 @@ def write(document: Document, study: Study) -> None:
     )
     levels_table(document, study, arm, rows, name="batchnorm_levels")
     _curves(document, study)
-    document.heading("Why", level=2, new_page=True)
+    document.heading("Why", level=2, label="5.1", new_page=True)
     _why(document, study, arm, said["Distance from median test accuracy (points)"])
     _every_network(document, study)
 

@@ -93,7 +93,7 @@ def _weights(document: Document, study: Study, arm: str) -> None:
         }
     )
     share = study.compare(arm, {each: along[each]["W1"] for each in arms})
-    document.heading("The weights with and without L2", level=2)
+    document.heading("The weights with and without L2", level=2, label="6.1")
     document.paragraph(
         f"Norm of W1: {verdict(compared['W1'], NORM)}; [[weights]] has every layer. Share of its squared norm along "
         f"the random start: {verdict(share, ALONG_START)}"
@@ -126,7 +126,7 @@ def _weight_images(document: Document, study: Study, title: str) -> None:
 
 def _path(document: Document, study: Study, chosen: float) -> None:
     path = tables.l2_path_table(study.path)
-    document.heading("The choice of lambda", level=2)
+    document.heading("The choice of lambda", level=2, label="6.2")
     if path.empty:
         document.paragraph("No network stayed finite, whatever lambda.")
         return
