@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
 from pipeline.analysis import tables
 from pipeline.analysis.beginnings import gradient_factors, late_start
 from pipeline.analysis.comparison import ACTIVATION
 from pipeline.report import figures
 from pipeline.report.document import Document
-from pipeline.report.levels import Levels, levels, levels_table, verdicts
+from pipeline.report.levels import Levels, levels, levels_table
 from pipeline.report.study import Study
 from pipeline.report.wording import listed, numbered, percent, share, signed, verdict
 
@@ -33,7 +33,7 @@ def write(document: Document, study: Study) -> None:
         document.paragraph("This run has no arm that differs from the reference by batch norm.")
         return
     rows = levels(study, arm)
-    said = verdicts(rows)
+    said = {title: verdict(compared, quantity) for title, (quantity, compared) in rows.items()}
     result, evaluation, k = study.results[arm], study.evaluations[arm], study.headline(arm)
     final = listed([f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in study.card.sizes])
     document.paragraph(
@@ -98,7 +98,9 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     if len(study.gradients[arm]) > 1:
         folds = ", ".join(f"{factors[each][layer]:.2g}-fold ({study.names[each]})" for each in arms)
         found = f"Gradients in {layer} differ {folds}"
-        differ = ", ".join(_factors(factors[each], layer, study.names[each]) for each in arms)
+        shown = dict.fromkeys(["W1", layer])
+        in_layers = {each: listed([f"{factors[each][W]:.2g}-fold in {W}" for W in shown]) for each in arms}
+        differ = ", ".join(f"{said} between the {study.names[each]} networks" for each, said in in_layers.items())
         several = f" It differs {differ}.{_late_start(study, layer)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
@@ -134,12 +136,6 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     )
     picture = figures.by_layer(panels, {each: study.titles[each] for each in arms})
     document.figure(picture, caption, f"{'. '.join(title for title, _ in panels)}.", name="why")
-
-
-def _factors(factors: Series[float], layer: str, name: str) -> str:
-    """Say by what factor the first gradients differ between an arm's networks, in W1 and in the given layer."""
-    folds = [f"{factors[each]:.2g}-fold in {each}" for each in dict.fromkeys(["W1", layer])]
-    return f"{listed(folds)} between the {name} networks"
 
 
 def _late_start(study: Study, layer: str) -> str:

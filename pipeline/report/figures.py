@@ -185,11 +185,9 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str], title: st
     lines = max(1, math.ceil(len(mistakes["true"]) / columns))
     figure, axes = _figure(0.3 + 1.05 * lines, title, lines, columns)
     separator = " " if max(map(len, classes)) <= 3 else "\n"
-    fields = [
-        _as_images(mistakes["images"]),
-        *(mistakes[each].tolist() for each in ("true", "predicted", "confidence")),
-    ]
-    for axis, image, true, predicted, confidence in zip(axes.flat, *fields, strict=False):
+    fields = [mistakes[field].tolist() for field in ("true", "predicted", "confidence")]
+    images = _as_images(mistakes["images"])
+    for axis, image, true, predicted, confidence in zip(axes.flat, images, *fields, strict=False):
         axis.imshow(image, cmap=INK_MAP)
         label = f"{classes[true]}{separator}as {classes[predicted]}\n{100 * confidence:.1f} %"
         axis.set_title(label, fontsize=7, fontweight="normal", loc="center")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,20 +61,14 @@ class Study:
         return self.params.reference
 
     @property
-    def others(self) -> list[str]:
-        """The arms that are compared with the reference."""
-        return [arm for arm in self.arms if arm != self.reference]
-
-    @property
     def with_batchnorm(self) -> str | None:
         """The arm of section 5: it has batch normalisation, and the reference goes without."""
-        return self._first([arm for arm in self.others if self._has(arm)[0] > self._has(self.reference)[0]], index=1)
+        return self._first_with(0, self.arms)
 
     @property
     def with_l2(self) -> str | None:
         """The arm of section 6: it has the L2 norm, and the reference goes without."""
-        rest = [arm for arm in self.others if arm != self.with_batchnorm]
-        return self._first([arm for arm in rest if self._has(arm)[1] > self._has(self.reference)[1]], index=0)
+        return self._first_with(1, [arm for arm in self.arms if arm != self.with_batchnorm])
 
     @property
     def in_full(self) -> dict[str, str]:
@@ -90,8 +84,9 @@ class Study:
     @functools.cached_property
     def comparisons(self) -> dict[str, dict[str, Comparison]]:
         """Each other arm compared with the reference, by quantity."""
-        reference = self.results[self.reference], self.evaluations[self.reference]
-        return {arm: compare_arms(self.results[arm], self.evaluations[arm], *reference) for arm in self.others}
+        measured = {arm: (self.results[arm], self.evaluations[arm]) for arm in self.arms}
+        theirs = measured.pop(self.reference)
+        return {arm: compare_arms(*ours, *theirs) for arm, ours in measured.items()}
 
     @functools.cached_property
     def headlines(self) -> DataFrame:
@@ -136,13 +131,13 @@ class Study:
         """Join texts, each after the title of its arm."""
         return "; ".join(f"{self.titles[arm]} {text}" for arm, text in said.items())
 
-    def _first(self, arms: list[str], index: int) -> str | None:
-        """Return the first of the arms, if possible one that is like the reference but for one thing."""
-        alike = [arm for arm in arms if self._has(arm)[index] == self._has(self.reference)[index]]
-        return next(iter(alike + arms), None)
-
-    def _has(self, arm: str) -> tuple[bool, bool]:
-        return self.arms[arm].use_batchnorm, self.arms[arm].l2 > 0
+    def _first_with(self, trait: int, arms: Iterable[str]) -> str | None:
+        """Return the first arm with a trait that the reference lacks, if possible one that is like it otherwise."""
+        traits = {arm: (settings.use_batchnorm, settings.l2 > 0) for arm, settings in self.arms.items()}
+        theirs = traits[self.reference]
+        found = [arm for arm in arms if traits[arm][trait] > theirs[trait]]
+        alike = [arm for arm in found if traits[arm][1 - trait] == theirs[1 - trait]]
+        return next(iter(alike + found), None)
 
     def _kind(self, arm: str) -> str:
         return kind_of(self.arms[arm].use_batchnorm, self.arms[arm].l2)
