@@ -100,9 +100,9 @@ def difference_table(comparisons: Comparisons) -> DataFrame:
     columns = ["arm", "title", "unit", "more", "difference", "low", "high", "above", "below", "pairs"]
     table = DataFrame.from_records(records, columns=columns).rename(columns={"title": "quantity", "more": "above_zero"})
     is_gain = table["above_zero"] == "better"
-    for turned, opposite in {"better": "difference", "better_low": "high", "better_high": "low"}.items():
-        end = {"high": "low", "low": "high"}.get(opposite, opposite)
-        table[turned] = table[end].where(is_gain, -table[opposite])
+    table["better"] = table["difference"].where(is_gain, -table["difference"])
+    table["better_low"] = table["low"].where(is_gain, -table["high"])
+    table["better_high"] = table["high"].where(is_gain, -table["low"])
     numbers = ["difference", "low", "high", "better", "better_low", "better_high"]
     table[numbers] = table[numbers].map("{:.4g}".format).astype(float) + 0.0  # which makes -0 0
     is_plain = is_gain | (table["above_zero"] == "worse")

@@ -104,11 +104,11 @@ def _method(document: Document, study: Study) -> None:
 
 
 def _cost_tables(document: Document, study: Study) -> None:
-    table = tables.cost_table(study.results, study.evaluations).set_index(["arm", "step"])
+    table = tables.cost_table(study.results, study.evaluations).set_index("step")
     columns: dict[str, pd.Series] = {}
     for arm, title in study.titles.items():
-        of_arm = table[table.index.get_level_values("arm") == arm].droplevel("arm")
-        if study.arms[arm].l2 > 0:
+        of_arm = table[table["arm"] == arm]
+        if study.params.arms[arm].l2 > 0:
             columns |= {f"{title}: data cost": of_arm["cost"], f"{title}: penalty": of_arm["penalty"]}
         else:
             columns[title] = of_arm["cost"]

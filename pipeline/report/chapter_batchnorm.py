@@ -153,7 +153,7 @@ def _late_start(study: Study, layer: str) -> str:
 
 
 def _every_network(document: Document, study: Study) -> None:
-    accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in study.arms}
+    accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in study.params.arms}
     spans = {arm: float(values.max() - values.min()) for arm, values in accuracies.items()}
     widest, narrowest = max(spans, key=spans.__getitem__), min(spans, key=spans.__getitem__)
     title = (

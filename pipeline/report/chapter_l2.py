@@ -41,7 +41,7 @@ def write(document: Document, study: Study) -> None:
     )
     levels_table(document, study, arm, rows, name="l2_levels")
     _weights(document, study, arm)
-    _path(document, study, study.arms[arm].l2)
+    _path(document, study, study.params.arms[arm].l2)
 
 
 def _changes(document: Document, study: Study, arm: str | None) -> None:
@@ -59,7 +59,7 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
     document.table(table, "The lines of code at the heart of L2.", name="code", widths=[3.2, 12.8])
     decay = ""
     if arm is not None:
-        rate, l2 = study.params.training.learning_rate, study.arms[arm].l2
+        rate, l2 = study.params.training.learning_rate, study.params.arms[arm].l2
         steps = study.results[arm].best_step[study.headline(arm)]
         decay = (
             f" Each step multiplies every weight by 1 \N{MINUS SIGN} {rate:g} \N{MULTIPLICATION SIGN} {l2:g}. A weight "

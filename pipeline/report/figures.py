@@ -36,7 +36,6 @@ NO_ARM = "#4D4D4D"  # the colour of what belongs to no single arm
 # Each runs one way in grey too, in so few shades that a picture of 256 colours holds them.
 WEIGHT_MAP, INK_MAP, SHARE_MAP = (mpl.colormaps[name].resampled(96) for name in ("cividis", "gray_r", "Blues"))
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer
-LAYERS_SHOWN = 8
 LINE, LONG_LINE = 29, 80  # letters of an arm's title, above a figure
 LINE_HEIGHT = 0.14  # inches
 TALLEST = 9.0  # inches of a figure that fits a page with its caption
@@ -96,27 +95,20 @@ def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: 
     figure, axes = _figure(2.8, "", 1, len(panels), squeeze=False)
     width, looks = 0.8 / len(titles), [_mark(column) for column in range(len(titles))]
     for axis, ((title, label), by_arm) in zip(axes.flat, panels.items(), strict=True):
-        layers = layers_shown(list(map(str, by_arm[next(iter(titles))].columns)))
         for column, arm in enumerate(titles):
-            values = by_arm[arm][layers]
-            places = np.arange(len(layers)) + (column - (len(titles) - 1) / 2) * width
+            values = by_arm[arm]
+            places = 1 + np.arange(values.shape[1]) + (column - (len(titles) - 1) / 2) * width
             spread = np.linspace(-0.25, 0.25, len(values))[:, None] * width
             axis.scatter(
                 np.broadcast_to(places, values.shape) + spread, values, s=9, alpha=0.8, linewidth=0, **looks[column]
             )
             axis.hlines(values.median(), places - 0.42 * width, places + 0.42 * width, color="black", linewidth=1.4)
-        axis.set(title=_in_lines(title, LONG_LINE // 2), ylabel=label, xlabel="layer")
+        axis.set(title=textwrap.fill(title, LONG_LINE // 2), ylabel=label, xlabel="layer")
         _count_decades(axis)
-        axis.set_xticks(range(len(layers)), [layer[1:] for layer in layers])
+        axis.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1))
         axis.grid(axis="x", visible=False)
     _legend(figure, [Line2D([], [], linestyle="", **look) for look in looks], titles)
     return _png(figure)
-
-
-def layers_shown(layers: Sequence[str]) -> list[str]:
-    """Return the layers that a figure shows: of many, some from the first to the last."""
-    count = min(LAYERS_SHOWN, len(layers))
-    return [layers[round(place)] for place in np.linspace(0, len(layers) - 1, count)]
 
 
 @mpl.rc_context(STYLE)
@@ -151,7 +143,7 @@ def seed_distribution(accuracies: Mapping[str, ArrayLike], titles: Titles, title
         axis.scatter(of_arm, [row] * len(of_arm), s=16, alpha=0.8, zorder=2, **_mark(list(titles).index(arm)))
         axis.vlines(np.median(of_arm), row - 0.3, row + 0.3, color="black", linewidth=1.4, zorder=3)
     axis.set(xlabel="test accuracy (%)", ylim=(len(values) - 0.5, -0.5))
-    axis.set_yticks(range(len(titles)), [_in_lines(titles[arm]) for arm in order])
+    axis.set_yticks(range(len(titles)), [textwrap.fill(titles[arm], LINE) for arm in order])
     axis.grid(axis="y", visible=False)
     return _png(figure)
 
@@ -171,7 +163,7 @@ def confusion_matrices(counts: Mapping[str, NDArray[Any]], classes: Sequence[str
             axis.text(j, i, str(counts[arm][i, j]), fontsize=7, **look)
         axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
         axis.set_yticks(range(len(classes)), classes)
-        axis.set(title=_in_lines(of_arm), xlabel="predicted class", ylabel="true class")
+        axis.set(title=textwrap.fill(of_arm, LINE), xlabel="predicted class", ylabel="true class")
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
         axis.grid(visible=False)
@@ -207,7 +199,7 @@ def first_layer_weights(weights: Mapping[str, Tensor], titles: Titles, title: st
         strongest = weights[arm].square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
         tiles = _tiled(_as_images(weights[arm][strongest]), UNITS_A_LINE)
         image = axis.imshow(tiles, cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest")
-        axis.set_title(_in_lines(of_arm), fontsize=8)
+        axis.set_title(textwrap.fill(of_arm, LINE), fontsize=8)
         axis.set_axis_off()
         axis.set_anchor("W")
     figure.colorbar(image, ax=panels, shrink=0.8, label="weight", pad=0.01, panchor=False)
@@ -216,7 +208,7 @@ def first_layer_weights(weights: Mapping[str, Tensor], titles: Titles, title: st
 
 def _figure(height: float, title: str = "", rows: int = 1, columns: int = 1, **layout: Any) -> tuple[Figure, Any]:
     """Make a figure of a height in inches, and its axes; lines of the title after the first make it taller."""
-    lines = _in_lines(title, LONG_LINE)
+    lines = textwrap.fill(title, LONG_LINE)
     figure = Figure(figsize=(WIDTH, height + LINE_HEIGHT * lines.count("\n")))
     if title:
         figure.suptitle(lines, x=0.01, ha="left")
@@ -225,16 +217,12 @@ def _figure(height: float, title: str = "", rows: int = 1, columns: int = 1, **l
 
 def _legend(figure: Figure, handles: Any, titles: Titles) -> None:
     """Name the arms below the panels, in as many columns as their titles leave room for; lines make it taller."""
-    names = list(map(_in_lines, titles.values()))
+    names = [textwrap.fill(title, LINE) for title in titles.values()]
     longest = max(len(line) for name in names for line in name.split("\n"))
     columns = max(1, 90 // (longest + 8))
     lines = math.ceil(len(names) / columns) * max(name.count("\n") + 1 for name in names)
     figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * (lines - 1))
     figure.legend(list(handles), names, loc="outside lower center", ncols=min(columns, len(names)))
-
-
-def _in_lines(title: str, width: int = LINE) -> str:
-    return textwrap.fill(title, width)
 
 
 def _count_steps(axis: Axes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from pandas import DataFrame
@@ -46,12 +45,14 @@ def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, na
     table = DataFrame(
         {
             "Mean over the networks": list(rows),
-            study.titles[study.reference]: [_level(each.reference, quantity) for quantity, each in rows.values()],
-            study.titles[arm]: [_level(each.mean, quantity) for quantity, each in rows.values()],
+            study.titles[study.reference]: [
+                f"{each.reference:,.{quantity.decimals}f}" for quantity, each in rows.values()
+            ],
+            study.titles[arm]: [f"{each.mean:,.{quantity.decimals}f}" for quantity, each in rows.values()],
             "Difference [95 % interval]": [interval(each, quantity) for quantity, each in rows.values()],
             "Pairs": [str(each.pairs) for _, each in rows.values()],
         }
-    )
+    ).replace("nan", "")
     caption = (
         f"{study.titles[arm]} and {study.names[study.reference]}: means, and the mean of the paired differences "
         f"({study.names[arm]} minus {study.names[study.reference]}). Grey: no clear difference."
@@ -76,7 +77,3 @@ def compared_table(
         caption += " Alone: the seed or round that makes more than a third of a clear difference."
     unclear = [row for row, each in enumerate(compared) if not each.excludes_zero]
     document.table(table, caption, name=name, widths=widths[: len(table.columns)], grey=unclear)
-
-
-def _level(mean: float, quantity: Quantity) -> str:
-    return "" if math.isnan(mean) else f"{mean:,.{quantity.decimals}f}"

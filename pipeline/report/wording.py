@@ -41,8 +41,6 @@ def between(low: float, high: float, decimals: int) -> str:
 
 def interval(comparison: Comparison, quantity: Quantity) -> str:
     """Write a difference with its interval: "+1.30 [+0.60, +2.20]"; "" if it is not known."""
-    if math.isnan(comparison.difference):
-        return ""
     difference, low, high = (
         signed(value, quantity.decimals) if math.isfinite(value) else ""
         for value in (comparison.difference, comparison.low, comparison.high)

@@ -266,7 +266,7 @@ def test_section_8_holds_the_cost_of_every_100th_step_of_every_arm(count):
         result, k = changed.results[arm], changed.evaluations[arm].headline
         recorded = list(range(100, result.steps[k] + 1, 100))
         columns = {title: result.costs}
-        if changed.arms[arm].l2:  # the data cost and the penalty apart
+        if changed.params.arms[arm].l2:  # the data cost and the penalty apart
             columns = {f"{title}: data cost": result.costs, f"{title}: penalty": result.penalties}
         for column, costs in columns.items():
             found = zip(recorded, costs[:, k].tolist(), strict=False)
@@ -770,9 +770,9 @@ def chapter(write, changed):
 
 def with_arms(arms):
     """Let each of ``arms``, a title by name, take the results of one of the study's, in turn."""
-    names = list(study().arms)
+    names = list(study().params.arms)
     taken = {name: names[index % len(names)] for index, name in enumerate(arms)}
-    renamed = {name: study().arms[old].model_copy(update={"title": arms[name]}) for name, old in taken.items()}
+    renamed = {name: study().params.arms[old].model_copy(update={"title": arms[name]}) for name, old in taken.items()}
     return dataclasses.replace(
         study(),
         params=study().params.model_copy(update={"arms": renamed, "reference": next(iter(arms))}),
@@ -966,9 +966,9 @@ def test_one_arm_alone_is_reported_without_comparisons():
 
 def only(arms, *, seeds=range(6)):
     """Return a study of some arms and networks."""
-    taken = {arm: study().arms[arm] for arm in arms if arm in study().arms}
+    taken = {arm: study().params.arms[arm] for arm in arms if arm in study().params.arms}
     if "both" in arms:
-        taken["both"] = study().arms["batchnorm"].model_copy(update={"l2": 0.01, "title": "Both"})
+        taken["both"] = study().params.arms["batchnorm"].model_copy(update={"l2": 0.01, "title": "Both"})
     results = {name: trained(use_batchnorm=arm.use_batchnorm, l2=arm.l2, seeds=[*seeds]) for name, arm in taken.items()}
     params = with_params(study().params, training={"seeds": [*seeds]})
     return dataclasses.replace(
@@ -1006,7 +1006,8 @@ def test_an_arm_with_both_is_that_of_batch_norm_and_of_no_other_section():
     assert "Each step multiplies" not in said
     assert "Both: data cost" in said and "Both: penalty" in said
     with_all = dataclasses.replace(
-        study(), params=study().params.model_copy(update={"arms": {"both": changed.arms["both"], **study().arms}})
+        study(),
+        params=study().params.model_copy(update={"arms": {"both": changed.params.arms["both"], **study().params.arms}}),
     )
     assert (with_all.with_batchnorm, with_all.with_l2) == ("batchnorm", "l2")  # those that differ in one thing
     assert list(with_all.in_brief) == ["both"]
@@ -1427,10 +1428,11 @@ def crowded():
     changed = dataclasses.replace(
         many,
         params=many.params.model_copy(update={"network": PARAMS.network.model_copy(update={"layers": dims[1:]})}),
-        results={arm: results[name] for arm, name in zip(many.arms, names, strict=True)},
-        evaluations={arm: evaluate_arm(results[name], sets) for arm, name in zip(many.arms, names, strict=True)},
+        results={arm: results[name] for arm, name in zip(many.params.arms, names, strict=True)},
+        evaluations={arm: evaluate_arm(results[name], sets) for arm, name in zip(many.params.arms, names, strict=True)},
         gradients={
-            arm: first_gradient_norms(*sets["train"], results[name]) for arm, name in zip(many.arms, names, strict=True)
+            arm: first_gradient_norms(*sets["train"], results[name])
+            for arm, name in zip(many.params.arms, names, strict=True)
         },
     )
     caught = []
@@ -1453,13 +1455,6 @@ def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_r
     ]
     assert others == [list(changed.in_brief.values())] * 2
     assert changed.in_full == {arm: changed.titles[arm] for arm in ("arm0", "arm1", "arm2")}
-
-
-def test_a_figure_of_many_layers_shows_some_from_the_first_to_the_last():
-    names = [f"W{number}" for number in range(1, 31)]
-    assert figures.layers_shown(names[:8]) == names[:8]
-    shown_of_many = figures.layers_shown(names)
-    assert len(shown_of_many) == 8 and (shown_of_many[0], shown_of_many[-1]) == ("W1", "W30")
 
 
 def test_one_of_anything_is_singular():
