@@ -39,7 +39,7 @@ def write(document: Document, study: Study) -> None:
     document.paragraph(
         f"**The headline model**, with the settings of section [[baseline]]: {final}; "
         f"{numbered(result.steps[k], 'iteration')}, {result.epochs[k]:.1f} epochs. Section [[costs]] lists its costs. "
-        f"It is one network: the means of all count here.{_opposite(study, arm, rows)}"
+        f"It is one network; this section compares the means of all networks.{_opposite(study, arm, rows)}"
     )
     document.paragraph(
         f"**Performance.** Test accuracy: {said['Test accuracy (%)']}. Validation cost: "
@@ -101,7 +101,7 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
         shown = dict.fromkeys(["W1", layer])
         in_layers = {each: listed([f"{factors[each][W]:.2g}-fold in {W}" for W in shown]) for each in arms}
         differ = ", ".join(f"{said} between the {study.names[each]} networks" for each, said in in_layers.items())
-        several = f" It differs {differ}.{_late_start(study, layer)}"
+        several = f" The norm differs {differ}.{_late_start(study, layer)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
         "of the training set. All networks have one learning rate, so one with a small gradient begins slowly."

@@ -37,7 +37,7 @@ def write(document: Document, study: Study) -> None:
     document.paragraph(
         f"**Who gains.** Test accuracy: {said['Test accuracy (%)']}{near}. Lowest validation cost: "
         f"{said['Lowest validation cost (nats)']}. Iterations to the stop: {said['Iterations to the stop']}. "
-        "[[l2_levels]] has the levels, overfitting among them: train minus validation accuracy."
+        "[[l2_levels]] has all levels, also how far the networks overfit: train minus validation accuracy."
     )
     levels_table(document, study, arm, rows, name="l2_levels")
     _weights(document, study, arm)
