@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
 from pandas import DataFrame, Series
-from scipy import stats
 from torch import Tensor
 
 from pipeline.analysis.diagnosis import first_step_below, guessing_cost
 from pipeline.analysis.evaluation import Evaluation
-from pipeline.analysis.statistics import CONFIDENCE
+from pipeline.analysis.statistics import CONFIDENCE, rank_correlation
 from pipeline.network.backward import L_model_backward
 from pipeline.network.ensemble import TrainingResult, initialize_ensemble
 from pipeline.network.forward import L_model_forward
@@ -40,14 +38,10 @@ def gradient_factors(norms: DataFrame) -> Series[float]:
 def late_start(norms: Series[float], result: TrainingResult, evaluation: Evaluation) -> tuple[float, float, bool]:
     """Correlate the networks' first gradients in a layer with their steps to half the cost of guessing, by ranks.
 
-    Returns Spearman's correlation, its p, and whether networks with a small gradient clearly learn late. A network that
-    never comes to it does not count.
+    Returns the correlation, its p, and whether networks with a small gradient clearly learn late.
     """
-    steps = first_step_below(result, guessing_cost(evaluation) / 2)
-    if steps.nunique() < 2:  # of which there is no order
-        return math.nan, math.nan, False
-    correlation, p = stats.spearmanr(norms[steps.notna().to_numpy()], steps.dropna())
-    return float(correlation), float(p), bool(correlation < 0 and p < 1 - CONFIDENCE)
+    correlation, p = rank_correlation(norms, first_step_below(result, guessing_cost(evaluation) / 2))
+    return correlation, p, correlation < 0 and p < 1 - CONFIDENCE
 
 
 def start(result: TrainingResult) -> dict[str, Tensor]:

@@ -47,6 +47,19 @@ def median_interval(values: ArrayLike) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def rank_correlation(values: ArrayLike, others: ArrayLike) -> tuple[float, float]:
+    """Return Spearman's rank correlation of paired values and its p; pairs that are not finite do not count.
+
+    Both are NaN if all values are the same, as they have no order.
+    """
+    pairs = np.asarray([values, others], dtype=float)
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if min(len(np.unique(row)) for row in pairs) < 2:
+        return math.nan, math.nan
+    found = stats.spearmanr(*pairs)
+    return float(found.statistic), float(found.pvalue)
+
+
 def compare(values: ArrayLike, reference: ArrayLike, labels: Sequence[int] | None = None) -> Comparison:
     """Compare two arms' values, ``(networks,)`` each, that are paired by seed: ``values - reference``.
 
