@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pandas import DataFrame
 
-import pipeline
+from pipeline.network import backward, forward, prediction, training
 from pipeline.report.document import Document
 from pipeline.report.equations import over, root, sub, sup, total, word
 
@@ -91,6 +91,8 @@ FORMULAS: dict[str, list[str]] = {  # by name, a line each
     "batchnorm_backward": [f"dA = {over(f'{D_NA} - {MEAN}({D_NA}) - {NA} · {MEAN}({D_NA} · {NA})', DEVIATION)}"],
 }
 
+
+MODULES = (training, prediction, backward, forward)
 NAMES = [name for functions in EXPLANATIONS.values() for name in functions]
 PARTS = [*(f"1{part}" for part in "abcdefgh"), *(f"2{part}" for part in "abcdef"), "3a", "3b", "5"]
 SECTIONS = dict(zip(NAMES, PARTS, strict=True))  # of the assignment, by function
@@ -98,11 +100,12 @@ SECTIONS = dict(zip(NAMES, PARTS, strict=True))  # of the assignment, by functio
 
 def write_table(document: Document) -> None:
     """List the functions: section of the assignment, name, file, number of the formula."""
+    functions = {name: function for module in MODULES for name, function in vars(module).items() if name in SECTIONS}
     table = DataFrame(
         {
             "Section": SECTIONS.values(),
             "Function": [f"`{name}`" for name in SECTIONS],
-            "File": [f"`{getattr(pipeline, name).__module__.replace('.', '/')}.py`" for name in SECTIONS],
+            "File": [f"`{functions[name].__module__.replace('.', '/')}.py`" for name in SECTIONS],
             "Formula": [f"({number})" for number in range(1, len(SECTIONS) + 1)],
         }
     )
