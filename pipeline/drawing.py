@@ -27,7 +27,7 @@ def require_drawable(titles: Mapping[str, str]) -> None:
     arms: dict[str, str] = {}  # by title
     for arm, title in titles.items():
         said = f"arms.{arm}.title is {title!r}"
-        if missing := [letter for letter in title if not _is_drawn(letter)]:
+        if missing := [letter for letter in title if letter not in _letters()]:
             first = f"{missing[0]} (U+{ord(missing[0]):04X})"
             raise ValueError(f"{said}: the figures cannot draw {first}; take Latin, Greek or Cyrillic letters")
         same = arms.setdefault(" ".join(unicodedata.normalize("NFKC", title).casefold().split()), arm)
@@ -35,12 +35,9 @@ def require_drawable(titles: Mapping[str, str]) -> None:
             raise ValueError(f"{said}: arms.{same} has the same title, and each needs its own")
 
 
-def _is_drawn(letter: str) -> bool:
-    return ord(letter) in _letters() and unicodedata.bidirectional(letter) not in RIGHT_TO_LEFT
-
-
 @functools.cache
-def _letters() -> frozenset[int]:
-    """Return the letters that the font has both in regular and in bold."""
+def _letters() -> frozenset[str]:
+    """Return the letters that the font has both in regular and in bold, and that run from left to right."""
     fonts = Path(mpl.get_data_path(), "fonts", "ttf")
-    return frozenset.intersection(*(frozenset(FT2Font(str(fonts / file)).get_charmap()) for file in FONT_FILES))
+    codes = set.intersection(*(set(FT2Font(str(fonts / file)).get_charmap()) for file in FONT_FILES))
+    return frozenset(letter for letter in map(chr, codes) if unicodedata.bidirectional(letter) not in RIGHT_TO_LEFT)

@@ -49,10 +49,7 @@ ACTIVATION = Quantity("99th percentile of the activations", "", 1, "larger", "sm
 
 
 def compare_arms(
-    result: TrainingResult,
-    evaluation: Evaluation,
-    reference: TrainingResult,
-    reference_evaluation: Evaluation,
+    result: TrainingResult, evaluation: Evaluation, reference: TrainingResult, reference_evaluation: Evaluation
 ) -> dict[str, Comparison]:
     """Compare one arm with the reference, seed by seed, in each of the ``QUANTITIES``.
 

@@ -48,9 +48,15 @@ def median_interval(values: ArrayLike) -> tuple[float, float]:
 
 
 def rank_correlation(values: ArrayLike, others: ArrayLike) -> tuple[float, float]:
-    """Return Spearman's rank correlation of paired values and its p; pairs that are not finite do not count."""
+    """Return Spearman's rank correlation of paired values and its p; pairs that are not finite do not count.
+
+    Both are NaN if all values are the same, as they have no order.
+    """
     pairs = np.asarray([values, others], dtype=float)
-    found = stats.spearmanr(*pairs[:, np.isfinite(pairs).all(axis=0)])
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if min(len(np.unique(row)) for row in pairs) < 2:
+        return math.nan, math.nan
+    found = stats.spearmanr(*pairs)
     return float(found.statistic), float(found.pvalue)
 
 
@@ -88,18 +94,13 @@ def compare(values: ArrayLike, reference: ArrayLike, labels: Sequence[int] | Non
 
 
 def typical_interval(sample: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Bound the centre of a symmetric distribution, whatever its tails.
+    """Bound the centre of a symmetric distribution, whatever its tails. The report says what this means for two arms.
 
-    If two arms do not differ, swapping them changes nothing, so their paired differences are symmetric about zero.
-    The means of all non-empty subsets of such values cut the line into ``2**n`` intervals, and each holds the centre
+    The means of all non-empty subsets of the values cut the line into ``2**n`` intervals, and each holds the centre
     with the same probability (ties only raise it). So the interval between two of these means has exactly the coverage
-    that one counts. It holds all shifts that a two-sided sign-flip permutation test does not reject; scipy has that
-    test but not its interval, and its bootstrap, BCa too, covers too seldom at sixteen values. Where arms do differ and
-    the differences are skewed, it is still right whether zero is excluded, but the ends bound no mean.
-
-    Of more than sixteen values, ``(n,)``, random subsets are drawn. The ends are infinite if there are too few values
-    for that confidence (below six for 95 %). See J. A. Hartigan, "Using subsample values as typical values", JASA 64
-    (1969), 1303-1317.
+    that one counts. scipy has the sign-flip permutation test that rejects all shifts outside, but not the interval.
+    Of more than sixteen values, ``(n,)``, random subsets are drawn. The ends are infinite for too few values (below six
+    for 95 %). See J. A. Hartigan, "Using subsample values as typical values", JASA 64 (1969), 1303-1317.
     """
     values = np.asarray(sample, dtype=float)
     n = len(values)

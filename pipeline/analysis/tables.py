@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 from torch import Tensor
 
 from pipeline.analysis.comparison import QUANTITIES, Quantity
@@ -100,9 +100,9 @@ def difference_table(comparisons: Comparisons) -> DataFrame:
     columns = ["arm", "title", "unit", "more", "difference", "low", "high", "above", "below", "pairs"]
     table = DataFrame.from_records(records, columns=columns).rename(columns={"title": "quantity", "more": "above_zero"})
     is_gain = table["above_zero"] == "better"
-    for turned, opposite in {"better": "difference", "better_low": "high", "better_high": "low"}.items():
-        end = {"high": "low", "low": "high"}.get(opposite, opposite)
-        table[turned] = table[end].where(is_gain, -table[opposite])
+    table["better"] = table["difference"].where(is_gain, -table["difference"])
+    table["better_low"] = table["low"].where(is_gain, -table["high"])
+    table["better_high"] = table["high"].where(is_gain, -table["low"])
     numbers = ["difference", "low", "high", "better", "better_low", "better_high"]
     table[numbers] = table[numbers].map("{:.4g}".format).astype(float) + 0.0  # which makes -0 0
     is_plain = is_gain | (table["above_zero"] == "worse")
@@ -123,6 +123,11 @@ def results_table(results: Results, evaluations: Evaluations, comparisons: Compa
     table = headlines.assign(gap=gap, mean_test=test.mean(), sd_test=test.std().fillna(0.0))
     table = table.join(DataFrame.from_dict(gain, orient="index", columns=["difference", "low", "high"], dtype=float))
     return _rounded(table[list(RESULT_PLACES)], RESULT_PLACES).reset_index()
+
+
+def with_deviation(table: DataFrame) -> Series[str]:
+    """Write each arm's mean test accuracy of a results table with its standard deviation: "90.32 ± 3.06"."""
+    return table["mean_test"].map("{:.2f} ± ".format) + table["sd_test"].map("{:.2f}".format)
 
 
 def cost_table(results: Results, evaluations: Evaluations) -> DataFrame:

@@ -40,24 +40,23 @@ def build_report(study: Study) -> bytes:
         "A neural network from scratch",
         f"{data}: {listed(arms)}; {numbered(networks, 'network')} an arm",
         footer=f"{data} \N{MIDDLE DOT} parameters {digest}",
-        first_section=4,
     )
     document.paragraph(SIGNATURE)
     chapter_summary.write(document, study)
-    document.heading("Functions and method: sections 1 to 3", label="", name="functions", new_page=True)
+    document.heading("Functions and method: sections 1 to 3", name="functions", new_page=True)
     chapter_functions.write_table(document)
     _method(document, study)
-    document.heading("Contents", label="", level=2)
+    document.heading("Contents", level=2)
     document.contents()
-    document.heading(f"{study.titles[study.reference]} on {data}", name="baseline", new_page=True)
+    document.heading(f"{study.titles[study.reference]} on {data}", label="4", name="baseline", new_page=True)
     chapter_baseline.write(document, study)
-    document.heading("Batch normalisation", name="batchnorm", new_page=True)
+    document.heading("Batch normalisation", label="5", name="batchnorm", new_page=True)
     chapter_batchnorm.write(document, study)
-    document.heading("The L2 norm", name="l2", new_page=True)
+    document.heading("The L2 norm", label="6", name="l2", new_page=True)
     chapter_l2.write(document, study)
-    document.heading("Questions one might be asked", name="questions", new_page=True)
+    document.heading("Questions one might be asked", label="7", name="questions", new_page=True)
     chapter_questions.write(document, study)
-    document.heading("The cost at every 100th iteration", name="costs")
+    document.heading("The cost at every 100th iteration", label="8", name="costs")
     _cost_tables(document, study)
     document.heading("Formulas", label="Appendix A", name="formulas")
     chapter_functions.write_formulas(document)
@@ -105,11 +104,11 @@ def _method(document: Document, study: Study) -> None:
 
 
 def _cost_tables(document: Document, study: Study) -> None:
-    table = tables.cost_table(study.results, study.evaluations).set_index(["arm", "step"])
+    table = tables.cost_table(study.results, study.evaluations).set_index("step")
     columns: dict[str, pd.Series] = {}
     for arm, title in study.titles.items():
-        of_arm = table[table.index.get_level_values("arm") == arm].droplevel("arm")
-        if study.arms[arm].l2 > 0:
+        of_arm = table[table["arm"] == arm]
+        if study.params.arms[arm].l2 > 0:
             columns |= {f"{title}: data cost": of_arm["cost"], f"{title}: penalty": of_arm["penalty"]}
         else:
             columns[title] = of_arm["cost"]

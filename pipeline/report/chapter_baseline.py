@@ -34,7 +34,7 @@ def write(document: Document, study: Study) -> None:
         f"**4a. Data.** {source}. A random {100 * study.params.data.validation_fraction:g} % of the training set is "
         f"the validation set: {sizes} examples."
     )
-    batchnorm = "on" if study.arms[arm].use_batchnorm else "off"
+    batchnorm = "on" if study.params.arms[arm].use_batchnorm else "off"
     document.paragraph(
         f"**4b. Configuration.** Layers of {', '.join(map(str, result.layers_dims[1:]))} units after an input of "
         f"{numbered(result.layers_dims[0], 'pixel')}; batch norm {batchnorm}; learning rate "

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
 from pipeline.analysis import tables
 from pipeline.analysis.beginnings import gradient_factors, late_start
 from pipeline.analysis.comparison import ACTIVATION
 from pipeline.report import figures
 from pipeline.report.document import Document
-from pipeline.report.levels import Levels, levels, levels_table, verdicts
+from pipeline.report.levels import Levels, levels, levels_table
 from pipeline.report.study import Study
 from pipeline.report.wording import listed, numbered, percent, share, signed, verdict
 
@@ -33,13 +33,13 @@ def write(document: Document, study: Study) -> None:
         document.paragraph("This run has no arm that differs from the reference by batch norm.")
         return
     rows = levels(study, arm)
-    said = verdicts(rows)
+    said = {title: verdict(compared, quantity) for title, (quantity, compared) in rows.items()}
     result, evaluation, k = study.results[arm], study.evaluations[arm], study.headline(arm)
     final = listed([f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in study.card.sizes])
     document.paragraph(
         f"**The headline model**, with the settings of section [[baseline]]: {final}; "
         f"{numbered(result.steps[k], 'iteration')}, {result.epochs[k]:.1f} epochs. Section [[costs]] lists its costs. "
-        f"It is one network: the means of all count here.{_opposite(study, arm, rows)}"
+        f"It is one network; this section compares the means of all networks.{_opposite(study, arm, rows)}"
     )
     document.paragraph(
         f"**Performance.** Test accuracy: {said['Test accuracy (%)']}. Validation cost: "
@@ -57,7 +57,7 @@ def write(document: Document, study: Study) -> None:
     )
     levels_table(document, study, arm, rows, name="batchnorm_levels")
     _curves(document, study)
-    document.heading("Why", level=2, new_page=True)
+    document.heading("Why", level=2, label="5.1", new_page=True)
     _why(document, study, arm, said["Distance from median test accuracy (points)"])
     _every_network(document, study)
 
@@ -98,8 +98,10 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     if len(study.gradients[arm]) > 1:
         folds = ", ".join(f"{factors[each][layer]:.2g}-fold ({study.names[each]})" for each in arms)
         found = f"Gradients in {layer} differ {folds}"
-        differ = ", ".join(_factors(factors[each], layer, study.names[each]) for each in arms)
-        several = f" It differs {differ}.{_late_start(study, layer)}"
+        shown = dict.fromkeys(["W1", layer])
+        in_layers = {each: listed([f"{factors[each][W]:.2g}-fold in {W}" for W in shown]) for each in arms}
+        differ = ", ".join(f"{said} between the {study.names[each]} networks" for each, said in in_layers.items())
+        several = f" The norm differs {differ}.{_late_start(study, layer)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
         "of the training set. All networks have one learning rate, so one with a small gradient begins slowly."
@@ -136,12 +138,6 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     document.figure(picture, caption, f"{'. '.join(title for title, _ in panels)}.", name="why")
 
 
-def _factors(factors: Series[float], layer: str, name: str) -> str:
-    """Say by what factor the first gradients differ between an arm's networks, in W1 and in the given layer."""
-    folds = [f"{factors[each]:.2g}-fold in {each}" for each in dict.fromkeys(["W1", layer])]
-    return f"{listed(folds)} between the {name} networks"
-
-
 def _late_start(study: Study, layer: str) -> str:
     """Say whether the reference's networks with a small first gradient learn late."""
     reference = study.reference
@@ -157,7 +153,7 @@ def _late_start(study: Study, layer: str) -> str:
 
 
 def _every_network(document: Document, study: Study) -> None:
-    accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in study.arms}
+    accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in study.params.arms}
     spans = {arm: float(values.max() - values.min()) for arm, values in accuracies.items()}
     widest, narrowest = max(spans, key=spans.__getitem__), min(spans, key=spans.__getitem__)
     title = (

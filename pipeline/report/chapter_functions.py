@@ -127,7 +127,7 @@ def write_formulas(document: Document) -> None:
     )
     numbers = {name: number for number, name in enumerate(SECTIONS, start=1)}
     for title, functions in EXPLANATIONS.items():
-        document.heading(title, level=2, label="")
+        document.heading(title, level=2)
         for name, explanation in functions.items():
             document.paragraph(f"({numbers[name]}) **`{name}`** {explanation}", keep_with_next=True)
             for formula in FORMULAS[name]:

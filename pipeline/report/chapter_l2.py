@@ -13,7 +13,7 @@ from pipeline.analysis.comparison import ALONG_START, NORM, QUANTITIES
 from pipeline.analysis.statistics import compare
 from pipeline.report import chapter_functions, figures
 from pipeline.report.document import Document
-from pipeline.report.levels import alone, levels, levels_table, verdicts
+from pipeline.report.levels import compared_table, levels, levels_table
 from pipeline.report.study import Study
 from pipeline.report.wording import interval, is_settled, listed, numbered, percent, verdict
 
@@ -32,16 +32,16 @@ def write(document: Document, study: Study) -> None:
         document.paragraph("This run has no arm that differs from the reference by the L2 norm.")
         return
     rows = levels(study, arm)
-    said = verdicts(rows)
+    said = {title: verdict(compared, quantity) for title, (quantity, compared) in rows.items()}
     near = "" if is_settled(study.comparisons[arm]["test_accuracy"]) else ", with one end close to zero"
     document.paragraph(
         f"**Who gains.** Test accuracy: {said['Test accuracy (%)']}{near}. Lowest validation cost: "
         f"{said['Lowest validation cost (nats)']}. Iterations to the stop: {said['Iterations to the stop']}. "
-        "[[l2_levels]] has the levels, overfitting among them: train minus validation accuracy."
+        "[[l2_levels]] has all levels, also how far the networks overfit: train minus validation accuracy."
     )
     levels_table(document, study, arm, rows, name="l2_levels")
     _weights(document, study, arm)
-    _path(document, study, study.arms[arm].l2)
+    _path(document, study, study.params.arms[arm].l2)
 
 
 def _changes(document: Document, study: Study, arm: str | None) -> None:
@@ -59,7 +59,7 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
     document.table(table, "The lines of code at the heart of L2.", name="code", widths=[3.2, 12.8])
     decay = ""
     if arm is not None:
-        rate, l2 = study.params.training.learning_rate, study.arms[arm].l2
+        rate, l2 = study.params.training.learning_rate, study.params.arms[arm].l2
         steps = study.results[arm].best_step[study.headline(arm)]
         decay = (
             f" Each step multiplies every weight by 1 \N{MINUS SIGN} {rate:g} \N{MULTIPLICATION SIGN} {l2:g}. A weight "
@@ -78,7 +78,6 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     arms, norms = (study.reference, arm), study.weight_norms
     along = {each: along_start(study.results[each]) for each in study.in_full}
     compared = {W: study.compare(arm, {each: norms[each][W] for each in arms}) for W in norms[arm]}
-    column, explained = alone(compared.values())
     table = DataFrame(
         {
             "Layer": list(compared),
@@ -89,11 +88,10 @@ def _weights(document: Document, study: Study, arm: str) -> None:
                 f"Along the start, {study.titles[each]} (%)": along[each].mean().map("{:.0f}".format).to_list()
                 for each in arms
             },
-            **column,
         }
     )
     share = study.compare(arm, {each: along[each]["W1"] for each in arms})
-    document.heading("The weights with and without L2", level=2)
+    document.heading("The weights with and without L2", level=2, label="6.1")
     document.paragraph(
         f"Norm of W1: {verdict(compared['W1'], NORM)}; [[weights]] has every layer. Share of its squared norm along "
         f"the random start: {verdict(share, ALONG_START)}"
@@ -102,11 +100,10 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     )
     caption = (
         "Norm of the weights by layer: at the random start, at the best step of both arms, and their difference. "
-        f"Along the start: the share of the squared norm that lies along the random start.{explained}"
+        "Along the start: the share of the squared norm that lies along the random start."
     )
-    widths = [1.3, 1.6, 1.8, 1.8, 4.0, 2.0, 2.0, 1.5][: len(table.columns)]
-    grey = [row for row, each in enumerate(compared.values()) if not each.excludes_zero]
-    document.table(table, caption, name="weights", widths=widths, grey=grey)
+    widths = [1.3, 1.6, 1.8, 1.8, 4.0, 2.0, 2.0, 1.5]
+    compared_table(document, table, [*compared.values()], caption, name="weights", widths=widths)
     shares = [f"{along[each]['W1'].mean():.0f} % ({study.names[each]})" for each in along]
     _weight_images(document, study, f"Share of W1's squared norm along its random start, means: {listed(shares)}")
 
@@ -126,7 +123,7 @@ def _weight_images(document: Document, study: Study, title: str) -> None:
 
 def _path(document: Document, study: Study, chosen: float) -> None:
     path = tables.l2_path_table(study.path)
-    document.heading("The choice of lambda", level=2)
+    document.heading("The choice of lambda", level=2, label="6.2")
     if path.empty:
         document.paragraph("No network stayed finite, whatever lambda.")
         return

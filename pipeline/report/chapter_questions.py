@@ -98,7 +98,7 @@ def _one_run(study: Study) -> str:
 def _lambda(study: Study, rate: float) -> str:
     if study.with_l2 is None:
         return f"It would multiply it by 1 - {rate:g} \N{MULTIPLICATION SIGN} lambda, before the data move it."
-    factor = 1 - rate * study.arms[study.with_l2].l2
+    factor = 1 - rate * study.params.arms[study.with_l2].l2
     half = ""
     if 0 < factor < 1:
         half = f"After {numbered(max(1, round(math.log(0.5, factor))), 'step')} half of it would be left."

@@ -14,7 +14,7 @@ from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import between, is_settled, named, numbered, percent, verdict
+from pipeline.report.wording import between, is_settled, named, numbered, percent, sample, verdict
 
 HARDLY = 3.0  # points of train minus validation accuracy below which networks hardly overfit
 
@@ -33,11 +33,11 @@ def write(document: Document, study: Study) -> None:
     )
     caption = (
         "The headline model of each arm: its best network by validation cost. Last row: all its networks, ± the "
-        "standard deviation. Differences are taken before rounding."
+        "standard deviation."
     )
     table = side_by_side(study, study.in_full).T.reset_index(names="")
     document.table(table, caption, name="summary", widths=[6.4, *[9.6 / len(study.in_full)] * len(study.in_full)])
-    document.heading("Findings", label="")
+    document.heading("Findings")
     for finding in findings(study):
         document.paragraph(finding, style="List Bullet")
     _headline_costs(document, study)
@@ -56,10 +56,7 @@ def side_by_side(study: Study, arms: Iterable[str]) -> DataFrame:
             "Epochs to the stop": results["epochs"].map("{:.1f}".format),
             "Lowest validation cost (nats)": results["cost"].map("{:.4f}".format),
             "Seconds to train it alone": [f"{each:.1f}" for each in seconds],
-            "Mean test accuracy, all networks (%)": [
-                f"{mean:.2f} ± {deviation:.2f}"
-                for mean, deviation in zip(results["mean_test"], results["sd_test"], strict=True)
-            ],
+            "Mean test accuracy, all networks (%)": tables.with_deviation(results),
         }
     )
     return table.rename(index=study.titles)
@@ -79,7 +76,7 @@ def findings(study: Study) -> list[str]:
         said.append(
             f"**{numbered(len(gains), 'other arm')}** ([[others]]). Test accuracy against the "
             f"{study.names[study.reference]} arm: better in {better}, worse in {worse}, no clear difference "
-            f"(n = {gains[0].pairs}) in {len(gains) - better - worse}."
+            f"{sample(gains[0].pairs)} in {len(gains) - better - worse}."
         )
     seeds = {arm: fared.loc[fared["diverged"], "seed"].tolist() for arm, fared in study.diagnoses.items()}
     diverged = study.by_arm({arm: named("seed", of_arm) for arm, of_arm in seeds.items() if of_arm})
@@ -103,7 +100,7 @@ def _gain(study: Study, arm: str) -> tuple[str, bool]:
     if not is_settled(gain):
         return f"**{study.titles[arm]}: the effect on test accuracy is too close to zero to call.**", False
     if not gain.excludes_zero:
-        return f"**{study.titles[arm]}: no clear difference in mean test accuracy (n = {gain.pairs}).**", False
+        return f"**{study.titles[arm]}: no clear difference in mean test accuracy {sample(gain.pairs)}.**", False
     said = verdict(gain, QUANTITIES["test_accuracy"]).removeprefix("better ").removeprefix("worse ")
     does = "raises" if gain.low > 0 else "lowers"
     return f"**{study.titles[arm]} {does} mean test accuracy** {said}.", gain.low > 0

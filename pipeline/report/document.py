@@ -1,7 +1,7 @@
-"""A Word document: numbered headings, captions, tables, figures, equations and references, by python-docx.
+"""A Word document: headings, contents, tables, figures, equations and references, by python-docx.
 
 In texts ``**bold**`` and ```code``` are marked so, and ``[[name]]`` refers to the figure, table or heading of that
-name: a live field that reads "Figure 3", "Table 2" or, for a heading, "4.1"; ``[[name:page]]`` gives its page.
+name: a live field that reads "Figure 3", "Table 2" or, for a heading, its label; ``[[name:page]]`` gives its page.
 """
 
 from __future__ import annotations
@@ -48,22 +48,18 @@ APPLICATION = """<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
 
 
 class Document:
-    """An A4 document with numbered headings and captions; ``footer`` stands before the number of every page.
+    """An A4 document with numbered captions; ``footer`` stands before the number of every page."""
 
-    The first numbered heading has the number ``first_section``.
-    """
-
-    def __init__(self, title: str, subtitle: str, *, footer: str = "", first_section: int = 1) -> None:
+    def __init__(self, title: str, subtitle: str, *, footer: str = "") -> None:
         self._docx: Any = docx.Document()
         self._contents: Any = None
-        self._counts, self._sections, self._bookmarks = {"Figure": 0, "Table": 0}, [first_section - 1, 0], 0
+        self._counts = {"Figure": 0, "Table": 0}
         self._page = 1  # as the page breaks say; a page that runs over is counted by the word processor
-        self._headings: list[tuple[str, str]] = []  # text and bookmark of those in the contents
+        self._headings: dict[str, str] = {}  # name by text of those in the contents
         self._targets: dict[str, tuple[str, str, int]] = {}  # bookmark, text and page by name
         self._references: list[tuple[str, Any, Any]] = []
         self._drop_template_parts()
         self._lay_out(footer)
-        self._number_headings(first_section)
         properties = self._docx.core_properties
         properties.title, properties.subject, properties.comments = title, subtitle[:PROPERTY], ""
         properties.author, properties.last_modified_by, properties.language = PROJECT, PROJECT, LANGUAGE
@@ -72,33 +68,21 @@ class Document:
         self._docx.add_paragraph(title, style="Title")
         self._docx.add_paragraph(subtitle, style="Subtitle")
 
-    def heading(
-        self, text: str, level: int = 1, *, label: str | None = None, name: str = "", new_page: bool = False
-    ) -> None:
-        """Add a heading; it numbers itself, or has a ``label`` such as "Appendix A" or "". Level 1 enters the contents.
+    def heading(self, text: str, level: int = 1, *, label: str = "", name: str = "", new_page: bool = False) -> None:
+        """Add a heading, perhaps behind a ``label`` such as "4" or "Appendix A"; it can begin a page.
 
-        It can begin a page.
+        Level 1 enters the contents.
         """
-        paragraph = self._docx.add_heading("", level)
-        if new_page:
-            paragraph.paragraph_format.page_break_before = True
-            self._page += 1
-        if label is None:
-            self._sections = [*self._sections[: level - 1], self._sections[level - 1] + 1, 0][:2]
-            number = ".".join(map(str, self._sections[:level]))
-            listed = f"{number}  {text}"
-        else:
-            number, text = label, f". {text}" if label else text
-            listed = f"{label}{text}"
-            paragraph._p.get_or_add_pPr().get_or_add_numPr().get_or_add_numId().val = 0
-            if label:
-                paragraph.add_run(label)
-        paragraph.add_run(text)
+        paragraph = self._docx.add_heading(label, level)
+        paragraph.paragraph_format.page_break_before = new_page or None
+        self._page += new_page
+        gap = " " if label[-1:].isdigit() else ". " if label else ""
+        paragraph.add_run(f"{gap}{text}")
         if level == 1:
-            self._headings.append((listed, f"_Toc{len(self._headings):06d}"))
-            self._bookmark(self._headings[-1][-1], paragraph.runs)
+            name = name or text
+            self._headings[paragraph.text] = name
         if name:
-            self._name(name, number or text, paragraph.runs[:1] if label else paragraph.runs)
+            self._name(name, label or text, paragraph.runs[:1])
 
     def paragraph(self, text: str, *, style: str = "Normal", keep_with_next: bool = False) -> Any:
         """Add a paragraph and return it; it can be kept on the page of what follows."""
@@ -189,16 +173,13 @@ class Document:
         self._add_marked(paragraph, f". {text}")
 
     def _name(self, name: str, text: str, runs: Sequence[Any]) -> None:
+        """Give runs a name to which references refer, by a bookmark around them."""
         if name in self._targets:
             raise ValueError(f"two things are named {name}")
+        number = {qn("w:id"): str(len(self._targets))}
         self._targets[name] = f"_Ref{len(self._targets):06d}", text, self._page
-        self._bookmark(self._targets[name][0], runs)
-
-    def _bookmark(self, name: str, runs: Sequence[Any]) -> None:
-        number = {qn("w:id"): str(self._bookmarks)}
-        runs[0]._r.addprevious(OxmlElement("w:bookmarkStart", {**number, qn("w:name"): name}))
+        runs[0]._r.addprevious(OxmlElement("w:bookmarkStart", {**number, qn("w:name"): self._targets[name][0]}))
         runs[-1]._r.addnext(OxmlElement("w:bookmarkEnd", number))
-        self._bookmarks += 1
 
     def _add_marked(self, paragraph: Any, text: str) -> None:
         is_code = is_bold = False
@@ -223,10 +204,8 @@ class Document:
             if name not in self._targets:
                 raise ValueError(f"the text refers to [[{name}]], and nothing has that name")
             bookmark, text, page = self._targets[name]
-            switch = "\\r " if text[0].isdigit() else ""  # shows the number of a heading, not its text
-            instruction.text, result.text = f" REF {bookmark} {switch}\\h ", text
-            if is_page:
-                instruction.text, result.text = f" PAGEREF {bookmark} \\h ", str(page)
+            instruction.text = f" {'PAGEREF' if is_page else 'REF'} {bookmark} \\h "
+            result.text = str(page) if is_page else text
 
     def _drop_template_parts(self) -> None:
         """Remove parts of python-docx's template: its picture, Word 2010's copy of the styles, its author."""
@@ -266,31 +245,17 @@ class Document:
         foot.add_run(f"{footer} \N{MIDDLE DOT} ")
         _add_field(foot, "PAGE", "1")
 
-    def _number_headings(self, first: int) -> None:
-        """Let Word number the headings: 1, 1.1, 1.2, 2."""
-        numbering = self._docx.part.numbering_part.element
-        levels = NUMBERED_LEVEL.format(0, first, 1, "%1") + NUMBERED_LEVEL.format(1, 1, 2, "%1.%2")
-        start = f'<w:abstractNum {nsdecls("w")} w:abstractNumId="90"><w:multiLevelType w:val="multilevel"/>'
-        numbering.insert(0, parse_xml(f"{start}{levels}</w:abstractNum>"))  # all abstractNum come before the first num
-        numbering.append(parse_xml(f'<w:num {nsdecls("w")} w:numId="90"><w:abstractNumId w:val="90"/></w:num>'))
-        for level in (1, 2):
-            number = self._docx.styles[f"Heading {level}"].element.get_or_add_pPr().get_or_add_numPr()
-            number.get_or_add_numId().val, number.get_or_add_ilvl().val = 90, level - 1
-
     def _fill_contents(self) -> None:
         """Write the table of contents: an entry a heading, a link with a field for its page."""
-        for text, bookmark in self._headings if self._contents else ():
-            paragraph = self._contents.insert_paragraph_before(style=CONTENTS_STYLE)
-            paragraph.add_run(f"{text}\t")
+        for text, name in self._headings.items() if self._contents else ():
+            bookmark, *_ = self._targets[name]
+            paragraph = self._contents.insert_paragraph_before(f"{text}\t", style=CONTENTS_STYLE)
             _add_field(paragraph, f"PAGEREF {bookmark} \\h")
             link = OxmlElement("w:hyperlink", {qn("w:anchor"): bookmark})
             link.extend(paragraph._p.r_lst)
             paragraph._p.append(link)
 
 
-NUMBERED_LEVEL = """<w:lvl w:ilvl="{}"><w:start w:val="{}"/><w:numFmt w:val="decimal"/>\
-<w:pStyle w:val="Heading{}"/><w:suff w:val="space"/><w:lvlText w:val="{}"/>\
-<w:lvlJc w:val="left"/><w:pPr><w:ind w:left="0" w:firstLine="0"/></w:pPr></w:lvl>"""
 TABLE_STYLE = f"""
 <w:style {nsdecls("w")} w:type="table" w:customStyle="1" w:styleId="ReportTable">
   <w:name w:val="Report Table"/><w:basedOn w:val="TableNormal"/><w:uiPriority w:val="99"/>

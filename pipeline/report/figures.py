@@ -36,7 +36,6 @@ NO_ARM = "#4D4D4D"  # the colour of what belongs to no single arm
 # Each runs one way in grey too, in so few shades that a picture of 256 colours holds them.
 WEIGHT_MAP, INK_MAP, SHARE_MAP = (mpl.colormaps[name].resampled(96) for name in ("cividis", "gray_r", "Blues"))
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer
-LAYERS_SHOWN = 8
 LINE, LONG_LINE = 29, 80  # letters of an arm's title, above a figure
 LINE_HEIGHT = 0.14  # inches
 TALLEST = 9.0  # inches of a figure that fits a page with its caption
@@ -94,28 +93,22 @@ def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: 
     ``panels`` is keyed by title and label of the axis, and holds by arm a row a network, a column a layer.
     """
     figure, axes = _figure(2.8, "", 1, len(panels), squeeze=False)
-    width = 0.8 / len(titles)
+    width, looks = 0.8 / len(titles), [_mark(column) for column in range(len(titles))]
     for axis, ((title, label), by_arm) in zip(axes.flat, panels.items(), strict=True):
-        layers = layers_shown(list(map(str, by_arm[next(iter(titles))].columns)))
         for column, arm in enumerate(titles):
-            values, look = by_arm[arm][layers], {"color": _of(PALETTE, column), "marker": _of(MARKERS, column)}
-            places = np.arange(len(layers)) + (column - (len(titles) - 1) / 2) * width
+            values = by_arm[arm]
+            places = 1 + np.arange(values.shape[1]) + (column - (len(titles) - 1) / 2) * width
             spread = np.linspace(-0.25, 0.25, len(values))[:, None] * width
-            axis.scatter(np.broadcast_to(places, values.shape) + spread, values, s=9, alpha=0.8, linewidth=0, **look)
+            axis.scatter(
+                np.broadcast_to(places, values.shape) + spread, values, s=9, alpha=0.8, linewidth=0, **looks[column]
+            )
             axis.hlines(values.median(), places - 0.42 * width, places + 0.42 * width, color="black", linewidth=1.4)
-        axis.set(title=_in_lines(title, LONG_LINE // 2), ylabel=label, xlabel="layer")
+        axis.set(title=textwrap.fill(title, LONG_LINE // 2), ylabel=label, xlabel="layer")
         _count_decades(axis)
-        axis.set_xticks(range(len(layers)), [layer[1:] for layer in layers])
+        axis.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1))
         axis.grid(axis="x", visible=False)
-    looks: Any = [{"marker": _of(MARKERS, k), "color": _of(PALETTE, k), "linestyle": ""} for k in range(len(titles))]
-    _legend(figure, [Line2D([], [], **look) for look in looks], titles)
+    _legend(figure, [Line2D([], [], linestyle="", **look) for look in looks], titles)
     return _png(figure)
-
-
-def layers_shown(layers: Sequence[str]) -> list[str]:
-    """Return the layers that a figure shows: of many, some from the first to the last."""
-    count = min(LAYERS_SHOWN, len(layers))
-    return [layers[round(place)] for place in np.linspace(0, len(layers) - 1, count)]
 
 
 @mpl.rc_context(STYLE)
@@ -147,12 +140,10 @@ def seed_distribution(accuracies: Mapping[str, ArrayLike], titles: Titles, title
     values = np.stack([np.asarray(accuracies[arm]) for arm in order])
     axis.plot(values, range(len(titles)), color="#BBBBBB", linewidth=0.7, zorder=1)
     for row, (arm, of_arm) in enumerate(zip(order, values, strict=True)):
-        column = list(titles).index(arm)
-        look: Any = {"color": _of(PALETTE, column), "marker": _of(MARKERS, column)}
-        axis.scatter(of_arm, [row] * len(of_arm), s=16, alpha=0.8, zorder=2, **look)
+        axis.scatter(of_arm, [row] * len(of_arm), s=16, alpha=0.8, zorder=2, **_mark(list(titles).index(arm)))
         axis.vlines(np.median(of_arm), row - 0.3, row + 0.3, color="black", linewidth=1.4, zorder=3)
     axis.set(xlabel="test accuracy (%)", ylim=(len(values) - 0.5, -0.5))
-    axis.set_yticks(range(len(titles)), [_in_lines(titles[arm]) for arm in order])
+    axis.set_yticks(range(len(titles)), [textwrap.fill(titles[arm], LINE) for arm in order])
     axis.grid(axis="y", visible=False)
     return _png(figure)
 
@@ -172,7 +163,7 @@ def confusion_matrices(counts: Mapping[str, NDArray[Any]], classes: Sequence[str
             axis.text(j, i, str(counts[arm][i, j]), fontsize=7, **look)
         axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
         axis.set_yticks(range(len(classes)), classes)
-        axis.set(title=_in_lines(of_arm), xlabel="predicted class", ylabel="true class")
+        axis.set(title=textwrap.fill(of_arm, LINE), xlabel="predicted class", ylabel="true class")
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
         axis.grid(visible=False)
@@ -186,9 +177,10 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str], title: st
     lines = max(1, math.ceil(len(mistakes["true"]) / columns))
     figure, axes = _figure(0.3 + 1.05 * lines, title, lines, columns)
     separator = " " if max(map(len, classes)) <= 3 else "\n"
-    fields = [mistakes[field].tolist() for field in ("images", "true", "predicted", "confidence")]
-    for axis, image, true, predicted, confidence in zip(axes.flat, *fields, strict=False):
-        axis.imshow(_as_image(np.array(image)), cmap=INK_MAP)
+    fields = [mistakes[field].tolist() for field in ("true", "predicted", "confidence")]
+    images = _as_images(mistakes["images"])
+    for axis, image, true, predicted, confidence in zip(axes.flat, images, *fields, strict=False):
+        axis.imshow(image, cmap=INK_MAP)
         label = f"{classes[true]}{separator}as {classes[predicted]}\n{100 * confidence:.1f} %"
         axis.set_title(label, fontsize=7, fontweight="normal", loc="center")
     for axis in axes.flat:
@@ -204,11 +196,10 @@ def first_layer_weights(weights: Mapping[str, Tensor], titles: Titles, title: st
     figure, panels = _figure(height, title, len(titles), squeeze=False)
     limit = max(float(W.abs().quantile(0.995)) for W in weights.values())
     for axis, (arm, of_arm) in zip(panels.flat, titles.items(), strict=True):
-        W = weights[arm]
-        strongest = W.square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
-        tiles = _tiled(W[strongest].numpy(), UNITS_A_LINE)
+        strongest = weights[arm].square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
+        tiles = _tiled(_as_images(weights[arm][strongest]), UNITS_A_LINE)
         image = axis.imshow(tiles, cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest")
-        axis.set_title(_in_lines(of_arm), fontsize=8)
+        axis.set_title(textwrap.fill(of_arm, LINE), fontsize=8)
         axis.set_axis_off()
         axis.set_anchor("W")
     figure.colorbar(image, ax=panels, shrink=0.8, label="weight", pad=0.01, panchor=False)
@@ -217,7 +208,7 @@ def first_layer_weights(weights: Mapping[str, Tensor], titles: Titles, title: st
 
 def _figure(height: float, title: str = "", rows: int = 1, columns: int = 1, **layout: Any) -> tuple[Figure, Any]:
     """Make a figure of a height in inches, and its axes; lines of the title after the first make it taller."""
-    lines = _in_lines(title, LONG_LINE)
+    lines = textwrap.fill(title, LONG_LINE)
     figure = Figure(figsize=(WIDTH, height + LINE_HEIGHT * lines.count("\n")))
     if title:
         figure.suptitle(lines, x=0.01, ha="left")
@@ -226,16 +217,12 @@ def _figure(height: float, title: str = "", rows: int = 1, columns: int = 1, **l
 
 def _legend(figure: Figure, handles: Any, titles: Titles) -> None:
     """Name the arms below the panels, in as many columns as their titles leave room for; lines make it taller."""
-    names = list(map(_in_lines, titles.values()))
+    names = [textwrap.fill(title, LINE) for title in titles.values()]
     longest = max(len(line) for name in names for line in name.split("\n"))
     columns = max(1, 90 // (longest + 8))
     lines = math.ceil(len(names) / columns) * max(name.count("\n") + 1 for name in names)
     figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * (lines - 1))
     figure.legend(list(handles), names, loc="outside lower center", ncols=min(columns, len(names)))
-
-
-def _in_lines(title: str, width: int = LINE) -> str:
-    return textwrap.fill(title, width)
 
 
 def _count_steps(axis: Axes) -> None:
@@ -251,30 +238,30 @@ def _count_decades(axis: Axes) -> None:
     axis.minorticks_off()
 
 
-def _of(looks: Sequence[Any], column: int) -> Any:
-    """Return the look of an arm; where many arms have a row each, the looks repeat."""
-    return looks[column % len(looks)]
-
-
 def _line(column: int) -> dict[str, Any]:
     """Return the look of an arm's lines."""
-    return {"color": _of(PALETTE, column), "linestyle": _of(DASHES, column)}
+    return {"color": PALETTE[column], "linestyle": DASHES[column]}
 
 
-def _as_image(pixels: NDArray[Any]) -> NDArray[Any]:
-    side = round(len(pixels) ** 0.5)
-    return pixels.reshape(side, side)
+def _mark(column: int) -> dict[str, Any]:
+    """Return the look of an arm's marks; where many arms have a row each, the looks repeat."""
+    return {"color": PALETTE[column % len(PALETTE)], "marker": MARKERS[column % len(MARKERS)]}
+
+
+def _as_images(pixels: ArrayLike) -> NDArray[Any]:
+    """Make images, ``(count, side, side)``, of flat ones."""
+    flat = np.asarray(pixels)
+    return flat.reshape(len(flat), *[math.isqrt(flat.shape[-1])] * 2)
 
 
 def _tiled(images: NDArray[Any], columns: int) -> NDArray[Any]:
-    """Lay flat images out in lines of so many; the gaps are NaN, which is not drawn."""
-    lines, side = math.ceil(len(images) / columns), len(_as_image(images[0]))
+    """Lay images out in lines of so many; the gaps are NaN, which is not drawn."""
+    lines, side = math.ceil(len(images) / columns), images.shape[-1]
     down, right = side + max(1, side // 6), side + side // 2  # so that lines of ten fill the width
-    tiles = np.full((lines * down, columns * right), np.nan)
-    for place, image in enumerate(images):
-        top, left = place // columns * down, place % columns * right
-        tiles[top : top + side, left : left + side] = _as_image(image)
-    return tiles[: side - down, : side - right]
+    tiles = np.full((lines * columns, down, right), np.nan)
+    tiles[: len(images), :side, :side] = images
+    sheet = tiles.reshape(lines, columns, down, right).swapaxes(1, 2).reshape(lines * down, columns * right)
+    return sheet[: side - down, : side - right]
 
 
 def in_few_colours(image: Image.Image) -> bytes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from pandas import DataFrame
 
@@ -11,7 +10,7 @@ from pipeline.analysis.comparison import EPOCHS, GAP, QUANTITIES, SECONDS, STEP_
 from pipeline.analysis.statistics import Comparison, compare
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, most_by_one, verdict
+from pipeline.report.wording import interval, most_by_one
 
 Levels = dict[str, tuple[Quantity, Comparison]]
 COMPARED = {
@@ -41,39 +40,40 @@ def levels(study: Study, arm: str) -> Levels:
     return {**found, "Time to the stop, alone (s)": (SECONDS, seconds)}
 
 
-def verdicts(rows: Levels) -> dict[str, str]:
-    """Say each comparison in words."""
-    return {title: verdict(comparison, quantity) for title, (quantity, comparison) in rows.items()}
-
-
 def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, name: str) -> None:
-    """Write the table of two arms; a row without a clear difference is grey."""
-    column, explained = alone(each for _, each in rows.values())
+    """Write the table of two arms."""
     table = DataFrame(
         {
             "Mean over the networks": list(rows),
-            study.titles[study.reference]: [_level(each.reference, quantity) for quantity, each in rows.values()],
-            study.titles[arm]: [_level(each.mean, quantity) for quantity, each in rows.values()],
+            study.titles[study.reference]: [
+                f"{each.reference:,.{quantity.decimals}f}" for quantity, each in rows.values()
+            ],
+            study.titles[arm]: [f"{each.mean:,.{quantity.decimals}f}" for quantity, each in rows.values()],
             "Difference [95 % interval]": [interval(each, quantity) for quantity, each in rows.values()],
             "Pairs": [str(each.pairs) for _, each in rows.values()],
-            **column,
         }
-    )
+    ).replace("nan", "")
     caption = (
         f"{study.titles[arm]} and {study.names[study.reference]}: means, and the mean of the paired differences "
-        f"({study.names[arm]} minus {study.names[study.reference]}). Grey: no clear difference.{explained}"
+        f"({study.names[arm]} minus {study.names[study.reference]}). Grey: no clear difference."
     )
-    unclear = [row for row, (_, each) in enumerate(rows.values()) if not each.excludes_zero]
-    document.table(table, caption, name=name, widths=[6.0, 1.7, 1.8, 4.1, 1.0, 1.4][: len(table.columns)], grey=unclear)
+    compared = [comparison for _, comparison in rows.values()]
+    compared_table(document, table, compared, caption, name=name, widths=[6.0, 1.7, 1.8, 4.1, 1.0, 1.4])
 
 
-def alone(compared: Iterable[Comparison]) -> tuple[dict[str, list[str]], str]:
-    """Return a column of the pairs that make most of a difference, and what the caption says of it; often neither."""
+def compared_table(
+    document: Document,
+    table: DataFrame,
+    compared: Sequence[Comparison],
+    caption: str,
+    *,
+    name: str,
+    widths: Sequence[float],
+) -> None:
+    """Write a table of comparisons, grey where none is clear; its last column names who makes most of one, if any."""
     pairs = [most_by_one(each, ": ") for each in compared]
-    if not any(pairs):
-        return {}, ""
-    return {"Alone": pairs}, " Alone: the seed or round that makes more than a third of a clear difference."
-
-
-def _level(mean: float, quantity: Quantity) -> str:
-    return "" if math.isnan(mean) else f"{mean:,.{quantity.decimals}f}"
+    if any(pairs):
+        table = table.assign(Alone=pairs)
+        caption += " Alone: the seed or round that makes more than a third of a clear difference."
+    unclear = [row for row, each in enumerate(compared) if not each.excludes_zero]
+    document.table(table, caption, name=name, widths=widths[: len(table.columns)], grey=unclear)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pandas import DataFrame
 from torch import Tensor
 
@@ -21,10 +20,8 @@ from pipeline.analysis.tables import results_table
 from pipeline.analysis.timing import Timing, kind_of
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import TrainingResult
-from pipeline.params import Arm, Params
+from pipeline.params import Params
 from pipeline.report.wording import lower
-
-Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,9 @@ class Study:
     versions: Mapping[str, str]  # of the packages that computed the results
 
     @property
-    def arms(self) -> Mapping[str, Arm]:
-        """The arms, the reference first."""
-        return self.params.arms
-
-    @property
     def titles(self) -> dict[str, str]:
         """The title of each arm."""
-        return {arm: settings.title for arm, settings in self.arms.items()}
+        return {arm: settings.title for arm, settings in self.params.arms.items()}
 
     @property
     def names(self) -> dict[str, str]:
@@ -61,20 +53,14 @@ class Study:
         return self.params.reference
 
     @property
-    def others(self) -> list[str]:
-        """The arms that are compared with the reference."""
-        return [arm for arm in self.arms if arm != self.reference]
-
-    @property
     def with_batchnorm(self) -> str | None:
         """The arm of section 5: it has batch normalisation, and the reference goes without."""
-        return self._first([arm for arm in self.others if self._has(arm)[0] > self._has(self.reference)[0]], index=1)
+        return self._first_with(0, self.params.arms)
 
     @property
     def with_l2(self) -> str | None:
         """The arm of section 6: it has the L2 norm, and the reference goes without."""
-        rest = [arm for arm in self.others if arm != self.with_batchnorm]
-        return self._first([arm for arm in rest if self._has(arm)[1] > self._has(self.reference)[1]], index=0)
+        return self._first_with(1, [arm for arm in self.params.arms if arm != self.with_batchnorm])
 
     @property
     def in_full(self) -> dict[str, str]:
@@ -90,8 +76,9 @@ class Study:
     @functools.cached_property
     def comparisons(self) -> dict[str, dict[str, Comparison]]:
         """Each other arm compared with the reference, by quantity."""
-        reference = self.results[self.reference], self.evaluations[self.reference]
-        return {arm: compare_arms(self.results[arm], self.evaluations[arm], *reference) for arm in self.others}
+        measured = {arm: (self.results[arm], self.evaluations[arm]) for arm in self.params.arms}
+        theirs = measured.pop(self.reference)
+        return {arm: compare_arms(*ours, *theirs) for arm, ours in measured.items()}
 
     @functools.cached_property
     def headlines(self) -> DataFrame:
@@ -101,7 +88,7 @@ class Study:
     @functools.cached_property
     def diagnoses(self) -> dict[str, DataFrame]:
         """How each network of each arm fared."""
-        return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.arms}
+        return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.params.arms}
 
     @functools.cached_property
     def weight_norms(self) -> dict[str, DataFrame]:
@@ -122,12 +109,12 @@ class Study:
         """Return which network of an arm is its headline model."""
         return self.evaluations[arm].headline
 
-    def step_times(self, arm: str) -> dict[int, Values]:
+    def step_times(self, arm: str) -> dict[int, NDArray[np.float64]]:
         """Return microseconds a step *of one network*, a value a round, by the size of its ensemble, ascending."""
         rounds = self.timing.seconds_per_step[self._kind(arm)]
         return {size: 1e6 * np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}
 
-    def seconds_alone(self, arm: str) -> Values:
+    def seconds_alone(self, arm: str) -> NDArray[np.float64]:
         """Return the seconds that each network of an arm would take to its stop if it trained alone."""
         every, kind = self.params.training.evaluate_every, self._kind(arm)
         return np.array([self.timing.seconds_alone(kind, steps, every) for steps in self.results[arm].steps])
@@ -136,13 +123,13 @@ class Study:
         """Join texts, each after the title of its arm."""
         return "; ".join(f"{self.titles[arm]} {text}" for arm, text in said.items())
 
-    def _first(self, arms: list[str], index: int) -> str | None:
-        """Return the first of the arms, if possible one that is like the reference but for one thing."""
-        alike = [arm for arm in arms if self._has(arm)[index] == self._has(self.reference)[index]]
-        return next(iter(alike + arms), None)
-
-    def _has(self, arm: str) -> tuple[bool, bool]:
-        return self.arms[arm].use_batchnorm, self.arms[arm].l2 > 0
+    def _first_with(self, trait: int, arms: Iterable[str]) -> str | None:
+        """Return the first arm with a trait that the reference lacks, if possible one that is like it otherwise."""
+        traits = {arm: (settings.use_batchnorm, settings.l2 > 0) for arm, settings in self.params.arms.items()}
+        theirs = traits[self.reference]
+        found = [arm for arm in arms if traits[arm][trait] > theirs[trait]]
+        alike = [arm for arm in found if traits[arm][1 - trait] == theirs[1 - trait]]
+        return next(iter(alike + found), None)
 
     def _kind(self, arm: str) -> str:
-        return kind_of(self.arms[arm].use_batchnorm, self.arms[arm].l2)
+        return kind_of(self.params.arms[arm].use_batchnorm, self.params.arms[arm].l2)

@@ -20,13 +20,18 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
     if not pairs:
         return "not comparable (no pair has both values)"
     if not comparison.excludes_zero:
-        return f"no clear difference (n = {pairs})"
+        return f"no clear difference {sample(pairs)}"
     direction, count = (quantity.more, comparison.above) if low > 0 else (quantity.less, comparison.below)
     size = f"{abs(comparison.difference):,.{quantity.decimals}f}"
     nearest, farthest = sorted((abs(low), abs(high)))
     interval = between(nearest, farthest, quantity.decimals) if quantity.interval else ""
     alone = f" ({quantity.pair} {most_by_one(comparison, ' alone makes ')})" if comparison.alone else ""
     return f"{direction} by {_with_unit(size, quantity.unit)}{interval}, {count} of {pairs} {quantity.pair}s{alone}"
+
+
+def sample(pairs: int) -> str:
+    """Write how many pairs were compared: "(n = 16)", on one line."""
+    return f"(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{pairs})"
 
 
 def most_by_one(comparison: Comparison, says: str) -> str:
@@ -41,8 +46,6 @@ def between(low: float, high: float, decimals: int) -> str:
 
 def interval(comparison: Comparison, quantity: Quantity) -> str:
     """Write a difference with its interval: "+1.30 [+0.60, +2.20]"; "" if it is not known."""
-    if math.isnan(comparison.difference):
-        return ""
     difference, low, high = (
         signed(value, quantity.decimals) if math.isfinite(value) else ""
         for value in (comparison.difference, comparison.low, comparison.high)

@@ -1,5 +1,6 @@
 """How networks begin: first gradients as autograd has them, and what training leaves of the random start."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -82,6 +83,13 @@ def test_a_late_start_is_a_clear_rank_correlation_below_zero(steps, correlation,
 
 def test_two_networks_have_no_clear_late_start():
     assert not late_start(Series([1.0, 2.0]), recorded([300, 300]), measured([90.0] * 2))[2]
+
+
+def test_networks_that_come_to_it_at_one_check_have_no_order_and_bring_no_warning():
+    result = recorded([300] * 6)
+    result.validation_costs[:] = 0.1
+    correlation, p, is_late = late_start(Series([1.0, 2, 3, 4, 5, 6]), result, measured([90.0] * 6))
+    assert math.isnan(correlation) and math.isnan(p) and not is_late
 
 
 def test_the_norms_at_the_start_are_those_of_the_network_s_own_seed():
