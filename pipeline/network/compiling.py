@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OPTIONS = {
     "cpp_wrapper": True,  # one C++ file in place of many: half of the time that compiling takes
     "cpp.vec_isa_ok": True,  # the processor's vector instructions are not tried out: a compiler of today knows them
+    "cpp.min_chunk_size": 65_536,  # numbers for each thread: fewer are done before another thread has woken up
 }
 # Their type hints lack what is used here.
 _compile: Any = torch.compile
