@@ -78,7 +78,7 @@ def main() -> None:
     results = {
         "threads": options.threads,
         "rounds": options.rounds,
-        "versions": {"Python": platform.python_version(), "torch": torch.__version__, "JAX": version("jax")},
+        "machine": machine(options.threads),
         "gflops_of_a_large_product": rates,
         "oneDNN_makes_large_products": onednn_is_as_good(options.threads),
         "microseconds_a_step_of_one_network": table,
@@ -87,11 +87,18 @@ def main() -> None:
     }
     artifacts.write_json(FOLDER / "results.json", _rounded(results))
     artifacts.write_bytes(FOLDER / "cost.png", plot.costs(costs))
-    text = as_text(table, shares, rates, options.rounds)
+    text = "\n".join([as_text(table, shares, rates, options.rounds), results["machine"]])
     page = PAGE.read_text(encoding="utf-8")
     page = re.sub(r"(?s)(```text\n).*?(\n```)", lambda block: block[1] + text + block[2], page)
     artifacts.write_bytes(PAGE, page.encode())
     print(text)
+
+
+def machine(threads: int) -> str:
+    """Say what processor and libraries are measured."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "jax", "scikit-learn"))
+    processor = torch.backends.cpu.get_cpu_capability()
+    return f"{processor}, {threads} threads; Python {platform.python_version()}, {libraries}"
 
 
 def compare(data: peers.Data, batch_size: int, use_batchnorm: bool, options: argparse.Namespace) -> dict[str, float]:
