@@ -24,6 +24,7 @@ from pipeline.params import Params
 from pipeline.report import figures
 from pipeline.text import shown
 from stages import MODELS, PLOTS, RESULTS, SPLIT, examples, run
+from stages.progress import working
 from tools import configure, summary
 from tools.one_example import one_example
 
@@ -134,7 +135,9 @@ def contents(params: Params) -> dict[Path, bytes]:
 
 def main(params: Params) -> None:
     """Put everything in place once all of it is made, so that a failure changes nothing."""
-    for path, content in contents(params).items():
+    with working("readme: the first pages of the report and of the plots"):
+        made = contents(params)
+    for path, content in made.items():
         artifacts.write_bytes(path, content)
 
 

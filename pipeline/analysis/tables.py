@@ -257,7 +257,7 @@ def _over_networks(result: TrainingResult, evaluation: Evaluation) -> dict[str, 
     test = diagnoses["accuracy"].agg(list(SUMMARIES.values())).fillna(0.0)  # one network has no deviation
     return {
         "networks": len(diagnoses),
-        **{name: round(test[summary], 2) for name, summary in SUMMARIES.items()},
+        **{name: round(float(test[summary]), 2) for name, summary in SUMMARIES.items()},
         "mean_steps": round(float(np.mean(result.steps)), 1),
         **({"median_half_cost_steps": float(half)} if math.isfinite(half) else {}),
         "diverged_networks": int(diagnoses["diverged"].sum()),

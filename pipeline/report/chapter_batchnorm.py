@@ -104,7 +104,7 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
         several = f" The norm differs {differ}.{_late_start(study, layer)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
-        "of the training set. All networks have one learning rate, so one with a small gradient begins slowly."
+        "of the training set. All networks have one learning rate, so one with a small gradient may begin slowly."
         f"{several}"
     )
     panels = {(found, "norm of dW at step 0"): {each: study.gradients[each] for each in arms}}
@@ -112,8 +112,9 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     for last in map(str, activations[arm].columns[-1:]):  # a network without a hidden layer has none
         compared = study.compare(arm, {each: activations[each][last] for each in arms})
         why = ", because batch norm hands on normalised outputs" if compared.high < 0 else ""
+        means = " and ".join(f"{activations[each][last].mean():.3g} ({study.names[each]})" for each in arms)
         document.paragraph(
-            f"**Activations.** The 99th percentile of layer {last[1:]} at the best step: "
+            f"**Activations.** The 99th percentile of layer {last[1:]} at the best step is on average {means}: "
             f"{verdict(compared, ACTIVATION)}{why}."
         )
         medians = ", ".join(f"{activations[each][last].median():.2g} ({study.names[each]})" for each in arms)

@@ -24,7 +24,8 @@ def questions(study: Study) -> dict[str, str]:
     """Return the answers by question, of at most two lines each."""
     reference, training = study.reference, study.params.training
     result, evaluation, k = study.results[reference], study.evaluations[reference], study.headline(reference)
-    layers, costs = result.layers_dims, {name: float(each[k]) for name, each in evaluation.costs.items()}
+    layers, cost = result.layers_dims, float(evaluation.costs["validation"][k])
+    accuracies = {name: float(each[k]) for name, each in evaluation.accuracies.items()}
     checks = math.ceil(training.patience / training.evaluate_every)
     return {
         "Why does the backward pass of the output layer give p - y?": (
@@ -37,7 +38,7 @@ def questions(study: Study) -> dict[str, str]:
         ),
         "What does guessing cost?": (
             f"ln {layers[-1]} = {guessing_cost(evaluation):.2f} nats. The cost of the {study.names[reference]} "
-            f"headline model means {percent(100 * math.exp(-costs['validation']), 0)} for the true class (geometric "
+            f"headline model means {percent(100 * math.exp(-cost), 0)} for the true class (geometric "
             "mean over the validation set)."
         ),
         "Why did training stop when it did?": (
@@ -53,8 +54,8 @@ def questions(study: Study) -> dict[str, str]:
         ),
         "Does the network overfit?": (
             f"{'Hardly' if study.gaps[reference][k] < HARDLY else 'Yes'}: the {study.names[reference]} headline model "
-            f"costs {costs['train']:.2f} nats on the training set, {costs['validation']:.2f} on the validation set and "
-            f"{costs['test']:.2f} on the test set."
+            f"is right in {percent(accuracies['train'])} of the training set, {percent(accuracies['validation'])} of "
+            f"the validation set and {percent(accuracies['test'])} of the test set."
         ),
         "Why several networks, and not one run?": _one_run(study),
         "Why must the gradient pass through batch norm's mean and variance?": (
@@ -78,8 +79,9 @@ def _chance(study: Study) -> str:
         return f"Of {numbered(len(compared), 'difference')} none is clear."
     table, title = min(clear, key=lambda row: nearness(clear[row]))
     return (
-        f"{len(clear)} of {numbered(len(compared), 'difference')} are clear; by chance one in twenty would be. The "
-        f'weakest, by its interval, is "{title.partition(" (")[0]}" in [[{table}]].'
+        f"{len(clear)} of {numbered(len(compared), 'difference')} are clear; by chance one in twenty would be. Some "
+        f"of them measure nearly the same. The weakest, by its interval, is "
+        f'"{title.partition(" (")[0]}" in [[{table}]].'
     )
 
 
@@ -90,8 +92,8 @@ def _one_run(study: Study) -> str:
     ours, theirs = (study.evaluations[each].accuracies["test"].numpy() for each in (study.reference, arm))
     lower = percent(100 * float(np.mean(theirs[:, None] < ours[None, :])), 0)
     return (
-        f"Because single networks differ: of all pairs of one {study.names[arm]} and one "
-        f"{study.names[study.reference]} network, the first has the lower test accuracy in {lower}."
+        f"Because single networks differ: a {study.names[arm]} network has a lower test accuracy than a "
+        f"{study.names[study.reference]} network in {lower} of all pairs."
     )
 
 

@@ -9,6 +9,7 @@ from pandas import DataFrame
 from pipeline.analysis import tables
 from pipeline.analysis.beginnings import gradient_factors, late_start
 from pipeline.analysis.comparison import GAP, NORM, QUANTITIES
+from pipeline.analysis.diagnosis import COLLAPSED
 from pipeline.analysis.statistics import compare, median_interval
 from pipeline.data.sources import source_of
 from pipeline.report import figures
@@ -118,6 +119,8 @@ def _of_batchnorm(study: Study, arm: str) -> str:
     return (
         f"{said} {why} the first step the norm of the gradient of {layer} differs {theirs[layer]:.2g}-fold between the "
         f"{study.names[reference]} networks, and {ours[layer]:.2g}-fold between the {study.names[arm]} networks."
+        + " One with a small gradient may begin slowly."
+        * (why != "Before")
     )
 
 
@@ -141,14 +144,18 @@ def _of_overfitting(study: Study) -> str:
     largest = max(gaps, key=lambda gap: gap.difference)
     parameters = study.results[study.reference].parameters
     weights = sum(each[0].numel() for name, each in parameters.items() if name[0] in "Wb")
+    hardly, examples = largest.difference < HARDLY, study.card.sizes["train"]
     finding = f"overfit (a gap of at least {HARDLY:g} points)"
-    if largest.difference < HARDLY:
-        finding = f"hardly overfit (a gap below {HARDLY:g} points): what they learn generalises"
-    return (
+    if hardly:
+        have_learnt = all(float(each["test"].median()) >= COLLAPSED for each in accuracies)
+        finding = f"hardly overfit (a gap below {HARDLY:g} points)" + ": what they learn generalises" * have_learnt
+    said = (
         f"**The networks {finding}.** The gap, train minus validation accuracy, is on average at most "
-        f"{largest.difference:.2f} points{between(largest.low, largest.high, 2)} in an arm. A possible reason: "
-        f"{weights:,} weights and biases learn from {numbered(study.card.sizes['train'], 'example')}."
+        f"{largest.difference:.2f} points{between(largest.low, largest.high, 2)} in an arm."
     )
+    if hardly != (weights < examples):  # few weights keep a network from overfitting, many let it
+        return said
+    return f"{said} A possible reason: {weights:,} weights and biases learn from {numbered(examples, 'example')}."
 
 
 def _headline_costs(document: Document, study: Study) -> None:

@@ -68,6 +68,15 @@ def records(table):
     return table.to_dict("records")
 
 
+def test_a_mean_is_rounded_once_and_alike_in_every_file():
+    evaluation, result = measured([92.69, 92.70]), recorded([300, 450])
+    evaluations, results = {"a": evaluation}, {"a": result}
+    study = tables.study("mnist", {}, results, evaluations, {"a": {}})
+    of_arm = tables.arm_metrics(result, evaluation)["mean"]["test"]
+    of_table = tables.results_table(results, evaluations, {}).loc[0, "mean_test"]
+    assert study["arms"]["a"]["mean_test_accuracy"] == of_arm == of_table == round(92.695, 2)
+
+
 def test_arms_are_described_over_their_seeds():
     evaluation = measured([*ACCURACIES, 80.0])
     evaluation.activity["A1"][[0, 0, 3], [1, 2, 7]] = 0

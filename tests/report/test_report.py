@@ -946,16 +946,29 @@ def test_section_5_says_in_which_levels_the_headline_models_and_the_means_point_
 
 
 def test_networks_that_overfit_are_told_from_those_that_hardly_do():
-    assert findings(study())[-1].startswith("**The networks overfit (a gap of at least 3 points).**")
-    fit = {
-        arm: dataclasses.replace(each, accuracies=each.accuracies | {"train": each.accuracies["validation"] + 2.5})
-        for arm, each in study().evaluations.items()
-    }
-    said = findings(dataclasses.replace(study(), evaluations=fit))[-1]
-    assert said.startswith("**The networks hardly overfit (a gap below 3 points): what they learn generalises.** ")
-    assert " on average at most 2.50 points [2.50, 2.50] in an arm." in said
     weights = 6 * 16 + 6 + 5 * 6 + 5 + 10 * 5 + 10
-    assert f"A possible reason: {weights} weights and biases learn from 160 examples." in said
+    reason = " A possible reason: {} weights and biases learn from {:,} examples.".format
+
+    def said(gap, test, examples):
+        evaluations = {
+            arm: dataclasses.replace(each, accuracies={
+                "train": each.accuracies["validation"] + gap,
+                "validation": each.accuracies["validation"],
+                "test": torch.full_like(each.accuracies["test"], test),
+            })
+            for arm, each in study().evaluations.items()
+        }  # fmt: skip
+        card = dataclasses.replace(study().card, sizes=study().card.sizes | {"train": examples})
+        return findings(dataclasses.replace(study(), evaluations=evaluations, card=card))[-1]
+
+    hardly = "**The networks hardly overfit (a gap below 3 points)"
+    gap = " The gap, train minus validation accuracy, is on average at most 2.50 points [2.50, 2.50] in an arm."
+    assert said(2.5, 90.0, 2000) == f"{hardly}: what they learn generalises.**{gap}{reason(weights, 2000)}"
+    assert said(2.5, 90.0, 160) == f"{hardly}: what they learn generalises.**{gap}"  # more weights than examples
+    assert said(2.5, 10.0, 2000) == f"{hardly}.**{gap}{reason(weights, 2000)}"  # they have learnt nothing
+    overfit = "**The networks overfit (a gap of at least 3 points).**"
+    assert said(3.5, 90.0, 160).startswith(overfit) and said(3.5, 90.0, 160).endswith(reason(weights, 160))
+    assert said(3.5, 90.0, 2000).startswith(overfit) and "reason" not in said(3.5, 90.0, 2000)
 
 
 def test_one_arm_alone_is_reported_without_comparisons():
@@ -1055,8 +1068,8 @@ def test_ten_questions_are_answered_each_with_a_number_of_this_run():
         "stop": "only 4 checks long",
         "chance": f" of {sum(len(levels(study(), arm)) for arm in ('batchnorm', 'l2'))} differences are clear",
         "98 %": "16-6-5-10",
-        "overfit": f"{evaluation.costs['train'][k]:.2f} nats on the training set",
-        "several": f"the first has the lower test accuracy in {100 * mean:.0f}\xa0%",
+        "overfit": f"{evaluation.accuracies['train'][k]:.2f}\xa0% of the training set",
+        "several": f" network in {100 * mean:.0f}\xa0% of all pairs",
         "pass through": f"the whole batch, {PARAMS.training.batch_size} examples",
         "lambda": f"comes on top. After {math.log(0.5) / math.log(0.99991):,.0f} steps",
     }
