@@ -52,7 +52,7 @@ test-remotes: .venv/bench .venv/remotes
 # `dvc exp show` has a column for every metric, parameter and file. This shows only the parameters and the arms' mean
 # validation accuracies that differ.
 experiments: install
-	dvc exp show --only-changed --drop '.*/[^:]*$$|metrics/headline/.*|.*:(cost|dataset|steps|test|train)$$|params\.yaml$$|models$$|results$$|Created$$'
+	dvc exp show --only-changed --drop '.*/[^:]*$$|metrics/headline/.*|.*:(cost|steps|test|train)$$|params\.yaml$$|models$$|results$$|Created$$'
 
 # Checks DVC's cache and the outputs against their checksums.
 verify: install

@@ -58,6 +58,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 Count = Annotated[int, Field(ge=1, lt=2**63)]
 Workers = Annotated[int, Field(ge=1, le=1024)]
+Rounds = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Real = Annotated[float, AfterValidator(_in_float32)]
 Lambda = Annotated[Real, Field(ge=0)]
@@ -144,7 +145,7 @@ class L2Path(_Section):
 class Timing(_Section):
     """How long the arms are timed."""
 
-    rounds: Count
+    rounds: Rounds
     steps: Count
 
 

@@ -48,6 +48,8 @@ def run(stage: Callable[[Params], None], name: str) -> None:
         if sys.flags.dev_mode:
             raise
         sys.exit(f"{name}: {error}")
+    except MemoryError:
+        sys.exit(f"{name}: the memory of this machine is full")
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")
         sys.exit(lifetime.INTERRUPTED)
@@ -88,7 +90,9 @@ def require_unchanged(given: dict[str, Any], now: dict[str, Any]) -> None:
 def examples(name: str, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Read one of the three sets as standardised columns ``X`` and one-hot columns ``Y``, and put it on a device."""
     card = artifacts.read_record(preprocessing.DatasetCard, SPLIT / "card")
-    sizes = {"examples": card.sizes[name], "classes": len(card.classes), "pixels": PIXELS}
-    columns = artifacts.read_record(preprocessing.Examples, SPLIT / name, **sizes)
+    columns = artifacts.read_record(preprocessing.Examples, SPLIT / name, classes=len(card.classes), pixels=PIXELS)
+    if (count := len(columns.labels)) != card.sizes[name]:
+        with artifacts.damage_named(SPLIT):  # the set or the card
+            raise ValueError(f"{name} holds {count:,} examples, and card says {card.sizes[name]:,}")
     X = preprocessing.standardise(columns.images, card.mean, card.std)
     return X.to(device), preprocessing.one_hot(columns.labels, len(card.classes)).to(device)

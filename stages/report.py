@@ -14,7 +14,7 @@ from pipeline.analysis.timing import Timing
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.data.sources import require_classes
 from pipeline.network.ensemble import TrainingResult
-from pipeline.params import Params
+from pipeline.params import PIXELS, Params
 from pipeline.report.build import build_report
 from pipeline.report.study import Study
 from stages import MODELS, RESULTS, SPLIT, examples, run
@@ -29,8 +29,8 @@ def main(params: Params) -> None:
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
     with artifacts.damage_named(SPLIT / "card"):
         require_classes(card.name, card.classes)
-    classes = len(card.classes)
-    results = {arm: artifacts.read_record(TrainingResult, MODELS / arm, classes=classes) for arm in params.arms}
+    sizes = {"pixels": PIXELS, "classes": len(card.classes)}
+    results = {arm: artifacts.read_record(TrainingResult, MODELS / arm, **sizes) for arm in params.arms}
     X, Y = (columns[:, :GRADIENT_SAMPLE] for columns in examples("train"))
     study = Study(
         params=params,
@@ -40,7 +40,7 @@ def main(params: Params) -> None:
             arm: artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm, **result.sizes)
             for arm, result in results.items()
         },
-        path=artifacts.read_record(TrainingResult, RESULTS / "l2_path", classes=classes),
+        path=artifacts.read_record(TrainingResult, RESULTS / "l2_path", **sizes),
         gradients={arm: first_gradient_norms(X, Y, result) for arm, result in results.items()},
         timing=artifacts.read_json(RESULTS / "timing.json", Timing),
         versions={"Python": platform.python_version(), **{title: version(name) for title, name in PACKAGES.items()}},

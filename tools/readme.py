@@ -115,6 +115,8 @@ def _smaller(picture: Path) -> bytes:
 def contents(params: Params) -> dict[Path, bytes]:
     """Make the README, with the table between its two marks, and beside the docs the pictures and the report."""
     results = summary.read_results(params)
+    if (dataset := results["dataset"][0]) != params.data.dataset:
+        raise ValueError(f"the results are of {shown(dataset)}, not of {params.data.dataset}: run dvc repro first")
     networks = artifacts.read_table(PLOTS / "seeds.csv", {"arm": str, "test_accuracy": float})
     text = README.read_text(encoding="utf-8")
     marked = re.sub(

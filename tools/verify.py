@@ -33,7 +33,9 @@ OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # the name of an object in the cac
 def main() -> None:
     """Name what is damaged, or remove an output."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--remove", type=Path, metavar="PATH", help="an output, or a file or folder in it")
+    parser.add_argument(
+        "--remove", type=Path, metavar="PATH", help="an output, a file or folder in it, or a folder of outputs"
+    )
     path = parser.parse_args().remove
     try:
         if path:
@@ -82,8 +84,8 @@ def fault(path: Path, checksums: set[str]) -> str:
 
 
 def remove(cache: Path, path: Path) -> None:
-    """Remove the output that holds a path, and its objects in the cache."""
-    found = [(out, md5) for _, out, md5 in outputs() if path.is_relative_to(out)]
+    """Remove the output that holds a path, or the outputs in it, and their objects in the cache."""
+    found = [(out, md5) for _, out, md5 in outputs() if path.is_relative_to(out) or out.is_relative_to(path)]
     if not found:
         sys.exit(f"{path} is in no output that {LOCK} names")
     for out, md5 in found:

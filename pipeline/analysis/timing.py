@@ -40,6 +40,8 @@ class Timing:
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
         """Refuse kinds and sizes that lack a round."""
+        if self.threads < 1:
+            raise ValueError(f"threads is {self.threads}: must be 1 or more")
         by_size = [each for seconds in (self.seconds_per_step, self.seconds_per_check) for each in seconds.values()]
         if not self.seconds_per_step.keys() == self.seconds_per_check.keys() == KINDS.keys():
             raise ValueError(f"seconds_per_step and seconds_per_check must be of {', '.join(KINDS)}")

@@ -36,8 +36,10 @@ class Examples:
     indices: Annotated[Tensor, torch.int64, "examples"]  # of each in the data set's own training or test set
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse labels without a class, if their number is known."""
+        """Refuse labels without a class, if their number is known, and places that no data set has."""
         _require_labels(self.labels, sizes.get("classes", 256))
+        if (self.indices < 0).any():
+            raise ValueError(f"indices hold {int(self.indices.min())}: must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class DatasetCard:
     sizes: Annotated[dict[str, int], dict.fromkeys(("train", "validation", "test"), ())]  # number of examples
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse what no grey levels have, such as a deviation by which no pixel can be divided."""
+        """Refuse sets without examples, and what no grey levels have, such as a deviation of 0."""
+        if min(self.sizes.values()) < 1:
+            raise ValueError(f"sizes are {self.sizes}: must be 1 or more")
         for name, value, least, most in (("mean", self.mean, 0, 255), ("std", self.std, 1e-6, 128)):
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}: must be from {least} to {most}")

@@ -52,12 +52,16 @@ def of_tensor(tensor):
     for dtype in (torch.float32, torch.float16, torch.int32, torch.bool):
         if dtype != tensor.dtype:
             yield f"as {dtype}", tensor.to(dtype)
+    if tensor.dtype == torch.int64:
+        yield "full of -1", torch.full_like(tensor, -1)
     for value in (torch.nan, torch.inf, -torch.inf) if tensor.is_floating_point() else ():
         yield f"full of {value}", torch.full_like(tensor, value)
         yield f"with one {value}", tensor.index_fill(0, torch.tensor([0]), value)
 
 
 def of_json(value):
+    if type(value) is int:
+        yield "as -1", -1
     for wrong in (None, "text", torch.nan, torch.inf, -1.5, [], {}, True):
         if type(wrong) is not type(value) or wrong in (torch.nan, torch.inf):
             yield f"as {wrong!r}", wrong
