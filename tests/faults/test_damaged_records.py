@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import types
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from pipeline.analysis.timing import KINDS, Timing
 from pipeline.data.preprocessing import Dataset, DatasetCard, Examples
 from pipeline.data.sources import require_classes, source_of
 from pipeline.params import load_params
+from stages import report
 
 CLOTHES = source_of("fashion_mnist").classes
 IMAGES = torch.arange(24, dtype=torch.uint8).reshape(6, 4)
@@ -144,6 +146,37 @@ def with_first(value, wrong):
     if isinstance(value, list):
         return [wrong, *value[1:]]
     return value.flatten().index_fill(0, torch.tensor([0]), wrong).view_as(value)
+
+
+def test_the_report_reads_every_training_with_the_sizes_of_the_data(monkeypatch):
+    asked = {}
+
+    def read_record(kind, folder, **sizes):
+        if kind is TrainingResult:
+            asked[str(folder)] = sizes
+        return KIND_OF_RECORD["a card"]() if kind is DatasetCard else types.SimpleNamespace(sizes={})
+
+    monkeypatch.setattr(artifacts, "read_record", read_record)
+    monkeypatch.setattr(report, "examples", lambda name: (torch.zeros(784, 1), torch.zeros(10, 1)))
+    monkeypatch.setattr(report, "first_gradient_norms", lambda *arguments: None)
+    monkeypatch.setattr(artifacts, "read_json", lambda *arguments: 1 / 0)  # all records are read before it
+    with pytest.raises(ZeroDivisionError):
+        report.main(load_params(ROOT / "params.yaml"))
+    assert asked.keys() == {"models/baseline", "models/batchnorm", "models/l2", "results/l2_path"}
+    assert all(sizes == {"pixels": 784, "classes": 10} for sizes in asked.values())
+
+
+def test_a_set_and_a_card_that_disagree_are_healed_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    card = KIND_OF_RECORD["a card"]()
+    columns = Examples(torch.zeros(2, 784, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), torch.arange(2))
+    artifacts.write_record(stages.SPLIT / "card", replace(card, sizes=card.sizes | {"train": 3}))
+    artifacts.write_record(stages.SPLIT / "train", columns)
+    heals = r"python -m tools\.verify --remove data/split && dvc repro"
+    with pytest.raises(
+        ValueError, match=rf"^data/split is damaged: train holds 2 examples, and card says 3; .*{heals}$"
+    ):
+        stages.examples("train")
 
 
 COUNTS = ("seeds", "steps", "best_step")

@@ -75,7 +75,7 @@ def test_only_an_output_is_removed(tmp_path, monkeypatch):
         Path(name).write_text("")
     with pytest.raises(SystemExit, match=r"^mine is in no output that dvc\.lock names$"):
         verify.remove(Path("cache"), Path("mine"))
-    verify.remove(Path("cache"), Path("out"))
+    verify.remove(Path("cache"), Path())  # a folder of outputs
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.lock", "mine"]
 
 

@@ -126,6 +126,7 @@ WRONG = [
     ("training.patience", 2**63, "less than 9223372036854775808"),
     ("training.threads", 0, AT_LEAST_1),
     ("training.threads", 1025, "less than or equal to 1024"),
+    ("timing.rounds", 10**13, "less than or equal to 1000"),
     ("training.processes", 0, AT_LEAST_1),
     ("training.processes", 3, "must be at most training.threads, which is 2: each process needs a thread"),
     ("reference", "dropout", AN_ARM),

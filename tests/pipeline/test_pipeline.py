@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -222,6 +223,7 @@ def fail(error):
         (ParamsError("params.yaml: it is wrong"), "params.yaml: it is wrong"),
         (ValueError("no such arm"), "train@x: no such arm"),
         (RuntimeError("no data"), "train@x: no data"),
+        (MemoryError(), "train@x: the memory of this machine is full"),
         (FileNotFoundError(2, "No such file", "data/x"), "train@x: [Errno 2] No such file: 'data/x'"),
     ],
     ids=lambda value: type(value).__name__,
@@ -435,6 +437,12 @@ def test_metrics_and_plots_carry_the_data_sets_name_and_metrics_every_arm(clone)
         assert {*table["dataset"]} == {"digits"}, path
         assert "arm" not in table or list(table["arm"].unique()) == titles, path
     assert {row["arm"] for row in study["plot"]} == {*titles[1:]}
+
+
+def test_the_table_of_experiments_shows_which_are_of_stand_in_data():
+    dropped = re.search(r"--drop '([^']*)'", (ROOT / "Makefile").read_text(encoding="utf-8"))[1].replace("$$", "$")
+    columns = [f"metrics/mean/l2.json:{name}" for name in ("dataset", "val", "test")]
+    assert [re.match(dropped, column) is None for column in columns] == [True, True, False]
 
 
 def test_metrics_fit_a_terminal(clone):

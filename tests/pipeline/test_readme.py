@@ -112,6 +112,16 @@ def test_a_damaged_result_is_said_in_one_line_with_what_heals_it(trained, tmp_pa
     assert "old" in Path("README.md").read_text(encoding="utf-8") and not Path("docs").exists()
 
 
+def test_results_of_stand_in_data_do_not_come_into_the_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("plots").mkdir()
+    of_digits = committed("plots/results.csv").replace("mnist,", "digits (fallback for mnist),")
+    Path("plots/results.csv").write_text(of_digits, encoding="utf-8")
+    said = r"^the results are of digits \(fallback for mnist\), not of mnist: run dvc repro first$"
+    with pytest.raises(ValueError, match=said):
+        readme.main(PARAMS)
+
+
 def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_were(tmp_path, monkeypatch):
     for path in ("params.yaml", "plots/seeds.csv", "plots/results.csv"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
