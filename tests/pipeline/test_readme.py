@@ -113,9 +113,9 @@ def test_a_damaged_result_is_said_in_one_line_with_what_heals_it(trained, tmp_pa
 
 
 def test_results_of_stand_in_data_do_not_come_into_the_readme(tmp_path, monkeypatch):
+    of_digits = committed("plots/results.csv").replace("mnist,", "digits (fallback for mnist),")
     monkeypatch.chdir(tmp_path)
     Path("plots").mkdir()
-    of_digits = committed("plots/results.csv").replace("mnist,", "digits (fallback for mnist),")
     Path("plots/results.csv").write_text(of_digits, encoding="utf-8")
     said = r"^the results are of digits \(fallback for mnist\), not of mnist: run dvc repro first$"
     with pytest.raises(ValueError, match=said):
