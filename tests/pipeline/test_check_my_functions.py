@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import pipeline
+from pipeline.network import backward, forward
 from pipeline.network.forward import batchnorm_forward
 from tools import check_my_functions
 from tools.check_my_functions import (
@@ -319,6 +320,16 @@ def test_a_guard_against_division_by_zero_is_no_mistake_and_hides_none(guarded, 
     row = judge("L_model_backward", OURS | {"L_model_backward": L_model_backward})
     assert (row.state == RIGHT) == (not said)
     assert said in row.words and "not by a mistake" not in row.words
+
+
+@pytest.mark.parametrize("eps", [1e-12, 1e-8, 1e-5])
+def test_any_small_eps_of_batch_norm_is_right(monkeypatch, eps):
+    for module in (forward, backward):
+        monkeypatch.setattr(module, "BATCHNORM_EPSILON", eps)
+    assert (pipeline.apply_batchnorm(torch.tensor([[-1e-6, 1e-6]])).max() > 0.5) == (eps == 1e-12)
+    monkeypatch.setattr(check_my_functions, "SEEDS", range(10))
+    names = ("L_model_forward", "L_model_backward", "apply_batchnorm", "batchnorm_backward")
+    assert [judge(name, OURS) for name in names] == [Row(name, RIGHT, is_convention=True) for name in names]
 
 
 def l_layer_model(*, is_copied, unit):
