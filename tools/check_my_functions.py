@@ -114,8 +114,7 @@ def judge(name: str, solution: Solution) -> Row:
         warnings.simplefilter("ignore")  # of overflow and the like: the findings say it
         findings = list(of_formulas(name, solution)) if name in CASES else []
         if name in PROPERTIES and not findings:
-            of_property = PROPERTIES[name]
-            findings = best(lambda convert: [attempt(of_property, solution, convert)], solution.get(name))
+            findings = best(lambda convert: [attempt(PROPERTIES[name], solution, convert)], uses_numpy(solution))
     outputs = by_mistake(findings)
     words = "; ".join(f"{', '.join(filter(None, of))}: {mistake}".lstrip(": ") for mistake, of in outputs.items())
     is_convention = all(mistake in CONVENTIONS for mistake in outputs)
@@ -164,16 +163,16 @@ def of_formulas(name: str, solution: Solution) -> Iterator[Finding]:
             for arguments in calls(case, solution, convert):
                 yield attempt(call, solution[name], arguments, case, convert)
 
-        yield from (findings := best(attempts, solution[name]))
+        yield from (findings := best(attempts, uses_numpy(solution)))
         if worst(findings) > RECOGNISED:
             return
 
 
-def best(attempts: Callable[[Convert], Iterable[list[Finding]]], function: Any) -> list[Finding]:
+def best(attempts: Callable[[Convert], Iterable[list[Finding]]], numpy_first: bool) -> list[Finding]:
     """Return the findings of the best attempt, of equals the first; once one is right, no other is made."""
     least = [Finding("", "", NOTHING)]
     for kinds in KINDS:
-        for findings in itertools.chain.from_iterable(map(attempts, kinds[:: -1 if uses_numpy(function) else 1])):
+        for findings in itertools.chain.from_iterable(map(attempts, kinds[:: -1 if numpy_first else 1])):
             if badness(findings) < badness(least):
                 least = findings
             if not findings:
@@ -183,9 +182,9 @@ def best(attempts: Callable[[Convert], Iterable[list[Finding]]], function: Any) 
     return least
 
 
-def uses_numpy(function: Any) -> bool:
-    """Whether a function's file imports NumPy alone, so that an error with tensors would say nothing."""
-    known = list(getattr(function, "__globals__", {}).values())
+def uses_numpy(solution: Solution) -> bool:
+    """Whether a file imports NumPy and not torch: of what goes wrong with tensors nothing need be said."""
+    known = [each for function in solution.values() for each in getattr(function, "__globals__", {}).values()]
     return any(each is np for each in known) and not any(each is torch for each in known)
 
 
