@@ -23,6 +23,7 @@ Mistakes = list[tuple[str, Values]]
 Function = Callable[[Tensor], Tensor]
 
 SMALLEST, LARGEST = 3, 8  # units and examples; all sizes of a call differ, so that a transposed matrix shows
+SMALLEST_VARIANCE = 10  # of a hidden unit that is not constant
 NOT_DIVIDED = "not divided by m, the number of examples"
 AS_IT_IS = "dA comes back as it is, which is right only where dA is P - Y already"
 FOR_LABELS = "P - dA: it takes dA for Y"
@@ -76,6 +77,16 @@ class Draw:
             scale = 0.01 if layer == len(dims) - 1 else 10.0
             parameters |= {f"W{layer}": scale * self(units, inputs), f"b{layer}": scale * self(units, 1)}
         return parameters
+
+    def network(self) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Draw X, Y and a network until each hidden unit has variance 0, or so much that no eps of batch norm shows."""
+        while True:
+            *dims, m = self.sizes(5)
+            X, Y, parameters = self(dims[0], m), self.one_hot(dims[-1], m), self.parameters(dims)
+            _, caches = pipeline.L_model_forward(X, dict(parameters), True)
+            variances = torch.cat([cache["batchnorm_cache"]["variance"] for cache in caches[:-1]])
+            if ((variances == 0) | (variances > SMALLEST_VARIANCE)).all():
+                return X, Y, parameters
 
 
 # Batch norm, and what it is taken for: the first list is wrong forward, the second backward alone.
@@ -203,8 +214,7 @@ def as_it_is(A: Tensor) -> Tensor:
 
 def L_model_forward(draw: Draw) -> Iterator[Case]:
     """Run the whole network, without and with batch norm."""
-    *dims, m = draw.sizes(5)
-    X, drawn = draw(dims[0], m), draw.parameters(dims)
+    X, _, drawn = draw.network()
     for use_batchnorm, normalise in ((False, as_it_is), (True, batchnorm)):
         parameters = of_small_logits(X, drawn, normalise)
         wrong = FORWARD_BATCHNORM if use_batchnorm else [("batch norm, which is off", batchnorm)]
@@ -364,8 +374,8 @@ def linear_activation_backward(draw: Draw) -> Iterator[Case]:
 
 def L_model_backward(draw: Draw) -> Iterator[Case]:
     """Go back through the whole network, without and with batch norm; ``dA{l}`` is not looked at."""
-    *dims, m = draw.sizes(5)
-    X, drawn, Y = draw(dims[0], m), draw.parameters(dims), draw.one_hot(dims[-1], m)
+    X, Y, drawn = draw.network()
+    m = Y.shape[1]
     for use_batchnorm, normalise in ((False, as_it_is), (True, batchnorm)):
         parameters = of_small_logits(X, drawn, normalise)
         _, ours = pipeline.L_model_forward(X, dict(parameters), use_batchnorm)
