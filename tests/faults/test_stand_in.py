@@ -11,6 +11,7 @@ from runs import copy_of
 import stages
 from pipeline import artifacts
 from pipeline.data.sources import SOURCES
+from stages import CHECKED
 from tools import summary
 
 OFFLINE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "DATA_MIRROR": ""}
@@ -129,6 +130,16 @@ def test_what_dvc_commit_has_accepted_ends_with_the_next_check(stood_in, mirror)
 
 
 @pytest.mark.long
+def test_after_make_dvc_accepts_no_stand_in(stood_in, mirror):
+    (stood_in.folder / CHECKED).unlink()  # as the end of make does
+    with pytest.raises(AssertionError, match=rf"output '{CHECKED}' does not exist"):
+        stood_in.dvc("commit", "--force", "check", "download")
+    stood_in.env |= mirror
+    assert stood_in.repro("download") == ["check", "download"]
+    assert held_by(stood_in) == "mnist"
+
+
+@pytest.mark.long
 def test_an_experiment_in_a_copy_leaves_no_digits_in_the_cache(tmp_path, mirror):
     clone = clone_that_knows_the_small_set(tmp_path)
     choose(clone, "mnist")
@@ -142,13 +153,14 @@ def test_an_experiment_in_a_copy_leaves_no_digits_in_the_cache(tmp_path, mirror)
 
 
 def test_make_ends_with_a_line_about_data_that_stand_in(clone, monkeypatch, capsys):
-    """The last thing that it prints, every time."""
+    """The last thing that it prints, every time; what dvc has accepted of that run ends with it."""
     monkeypatch.chdir(clone.folder)
     stages.run(summary.main, "summary")
     assert "STAND-IN" not in capsys.readouterr().out
-    with clone.edited("params.yaml", small_params(data={"dataset": "mnist"})):
+    with clone.edited("params.yaml", small_params(data={"dataset": "mnist"})), clone.edited(CHECKED, "dvc commit"):
         for _ in range(2):
             stages.run(summary.main, "summary")
+            assert not (clone.folder / CHECKED).exists()
             said = capsys.readouterr().out
             assert "Results on digits: " in said
             *_, last, advice = said.splitlines()
