@@ -96,10 +96,10 @@ def _method(document: Document, study: Study) -> None:
         "**headline model** is its network with the lowest validation cost."
     )
     document.paragraph(
-        "**Reading the numbers.** Costs are in nats (of the natural logarithm), without the L2 penalty. A difference, "
-        "taken before rounding, is clear if its interval excludes zero; if one end is within a tenth of its length of "
-        "zero, another processor could decide otherwise. At equal iterations: at the last check that both networks of "
-        "a pair reached."
+        "**Reading the numbers.** Costs are in nats (natural logarithm), without the L2 penalty. A difference, taken "
+        "before rounding, is clear if its interval excludes zero, but too close to zero to call if one end is within a "
+        "tenth of its length: another processor could decide otherwise. At equal iterations: at the last check of both "
+        "networks of a pair."
     )
 
 

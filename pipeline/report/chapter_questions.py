@@ -79,8 +79,8 @@ def _chance(study: Study) -> str:
         return f"Of {numbered(len(compared), 'difference')} none is clear."
     table, title = min(clear, key=lambda row: nearness(clear[row]))
     return (
-        f'Most likely "{title.partition(" (")[0]}" in [[{table}]]: of the clear differences its interval ends closest '
-        f"to zero. {len(clear)} of {numbered(len(compared), 'difference')} are clear; by chance one in twenty would be."
+        f'Most likely "{title.partition(" (")[0]}" in [[{table}]], whose interval ends closest to zero. '
+        f"{len(clear)} of {numbered(len(compared), 'difference')} are clear; by chance one in twenty would be."
     )
 
 

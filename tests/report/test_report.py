@@ -984,6 +984,22 @@ def test_a_network_that_makes_more_than_a_third_of_a_difference_is_named_whereve
         assert bool(cells[title]) == (each.alone is not None)
 
 
+@pytest.mark.parametrize(
+    ("topic", "titles"),
+    [
+        ("Performance", ["Test accuracy (%)", "Lowest validation cost (nats)"]),
+        ("Number of iterations", ["Iterations to half the cost of guessing", "Iterations to the stop"]),
+        ("Running time", ["An iteration, alone (µs)", "Time to the stop, alone (s)"]),
+    ],
+)
+def test_section_5_says_in_words_what_its_table_shows(topic, titles):
+    (said,) = (paragraph.text for paragraph in section(5) if paragraph.text.startswith(topic))
+    assert re.search(r"\(Table \d", said)
+    for title in titles:
+        quantity, compared = levels(study(), "batchnorm")[title]
+        assert f"{title.partition(' (')[0]}: {roughly(compared, quantity)}." in said
+
+
 @pytest.mark.parametrize("is_opposite", [False, True])
 def test_section_5_says_in_which_levels_the_headline_models_and_the_means_point_in_opposite_directions(is_opposite):
     changed, rows = dataclasses.replace(study()), levels(study(), "batchnorm")
