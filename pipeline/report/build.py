@@ -80,9 +80,9 @@ def _method(document: Document, study: Study) -> None:
     card, training = study.card, study.params.training
     epoch = f"{round(card.sizes['train'] / training.batch_size, 2):g}"
     document.paragraph(
-        "**Network and data.** ReLU follows each layer but the last, softmax the last. Weights start from He's normal "
-        "distribution, biases from zero. An image is flattened and standardised by the training pixels' mean "
-        f"({card.mean:.2f}) and standard deviation ({card.std:.2f})."
+        "**Network and data.** ReLU follows each hidden layer, softmax the last. Weights start by He's rule, biases at "
+        f"zero. Images are flattened and standardised by the training pixels' mean, {card.mean:.2f}, and deviation, "
+        f"{card.std:.2f}."
     )
     document.paragraph(
         "**Training** is plain mini-batch gradient descent. One iteration, or training step, is one batch of "
@@ -96,10 +96,10 @@ def _method(document: Document, study: Study) -> None:
         "**headline model** is its network with the lowest validation cost."
     )
     document.paragraph(
-        "**Reading the numbers.** Costs are in nats (of the natural logarithm), without the L2 penalty. A difference, "
-        "taken before rounding, is clear if its interval excludes zero; if one end is within a tenth of its length of "
-        "zero, another processor could decide otherwise. At equal iterations: at the last check that both networks of "
-        "a pair reached."
+        "**Reading the numbers.** Costs are in nats (natural logarithm), without the L2 penalty. A difference, taken "
+        "before rounding, is clear if its interval excludes zero, but too close to zero to call if one end is within a "
+        "tenth of its length: another processor could decide otherwise. At equal iterations: at the last check of both "
+        "of a pair."
     )
 
 

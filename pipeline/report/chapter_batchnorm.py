@@ -11,7 +11,7 @@ from pipeline.analysis.beginnings import gradient_factors, late_start
 from pipeline.analysis.comparison import ACTIVATION
 from pipeline.report import figures
 from pipeline.report.document import Document
-from pipeline.report.levels import Levels, levels, levels_table
+from pipeline.report.levels import Levels, in_words, levels, levels_table
 from pipeline.report.study import Study
 from pipeline.report.wording import listed, numbered, percent, share, signed, verdict
 
@@ -33,7 +33,6 @@ def write(document: Document, study: Study) -> None:
         document.paragraph("This run has no arm that differs from the reference by batch norm.")
         return
     rows = levels(study, arm)
-    said = {title: verdict(compared, quantity) for title, (quantity, compared) in rows.items()}
     result, evaluation, k = study.results[arm], study.evaluations[arm], study.headline(arm)
     final = listed([f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in study.card.sizes])
     document.paragraph(
@@ -42,23 +41,23 @@ def write(document: Document, study: Study) -> None:
         f"It is one network; this section compares the means of all networks.{_opposite(study, arm, rows)}"
     )
     document.paragraph(
-        f"**Performance.** Test accuracy: {said['Test accuracy (%)']}. Validation cost: "
-        f"{said['Lowest validation cost (nats)']}."
+        f"**Performance** ([[batchnorm_levels]]). "
+        f"{in_words(rows, 'Test accuracy (%)', 'Lowest validation cost (nats)')} Section [[reasons]] asks why."
     )
     document.paragraph(
-        f"**Number of iterations.** To the stop: {said['Iterations to the stop']}. To half the cost of guessing: "
-        f"{said['Iterations to half the cost of guessing']}. [[accuracy]] shows the course."
+        "**Number of iterations** ([[batchnorm_levels]], [[accuracy]]). "
+        f"{in_words(rows, 'Iterations to half the cost of guessing', 'Iterations to the stop')}"
     )
     where = "a GPU" if study.timing.device == "cuda" else numbered(study.timing.threads, "thread")
     document.paragraph(
-        f"**Running time**, on {where}. One iteration: {said['An iteration, alone (µs)']}. Time to the stop: "
-        f"{said['Time to the stop, alone (s)']}. Batch norm also computes a mean, a variance and the gradient "
-        "through both. [[batchnorm_levels]] has the levels."
+        f"**Running time** on {where} ([[batchnorm_levels]]). "
+        f"{in_words(rows, 'An iteration, alone (µs)', 'Time to the stop, alone (s)')} Batch norm adds a mean, a "
+        "variance and the gradient through both to each iteration."
     )
     levels_table(document, study, arm, rows, name="batchnorm_levels")
     _curves(document, study)
-    document.heading("Why", level=2, label="5.1", new_page=True)
-    _why(document, study, arm, said["Distance from median test accuracy (points)"])
+    document.heading("Why", level=2, label="5.1", name="reasons", new_page=True)
+    _why(document, study, arm)
     _every_network(document, study)
 
 
@@ -90,7 +89,7 @@ def _curves(document: Document, study: Study) -> None:
     document.figure(picture, caption, f"The medians end at: {ends}.", name="accuracy")
 
 
-def _why(document: Document, study: Study, arm: str, spread: str) -> None:
+def _why(document: Document, study: Study, arm: str) -> None:
     arms = (study.reference, arm)
     factors = {each: gradient_factors(study.gradients[each]) for each in arms}
     layer = str(factors[study.reference].idxmax())
@@ -104,7 +103,7 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
         several = f" The norm differs {differ}.{_late_start(study, layer)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
-        "of the training set. All networks have one learning rate, so one with a small gradient may begin slowly."
+        "of the training set. All networks have the same learning rate, so one with a small gradient may begin slowly."
         f"{several}"
     )
     panels = {(found, "norm of dW at step 0"): {each: study.gradients[each] for each in arms}}
@@ -112,9 +111,8 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     for last in map(str, activations[arm].columns[-1:]):  # a network without a hidden layer has none
         compared = study.compare(arm, {each: activations[each][last] for each in arms})
         why = ", because batch norm hands on normalised outputs" if compared.high < 0 else ""
-        means = " and ".join(f"{activations[each][last].mean():.3g} ({study.names[each]})" for each in arms)
         document.paragraph(
-            f"**Activations.** The 99th percentile of layer {last[1:]} at the best step is on average {means}: "
+            f"**Activations.** The 99th percentile of the outputs of layer {last[1:]} at the best step: "
             f"{verdict(compared, ACTIVATION)}{why}."
         )
         medians = ", ".join(f"{activations[each][last].median():.2g} ({study.names[each]})" for each in arms)
@@ -128,8 +126,8 @@ def _why(document: Document, study: Study, arm: str, spread: str) -> None:
     ]
     document.paragraph(
         f"**How often training goes well.** It went well if the network is within {WENT_WELL:g} points of this run's "
-        f"best ({percent(best)}): {listed(shares)}. Distance from an arm's median: {spread}. [[networks]] shows every "
-        "network; [[health]] names those that collapsed."
+        f"best ({percent(best)}): {listed(shares)}. [[networks]] shows every network; "
+        "[[health]] names those that collapsed."
     )
     caption = (
         "Left: the norm of each layer's gradient before the first step. Right: the 99th percentile of each hidden "

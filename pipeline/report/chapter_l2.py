@@ -12,15 +12,16 @@ from pipeline.analysis.beginnings import along_start, start, weight_norms
 from pipeline.analysis.comparison import ALONG_START, NORM, QUANTITIES
 from pipeline.analysis.statistics import compare
 from pipeline.report import chapter_functions, figures
+from pipeline.report.chapter_summary import smaller_weights_help
 from pipeline.report.document import Document
-from pipeline.report.levels import compared_table, levels, levels_table
+from pipeline.report.levels import compared_table, in_words, levels, levels_table
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, is_settled, listed, numbered, percent, verdict
+from pipeline.report.wording import interval, listed, numbered, percent, roughly, verdict
 
-CODE = {  # by function, the line that computes what L2 adds
-    "l2_penalty": "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
-    "L_layer_model": "costs.append((cost + penalty).item())",
-    "L_model_backward": "dW = dW + l2 * W",
+CODE = {  # by module and function, the line that computes what L2 adds
+    "forward.l2_penalty": "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
+    "training.L_layer_model": "costs.append((cost + penalty).item())",
+    "backward.L_model_backward": "dW = dW + l2 * W",
 }
 
 
@@ -32,12 +33,11 @@ def write(document: Document, study: Study) -> None:
         document.paragraph("This run has no arm that differs from the reference by the L2 norm.")
         return
     rows = levels(study, arm)
-    said = {title: verdict(compared, quantity) for title, (quantity, compared) in rows.items()}
-    near = "" if is_settled(study.comparisons[arm]["test_accuracy"]) else ", with one end close to zero"
+    compared = ("Test accuracy (%)", "Train minus validation (points)", "Lowest validation cost (nats)")
+    why = " A possible reason: small weights ([[weights]]) fit the noise of the training images less."
     document.paragraph(
-        f"**Who gains.** Test accuracy: {said['Test accuracy (%)']}{near}. Lowest validation cost: "
-        f"{said['Lowest validation cost (nats)']}. Iterations to the stop: {said['Iterations to the stop']}. "
-        "[[l2_levels]] has all levels, also how far the networks overfit: train minus validation accuracy."
+        f"**Who gains** ([[l2_levels]]). {in_words(rows, *compared, 'Iterations to the stop')}"
+        f"{why * smaller_weights_help(study, arm)}"
     )
     levels_table(document, study, arm, rows, name="l2_levels")
     _weights(document, study, arm)
@@ -56,7 +56,8 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
         f"{chapter_functions.L2_GRADIENT}"
     )
     table = DataFrame({"Function": CODE.keys(), "Line": CODE.values()}).map("`{}`".format)
-    document.table(table, "The lines of code at the heart of L2.", name="code", widths=[3.2, 12.8])
+    caption = "The lines of code at the heart of L2, by module of `pipeline/network` and function."
+    document.table(table, caption, name="code", widths=[4.6, 11.4])
     decay = ""
     if arm is not None:
         rate, l2 = study.params.training.learning_rate, study.params.arms[arm].l2
@@ -93,9 +94,9 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     share = study.compare(arm, {each: along[each]["W1"] for each in arms})
     document.heading("The weights with and without L2", level=2, label="6.1")
     document.paragraph(
-        f"Norm of W1: {verdict(compared['W1'], NORM)}; [[weights]] has every layer. Share of its squared norm along "
+        f"Norm of W1: {roughly(compared['W1'], NORM)}; [[weights]] has every layer. Share of its squared norm along "
         f"the random start: {verdict(share, ALONG_START)}"
-        f"{', because the penalty wears the start away' * (share.high < 0)}. "
+        f"{', because each step shrinks the start' * (share.high < 0)}. "
         "What is left of it looks like noise in [[images]]."
     )
     caption = (

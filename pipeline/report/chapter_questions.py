@@ -42,8 +42,8 @@ def questions(study: Study) -> dict[str, str]:
             "mean over the validation set)."
         ),
         "Why did training stop when it did?": (
-            f"Its best step was {result.best_step[k]:,}, its last {result.steps[k]:,}. The patience of "
-            f"{numbered(training.patience, 'step')} is only "
+            f"The {study.names[reference]} headline model was best at step {result.best_step[k]:,} of "
+            f"{result.steps[k]:,}. The patience of {numbered(training.patience, 'step')} is only "
             f"{numbered(checks, 'check')} long, so noise of the validation cost can stop a training early."
         ),
         "Which result could be chance?": _chance(study),
@@ -79,9 +79,8 @@ def _chance(study: Study) -> str:
         return f"Of {numbered(len(compared), 'difference')} none is clear."
     table, title = min(clear, key=lambda row: nearness(clear[row]))
     return (
-        f"{len(clear)} of {numbered(len(compared), 'difference')} are clear; by chance one in twenty would be. Some "
-        f"of them measure nearly the same. The weakest, by its interval, is "
-        f'"{title.partition(" (")[0]}" in [[{table}]].'
+        f'Most likely "{title.partition(" (")[0]}" in [[{table}]], whose interval ends closest to zero. '
+        f"{len(clear)} of {numbered(len(compared), 'difference')} are clear; by chance one in twenty would be."
     )
 
 
@@ -103,5 +102,5 @@ def _lambda(study: Study, rate: float) -> str:
     factor = 1 - rate * study.params.arms[study.with_l2].l2
     half = ""
     if 0 < factor < 1:
-        half = f"After {numbered(max(1, round(math.log(0.5, factor))), 'step')} half of it would be left."
+        half = f"After {numbered(max(1, round(math.log(0.5, factor))), 'step')} of this alone half of it would be left."
     return f"It multiplies it by {factor:g}, and the gradient of the data comes on top. {half}".rstrip()

@@ -8,7 +8,7 @@ from pandas import DataFrame
 
 from pipeline.analysis import tables
 from pipeline.analysis.beginnings import gradient_factors, late_start
-from pipeline.analysis.comparison import GAP, NORM, QUANTITIES
+from pipeline.analysis.comparison import GAP, QUANTITIES
 from pipeline.analysis.diagnosis import COLLAPSED
 from pipeline.analysis.statistics import compare, median_interval
 from pipeline.data.sources import source_of
@@ -125,17 +125,19 @@ def _of_batchnorm(study: Study, arm: str) -> str:
 
 
 def _of_l2(study: Study, arm: str) -> str:
-    (said, helps), gap = _gain(study, arm), study.compare(arm, study.gaps)
-    norm = study.compare(arm, {each: norms["W1"] for each, norms in study.weight_norms.items()})
+    (said, _), gap = _gain(study, arm), study.compare(arm, study.gaps)
     if is_settled(gap):
         said += f" Train minus validation accuracy: {verdict(gap, GAP)}."
-        helps |= gap.high < 0
-    if not is_settled(norm):
-        return said
-    if norm.high >= 0:
-        return f"{said} The norm of W1: {verdict(norm, NORM)}."
-    start = "A possible reason: the" if helps else "The"
-    return f"{said} {start} norm of W1 is {verdict(norm, NORM)}, because each iteration shrinks every weight."
+    why = " A possible reason: each iteration shrinks every weight ([[weights]])."
+    return said + why * smaller_weights_help(study, arm)
+
+
+def smaller_weights_help(study: Study, arm: str) -> bool:
+    """Whether an arm clearly has smaller weights, and a better test accuracy or a smaller gap to that of training."""
+    norm = study.compare(arm, {each: norms["W1"] for each, norms in study.weight_norms.items()})
+    gain, gap = study.comparisons[arm]["test_accuracy"], study.compare(arm, study.gaps)
+    falls = [each.high < 0 and is_settled(each) for each in (norm, gap)]
+    return falls[0] and (falls[1] or (gain.low > 0 and is_settled(gain)))
 
 
 def _of_overfitting(study: Study) -> str:

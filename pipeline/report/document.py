@@ -189,9 +189,10 @@ class Document:
             elif part == "**" and not is_code:
                 is_bold = not is_bold
             elif REFERENCE.match(part):  # to be filled in when everything has its number
-                instruction, run = _add_field(paragraph, "")
-                self._references.append((part.strip("[]"), instruction, run))
-                run.bold = is_bold or None
+                instruction, result = _add_field(paragraph, "")
+                self._references.append((part.strip("[]"), instruction, result))
+                for run in paragraph.runs[-5:]:  # of the field; word processors take the look of the first or the last
+                    run.bold = is_bold or None
             else:
                 run = paragraph.add_run(part)
                 run.bold = is_bold or None

@@ -10,7 +10,7 @@ from pipeline.analysis.comparison import EPOCHS, GAP, QUANTITIES, SECONDS, STEP_
 from pipeline.analysis.statistics import Comparison, compare
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, most_by_one
+from pipeline.report.wording import interval, most_by_one, roughly
 
 Levels = dict[str, tuple[Quantity, Comparison]]
 COMPARED = {
@@ -38,6 +38,12 @@ def levels(study: Study, arm: str) -> Levels:
         found[f"An iteration, {where} (µs)"] = STEP_TIME, compare(ours, theirs[size])
     seconds = study.compare(arm, {each: study.seconds_alone(each) for each in (arm, study.reference)})
     return {**found, "Time to the stop, alone (s)": (SECONDS, seconds)}
+
+
+def in_words(rows: Levels, *titles: str) -> str:
+    """Say what rows of the table of two arms show; the table has their numbers."""
+    said = {title: roughly(compared, quantity) for title, (quantity, compared) in rows.items() if title in titles}
+    return " ".join(f"{title.partition(' (')[0]}: {each}." for title, each in said.items())
 
 
 def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, name: str) -> None:

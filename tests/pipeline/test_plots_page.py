@@ -1,7 +1,9 @@
 """The page of `dvc plots show` and `dvc plots diff`: each plot once, drawn with no network, as a reader uses it."""
 
+import base64
 import csv
 import html
+import io
 import json
 import math
 import os
@@ -12,11 +14,13 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from browser import CHROMIUM, chromium
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 from dvc_render.html import render_html
 from dvc_render.vega import VegaRenderer
+from PIL import Image
 
 from pipeline.report import figures
 
@@ -351,6 +355,16 @@ def test_every_plot_is_drawn_once_in_order_readable_and_named(opened, number, wi
     assert any(card["too_wide"] for card in cards) == (width != "desktop")
     assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth") == WIDTHS[width]
     assert page.evaluate(SMALLEST_LETTER) >= 11
+
+
+@pytest.mark.parametrize("width", ["desktop", "phone"])
+def test_a_shadow_at_the_edge_is_seen_where_the_chart_goes_on_beyond_it_and_nowhere_else(opened, width):
+    page = opened("one", width)
+    box = "(r => ({x: r.right - 12, y: r.y, width: 12, height: r.height, scale: 1}))"
+    strip = page.evaluate(f"{box}(document.querySelector('.chart-wrapper').getBoundingClientRect())")
+    png = base64.b64decode(page("Page.captureScreenshot", format="png", clip=strip)["data"])
+    darkest = np.asarray(Image.open(io.BytesIO(png)).convert("L")).min(axis=1)
+    assert (np.median(darkest) < 255) == (width == "phone")
 
 
 def test_results_are_a_table(opened):

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import importlib
 import inspect
 import io
 import itertools
@@ -38,7 +39,6 @@ from pipeline.analysis.evaluation import evaluate_arm
 from pipeline.analysis.statistics import SUBSETS, Comparison, compare, median_interval
 from pipeline.analysis.timing import KINDS, Timing
 from pipeline.data.preprocessing import DatasetCard
-from pipeline.network import forward
 from pipeline.network.ensemble import initialize_ensemble
 from pipeline.params import load_params
 from pipeline.report import appendices, build, chapter_baseline, chapter_batchnorm, chapter_l2, figures
@@ -49,7 +49,7 @@ from pipeline.report.chapter_summary import findings
 from pipeline.report.document import DIGIT_WIDTH, GREY, PROJECT, Document
 from pipeline.report.levels import levels
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, is_settled, lower, numbered, signed, verdict
+from pipeline.report.wording import interval, is_settled, lower, numbered, roughly, signed, verdict
 
 LAYERS = [6, 5, 10]
 DIMS = [16, *LAYERS]
@@ -568,7 +568,8 @@ ALLOWED = [  # what describes the method, single networks, or what tables and fi
     r"^The norm differs [\d.e+]+-fold in W1 .* between the .* networks",
     r"the gradient of W\d+ differs [\d.e+]+-fold between",
     r": means, and the mean of the paired differences \([^)]+ minus [^)]+\)\.$",
-    r"^Who gains\.$",
+    r"^Who gains \(Table \d+\)\.$",
+    r"^A possible reason: small weights ",
     r" network has a lower test accuracy than a .* of all pairs",
     r"the L2 penalty stands beside it",
 ]
@@ -577,7 +578,8 @@ ALLOWED = [  # what describes the method, single networks, or what tables and fi
 def sentences(paragraphs):
     for paragraph in paragraphs:
         if not paragraph.style.name.startswith("Heading") and not paragraph._p.findall(f".//{W}hyperlink"):
-            yield from re.split(r"(?<=\.) (?=[A-Z])", paragraph.text)
+            for sentence in re.split(r"(?<=\.) (?=[A-Z])", paragraph.text):
+                yield sentence, paragraph
 
 
 def numbers_of(sentence):
@@ -590,9 +592,10 @@ def unsupported(paragraphs):
     """List the sentences that compare and bring neither an interval nor a verdict."""
     return [
         sentence
-        for sentence in sentences(paragraphs)
+        for sentence, paragraph in sentences(paragraphs)
         if (re.search(COMPARATIVE, sentence) or len(numbers_of(sentence)) > 1)
-        and not re.search(r"\[[-+\d.,]+, [-+\d.,]+|no clear difference|not comparable", sentence)
+        and not re.search(r"\[[-+\d.,]+, [-+\d.,]+|no clear difference|not comparable|too close to zero", sentence)
+        and not (" by about " in sentence and re.search(r"Table \d", paragraph.text))  # which has the interval
         and not any(re.search(allowed, sentence) for allowed in ALLOWED)
     ]
 
@@ -731,6 +734,39 @@ def test_sentences_follow_from_the_interval(comparison, quantity, said):
     assert verdict(comparison, QUANTITIES[quantity]) == said
 
 
+@pytest.mark.parametrize(
+    ("comparison", "quantity", "said"),
+    [
+        (Comparison(2.37, 0.87, 3.94, 14, 2, 16), "test_accuracy", "better by about 2.4 points, in 14 of 16 seeds"),
+        (Comparison(-559.0, -786, -335, 1, 15, 16), "half_cost_steps", "sooner by about 560 steps, in 15 of 16 seeds"),
+        (Comparison(12345, 9000, 15000, 6, 0, 6), "steps", "more by about 12,000 steps, in 6 of 6 seeds"),
+        (Comparison(-0.0495, -0.088, -0.015, 3, 13, 16, alone=(14, 34.0)), "validation_cost",
+         "better by about 0.05 nats, in 13 of 16 seeds (much of it in seed 14)"),
+        (Comparison(1.21, 0.01, 2.66, 12, 4, 16), "test_accuracy", "too close to zero to call"),
+        (Comparison(1.21, -0.01, 2.66, 12, 4, 16), "test_accuracy", "no clear difference (n\xa0=\xa016)"),
+        (Comparison(1.0, -math.inf, math.inf, 1, 0, 1), "test_accuracy", "no clear difference (n\xa0=\xa01)"),
+        (Comparison(math.nan, -math.inf, math.inf, 0, 0, 0), "steps", "not comparable (no pair has both values)"),
+    ],
+)  # fmt: skip
+def test_what_a_table_shows_is_said_without_its_numbers(comparison, quantity, said):
+    assert roughly(comparison, QUANTITIES[quantity]) == said
+
+
+def test_no_interval_of_the_body_is_in_the_text_what_a_table_has_or_another_sentence():
+    """Page one, which says the findings, is before it; shares of networks can be the same by chance."""
+
+    def intervals(said):
+        found = re.findall(r"\[[+−]?([\d.,]+), [+−]?([\d.,]+)\]", said)
+        return [frozenset(ends) for ends in found]
+
+    body = [paragraph.text for number in (4, 5, 6, 7, 8) for paragraph in section(number)]
+    in_text = [interval for said in body for interval in intervals(said)]
+    in_tables = [interval for table in document().tables for cell in table._cells for interval in intervals(cell.text)]
+    assert len(in_text) > 1 and len(in_tables) > 20
+    assert len(set(in_text)) == len(in_text)
+    assert not set(in_text) & set(in_tables)
+
+
 def test_time_and_numbers_in_words():
     assert verdict(Comparison(2.0, 1.0, 3.0, 9, 0, 9), SECONDS) == "longer by 2.0 s [1.0, 3.0], 9 of 9 seeds"
     assert [signed(value, 2) for value in (1.25, -0.001, 0.0, -1234.5)] == [
@@ -862,11 +898,25 @@ def with_norms(differences):
     return changed
 
 
-def test_a_norm_of_which_another_processor_may_say_otherwise_stays_off_page_one():
-    (said,) = (each for each in findings(with_norms([-1.0, -1, -1, -1, -1, -2])) if each.startswith("**L2"))
-    assert "norm of W1 is smaller by 1.17 [1.00, 2.00]" in said
-    (said,) = (each for each in findings(with_norms([-0.001, -0.1, -1, -1, -1, -2])) if each.startswith("**L2"))
-    assert "W1" not in said
+@pytest.mark.parametrize(
+    ("norms", "gaps", "is_reason"),
+    [
+        ([-1.0, -1, -1, -1, -1, -2], [-1.0, -1, -1, -1, -1, -2], True),
+        ([-0.001, -0.1, -1, -1, -1, -2], [-1.0, -1, -1, -1, -1, -2], False),  # too close to zero
+        ([1.0, 1, 1, 1, 1, 2], [-1.0, -1, -1, -1, -1, -2], False),
+        ([-1.0, -1, -1, -1, -1, -2], [0.0, 1, -1, 1, -1, 0], False),  # what does not help is not explained
+    ],
+)
+def test_smaller_weights_are_a_reason_only_if_they_are_clearly_smaller_and_something_gains(norms, gaps, is_reason):
+    changed = with_gaps(gaps)
+    changed.__dict__["weight_norms"] = with_norms(norms).weight_norms
+    unclear = Comparison(0.3, -0.8, 1.4, 3, 3, 6)
+    changed.__dict__["comparisons"] = {
+        arm: compared | {"test_accuracy": unclear} for arm, compared in study().comparisons.items()
+    }
+    (said,) = (each for each in findings(changed) if each.startswith("**L2"))
+    assert ("A possible reason: each iteration shrinks every weight" in said) == is_reason
+    assert ("A possible reason: small weights" in chapter(chapter_l2.write, changed)) == is_reason
 
 
 def test_layers_whose_weights_do_not_differ_clearly_are_grey():
@@ -923,13 +973,31 @@ def test_a_network_that_makes_more_than_a_third_of_a_difference_is_named_whereve
     of_arm = dataclasses.replace(alone.evaluations[arm], accuracies=alone.evaluations[arm].accuracies | {"test": ours})
     changed = dataclasses.replace(alone, evaluations={**alone.evaluations, arm: of_arm})
     write = {"batchnorm": chapter_batchnorm.write, "l2": chapter_l2.write}[arm]
-    for said in (" ".join(findings(changed)), chapter(write, changed)):
-        assert re.search(r"by 2\.33 points \[1\.00, [\d.]+\], 6 of 6 seeds \(seed 3 alone makes 64\xa0%\)\.", said)
+    on_page_one = r"by 2\.33 points \[1\.00, [\d.]+\], 6 of 6 seeds \(seed 3 alone makes 64\xa0%\)\."
+    assert re.search(on_page_one, " ".join(findings(changed)))
+    said = "Test accuracy: better by about 2.3 points, in 6 of 6 seeds (much of it in seed 3)."
+    assert said in chapter(write, changed)
     header, *rows = cells_of(opened(changed), f"{PARAMS.arms[arm].title} and baseline")
     cells = {row[0]: row[header.index("Alone")] for row in rows}
     assert cells["Test accuracy (%)"] == "3: 64\xa0%"
     for title, (_, each) in levels(changed, arm).items():
         assert bool(cells[title]) == (each.alone is not None)
+
+
+@pytest.mark.parametrize(
+    ("topic", "titles"),
+    [
+        ("Performance", ["Test accuracy (%)", "Lowest validation cost (nats)"]),
+        ("Number of iterations", ["Iterations to half the cost of guessing", "Iterations to the stop"]),
+        ("Running time", ["An iteration, alone (µs)", "Time to the stop, alone (s)"]),
+    ],
+)
+def test_section_5_says_in_words_what_its_table_shows(topic, titles):
+    (said,) = (paragraph.text for paragraph in section(5) if paragraph.text.startswith(topic))
+    assert re.search(r"\(Table \d", said)
+    for title in titles:
+        quantity, compared = levels(study(), "batchnorm")[title]
+        assert f"{title.partition(' (')[0]}: {roughly(compared, quantity)}." in said
 
 
 @pytest.mark.parametrize("is_opposite", [False, True])
@@ -1032,7 +1100,8 @@ def test_an_arm_with_both_is_that_of_batch_norm_and_of_no_other_section():
 
 def test_the_lines_of_code_shown_for_l2_are_those_of_the_functions():
     for name, line in chapter_l2.CODE.items():
-        source = inspect.getsource(getattr(pipeline, name, None) or getattr(forward, name))
+        module, function = name.split(".")
+        source = inspect.getsource(getattr(importlib.import_module(f"pipeline.network.{module}"), function))
         assert line in [each.strip() for each in source.splitlines()], name
         assert "l2" in line or "penalty" in line
     _, *rows = cells_of(document(), "The lines of code")
