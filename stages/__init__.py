@@ -37,8 +37,8 @@ def run(stage: Callable[[Params], None], name: str) -> None:
     """Run a stage on the parameters; say in one line what stopped it, or ``python -X dev`` where."""
     warnings.showwarning = lambda message, *_: print(in_lines(f"{name}: {message}"), file=sys.stderr)
     try:
+        given = inputs_of(name) if "DVC_STAGE" in os.environ else {}  # first: an edit after this is seen at the end
         params = load_params(PARAMS)
-        given = inputs_of(name) if "DVC_STAGE" in os.environ else {}
         stage(params)
         if given:
             require_unchanged(given, inputs_of(name))
@@ -58,9 +58,9 @@ def run(stage: Callable[[Params], None], name: str) -> None:
 def inputs_of(stage: str) -> dict[str, Any]:
     """Read what ``dvc.yaml`` lists for a stage: the values of its parameters, and its code."""
     name, _, arm = stage.partition("@")
+    values = read_yaml(PARAMS)
     listed = value_at(read_yaml(Path("dvc.yaml")), f"stages.{name}") or {}
     listed = listed.get("do", listed)
-    values = read_yaml(PARAMS)
     inputs: dict[str, Any] = {}
     for key in listed.get("params", []):
         if isinstance(key, str):

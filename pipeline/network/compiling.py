@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pipeline.network.arguments import Parameters
 
 OPTIONS = {
-    "cpp_wrapper": True,  # one C++ file in place of many: half of the time that compiling takes
+    "cpp_wrapper": True,  # one C++ file in place of many, which compiles sooner
     "cpp.vec_isa_ok": True,  # the processor's vector instructions are not tried out: a compiler of today knows them
+    "cpp_cache_precompile_headers": False,  # torch would keep them in a folder in /tmp that anybody may have made
     "cpp.min_chunk_size": 65_536,  # numbers for each thread: fewer are done before another thread has woken up
 }
 # Their type hints lack what is used here.

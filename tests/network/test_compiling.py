@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch):
-    """Take the folder of the stages: there a run of the pipeline has left the headers compiled, which takes longest."""
+    """Take the folder of the stages: what one test has compiled serves the next."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(ROOT / ".dvc" / "tmp" / "torchinductor"))
 
 
@@ -154,7 +154,10 @@ def test_a_stage_keeps_what_the_compiler_makes_in_the_clone():
 
 
 @pytest.mark.long
-def test_a_cold_and_a_warm_cache_of_the_compiler_give_the_same_bytes(tmp_path):
-    cold, warm = (bytes_of(tmp_path, True)[0] for _ in range(2))
+def test_a_cold_and_a_warm_cache_of_the_compiler_give_the_same_bytes_and_leave_nothing_elsewhere(tmp_path):
+    folder, elsewhere = tmp_path / "cache", tmp_path / "tmp"
+    elsewhere.mkdir()
+    cold, warm = (bytes_of(folder, True, TMPDIR=str(elsewhere))[0] for _ in range(2))
     assert cold == warm
-    assert any(tmp_path.rglob("*.cpp"))  # it was compiled
+    assert any(folder.rglob("*.cpp"))  # it was compiled
+    assert not list(elsewhere.iterdir())
