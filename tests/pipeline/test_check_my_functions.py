@@ -51,6 +51,11 @@ def softmax_shifted_by_one_number(Z):
     return exp_Z / exp_Z.sum(axis=0), Z
 
 
+def softmax_shifted_by_the_mean(Z):
+    exp_Z = np.exp(Z - Z.mean(axis=0))
+    return exp_Z / exp_Z.sum(axis=0), Z
+
+
 def softmax_over_examples(Z):
     return torch.softmax(Z, dim=1), Z
 
@@ -158,6 +163,13 @@ def variance_as_a_constant(dNA, cache):
     return (dNA - dNA.mean(1, keepdim=True)) / torch.sqrt(cache["variance"] + 1e-5)
 
 
+def batchnorm_backward_by(mean):
+    def batchnorm_backward(g, cache):
+        return (g - mean(g) - cache["NA"] * mean(g * cache["NA"])) / torch.sqrt(cache["variance"] + 1e-5)
+
+    return batchnorm_backward
+
+
 def network_backward(AL, Y, caches, through_batchnorm, derivative=lambda AL, Y: -Y / AL):
     """Go back as published solutions do, layer by layer."""
     grads, dA, L = {}, derivative(AL, Y), len(caches)
@@ -235,6 +247,7 @@ def every_cost(*arguments, **options):
 CASES = [
     ("softmax", softmax_without_shift, "exp overflows at large Z"),
     ("softmax", softmax_shifted_by_one_number, "0 / 0 at large Z: subtract the largest of each column"),
+    ("softmax", softmax_shifted_by_the_mean, "overflows at large Z: subtract the largest of each column"),
     ("softmax", softmax_over_examples, "the sum is over the examples"),
     ("relu", relu_in_place, "Z: the function overwrites this argument"),
     ("relu", relu_caches_its_output, "activation_cache: A, and not Z"),
@@ -244,6 +257,12 @@ CASES = [
     ("compute_cost", cost_of_all_entries, "divided by the number of classes as well as by m"),
     ("compute_cost", binary_cost, "binary cross-entropy"),
     ("apply_batchnorm", batchnorm_over_units, "the wrong axis"),
+    (
+        "apply_batchnorm",
+        lambda A: (A - A.mean(1)[:, None]) / (A.var(0) + 1e-8) ** 0.5,
+        "the variance is over the units",
+    ),
+    ("apply_batchnorm", lambda A: (A - A.mean(0)) / (A.var(1)[:, None] + 1e-8) ** 0.5, "the mean is over the units"),
     ("apply_batchnorm", batchnorm_without_brackets, "A - mean / std: the brackets"),
     ("apply_batchnorm", batchnorm_thrown_away, "the normalised value is thrown away"),
     ("apply_batchnorm", batchnorm_of_torch_s_variance, "divided by m - 1"),
@@ -282,6 +301,9 @@ CASES = [
     ("batchnorm_backward", statistics_as_constants, "mean and variance are taken as constants"),
     ("batchnorm_backward", constants_of_A, "mean and variance are taken as constants"),
     ("batchnorm_backward", variance_as_a_constant, "batch norm's variance is taken as a constant"),
+    ("batchnorm_backward", batchnorm_backward_by(lambda x: x.mean(0, keepdim=True)), "the wrong axis"),
+    ("batchnorm_backward", batchnorm_backward_by(torch.mean), "one mean for the whole matrix"),
+    ("batchnorm_backward", batchnorm_backward_by(lambda x: x.sum(1, keepdim=True)), "sums over the examples"),
     ("L_model_backward", network_of_constants, "batch norm's mean and variance are taken as constants"),
     ("L_model_backward", network_without_batchnorm, "batch norm is left out of the backward pass"),
     ("L_model_backward", network_not_divided, "not divided by m"),
