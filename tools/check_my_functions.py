@@ -1,8 +1,9 @@
 """Say of each function of the assignment in a file of yours whether it is right, or how it is wrong.
 
 Each is held against autograd on random shapes in float64, with random gradients coming in. Functions may take tensors
-or NumPy arrays, and have the assignment's names or ours; caches may be tuples or dictionaries. In a notebook:
-``check(linear_backward)``. The file runs with your rights: this is no sandbox.
+or NumPy arrays, and have the assignment's names or ours; caches may be tuples or dictionaries. A function that calls a
+wrong one is checked with ours in its place. In a notebook: ``check(linear_backward)``. The file runs with your rights:
+this is no sandbox.
 
 Some checks need an argument with a name: the stopping rule ``validation``, ``evaluate_every`` and ``patience`` of
 ``L_layer_model``; batch norm ``use_batchnorm``; L2 any with ``l2``, ``lam``, ``reg`` or ``decay`` in its name. How the
@@ -25,7 +26,7 @@ import sys
 import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,24 @@ ASSIGNMENT = [  # its functions, in its order and spelling
     *("softmax_backward", "L_model_backward", "Update_parameters", "L_layer_model", "Predict"),
 ]
 MORE = ["batchnorm_backward", "L2"]  # no row where there is nothing to say of them
+KNOWN = {name.lower(): name for name in [*ASSIGNMENT, "batchnorm_forward", "batchnorm_backward"]}
+_LAYER = ("linear_forward", "softmax", "relu")
+_FORWARD = (*_LAYER, "linear_activation_forward", "apply_batchnorm", "L_model_forward")
+_LAYER_BACK = ("Linear_backward", "relu_backward", "softmax_backward")
+_BACKWARD = (*_LAYER_BACK, "linear_activation_backward", "batchnorm_backward", "L_model_backward")
+_TRAINING = ("initialize_parameters", *_FORWARD, "compute_cost", *_BACKWARD, "Update_parameters")
+RESTS_ON = {  # the functions that each may call, or whose caches it reads
+    "linear_activation_forward": _LAYER,
+    "L_model_forward": _FORWARD[:-1],
+    "Linear_backward": _LAYER[:1],
+    "relu_backward": _LAYER[2:],
+    "softmax_backward": _LAYER[1:2],
+    "batchnorm_backward": ("apply_batchnorm",),
+    "linear_activation_backward": (*_FORWARD[:4], *_LAYER_BACK),
+    "L_model_backward": (*_FORWARD, *_BACKWARD[:-1]),
+    "L_layer_model": _TRAINING,
+    "Predict": (*_TRAINING, "L_layer_model"),
+}
 L2_FUNCTIONS = ("compute_cost", "L_model_backward", "Update_parameters")
 L2_NAMES = ("l2", "lam", "reg", "decay")  # parts of a name that means lambda
 STOP = ("validation", "evaluate_every", "patience")  # the arguments of a training that can stop early
@@ -61,7 +80,7 @@ COLUMNS = 96  # as many as fit a notebook's page
 NOT_CHECKED = "not checked: a random validation set; a stop that comes too early, at the cost of guessing"
 AS_EVALUATED = "depends on what else is predicted: batch norm takes the statistics of the evaluated set"
 NOT_RETURNED = "is missing from what the function returns"
-RIGHT, PARTLY, WRONG, MISSING = "right", "partly checked", "WRONG", "missing"
+RIGHT, PARTLY, WRONG, UNJUDGED, MISSING = "right", "partly checked", "WRONG", "not judged", "missing"
 RECOGNISED, UNKNOWN, RAISES, NOTHING = 1, 2, 3, 4  # how bad a finding is; of several attempts the best counts
 
 
@@ -82,7 +101,9 @@ class Row:
     function: str
     state: str
     words: str = ""
-    is_convention: bool = False  # right in a network that is made for it
+    mistakes: Sequence[str] = ()
+    is_known: bool = False  # whether all its mistakes are
+    alone: str | None = None  # what is wrong if all that it calls is ours; None if that is not clear
 
 
 def check(*functions: Callable[..., Any]) -> None:
@@ -91,15 +112,17 @@ def check(*functions: Callable[..., Any]) -> None:
     if not solution:
         raise ValueError(f"none of these is a function of the assignment: {[each.__name__ for each in functions]}")
     rows = [judge(name, solution) for name in [*ASSIGNMENT, *MORE]]
-    for row in forgiven([row for row in rows if row.state != MISSING]):
+    for row in settled([row for row in rows if row.state != MISSING]):
         print(line(row))
 
 
 def known_in(namespace: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
     """Pick the functions of the assignment; neither capital letters in their names matter, nor a leading ``my_``."""
-    found = {name.lower().removeprefix("my_"): each for name, each in namespace.items() if callable(each)}
-    wanted = [*ASSIGNMENT, "batchnorm_forward", "batchnorm_backward"]
-    return {name: found[name.lower()] for name in wanted if name.lower() in found}
+    named = {key: key.lower().removeprefix("my_") for key, each in namespace.items() if callable(each)}
+    return {KNOWN[name]: namespace[key] for key, name in named.items() if name in KNOWN}
+
+
+OURS = {name: each for name, each in known_in(vars(pipeline)).items() if name in ASSIGNMENT}
 
 
 def judge(name: str, solution: Solution) -> Row:
@@ -112,15 +135,47 @@ def judge(name: str, solution: Solution) -> Row:
         return Row(name, MISSING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of overflow and the like: the findings say it
-        findings = list(of_formulas(name, solution)) if name in CASES else []
-        if name in PROPERTIES and not findings:
-            findings = best(lambda convert: [attempt(PROPERTIES[name], solution, convert)], uses_numpy(solution))
+        findings = findings_of(name, solution)
+        if not findings:
+            words = not_checked(name, solution)
+            return Row(name, PARTLY if words else RIGHT, words)
+        alone = beside_ours(name, solution) if solution.keys() & RESTS_ON.get(name, ()) else None
+    return Row(name, WRONG, said_of(findings), list(by_mistake(findings)), worst(findings) == RECOGNISED, alone)
+
+
+def findings_of(name: str, solution: Solution) -> list[Finding]:
+    """Say what is wrong with a function."""
+    findings = list(of_formulas(name, solution)) if name in CASES else []
+    if name in PROPERTIES and not findings:
+        findings = best(lambda convert: [attempt(PROPERTIES[name], solution, convert)], uses_numpy(solution))
+    return findings
+
+
+def beside_ours(name: str, solution: Solution) -> str | None:
+    """Say what is wrong with a function if all others that it calls are ours; None if that is not clear."""
+    function, convert = solution[name], KINDS[0][uses_numpy(solution)]
+    space = getattr(function, "__globals__", {})
+    theirs = {key: each for key, each in space.items() if each is not function and {*known_in({key: each})} & {*OURS}}
+    space.update({key: returning(OURS[known], convert) for key in theirs for known in known_in({key: function})})
+    try:
+        by_itself = {each: solution[each] for each in (name, "L_layer_model") if each in solution}
+        for given in (by_itself, solution):  # the second for caches of the reader's own form
+            if worst(findings := findings_of(name, given)) <= RECOGNISED:
+                return said_of(findings)
+        return None
+    finally:
+        space.update(theirs)
+
+
+def returning(function: Callable[..., Any], convert: Convert) -> Callable[..., Any]:
+    """Let a function of ours return the reader's kind of array."""
+    return lambda *arguments, **options: converted(function(*arguments, **options), convert)
+
+
+def said_of(findings: list[Finding]) -> str:
+    """Name the outputs, and what is wrong with them."""
     outputs = by_mistake(findings)
-    words = "; ".join(f"{', '.join(filter(None, of))}: {mistake}".lstrip(": ") for mistake, of in outputs.items())
-    is_convention = all(mistake in CONVENTIONS for mistake in outputs)
-    if findings:
-        return Row(name, WRONG, words, is_convention)
-    return Row(name, PARTLY if (words := not_checked(name, solution)) else RIGHT, words, is_convention)
+    return "; ".join(f"{', '.join(filter(None, of))}: {mistake}".lstrip(": ") for mistake, of in outputs.items())
 
 
 def by_mistake(findings: list[Finding]) -> dict[str, list[str]]:
@@ -555,16 +610,35 @@ def rows_of(path: Path) -> list[Row]:
                 pending.remove(row.function)
             elif row.words:  # the file cannot be imported
                 return [row]
-            if row.function and not (row.function in MORE and row == Row(row.function, MISSING)):
+            if row.function and not (row.function in MORE and row.state == MISSING and not row.words):
                 rows.append(row)
-    return forgiven(rows)
+    return settled(rows)
 
 
-def forgiven(rows: list[Row]) -> list[Row]:
-    """Take another convention for right where the gradients of the whole network are."""
-    if not any(row.function == "L_model_backward" and row.state == RIGHT for row in rows):
-        return rows
-    return [replace(row, state=RIGHT) if row.state == WRONG and row.is_convention else row for row in rows]
+def settled(rows: list[Row]) -> list[Row]:
+    """Call a function wrong only for what is wrong in itself: neither for a convention, nor by the fault of another."""
+    network = next((row for row in rows if row.function == "L_model_backward"), Row("", MISSING))
+    if network.state == RIGHT or (network.is_known and not set(network.mistakes) & set(CONVENTIONS)):
+        rows = [Row(row.function, RIGHT) if is_convention(row) else row for row in rows]
+    wrong = {row.function: row for row in rows if row.state == WRONG}
+    return [blamed(row, [wrong[name] for name in RESTS_ON.get(row.function, ()) if name in wrong]) for row in rows]
+
+
+def is_convention(row: Row) -> bool:
+    """Whether all that is wrong is right in a network that is made for it."""
+    return row.is_known and set(row.mistakes) <= set(CONVENTIONS)
+
+
+def blamed(row: Row, others: list[Row]) -> Row:
+    """Say what is wrong with a function that rests on others that are wrong."""
+    if row.state != WRONG or not others:
+        return row
+    names = ", ".join(other.function for other in others)
+    if row.alone == "":
+        return replace(row, state=PARTLY, words=f"right with ours in place of {names}")
+    if row.alone is None or any(mistake in row.alone for other in others for mistake in other.mistakes):
+        return replace(row, state=UNJUDGED, words=f"mend {names} first")
+    return replace(row, words=row.alone)
 
 
 def answers(path: Path, names: list[str]) -> Iterator[Row]:
@@ -623,7 +697,7 @@ def main() -> None:
         rows = rows_of(path) if path.is_file() else [Row("", WRONG, "there is no such file")]
         for row in rows:
             print(line(row, indent="  "))
-        counts = {state: sum(row.state == state for row in rows) for state in (RIGHT, PARTLY, WRONG, MISSING)}
+        counts = {state: sum(row.state == state for row in rows) for state in (RIGHT, PARTLY, WRONG, UNJUDGED, MISSING)}
         if rows[0].function:
             print("  " + ", ".join(f"{count} {state.lower()}" for state, count in counts.items()))
             print(f"  {NOT_CHECKED}")

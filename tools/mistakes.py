@@ -109,6 +109,8 @@ FORWARD_BATCHNORM: list[tuple[str, Function]] = [
     ("the normalised value is thrown away: A comes back", lambda A: A),
     ("normalised over the units, and not over the examples: the wrong axis", lambda A: batchnorm(A, dim=0)),
     ("normalised over the units: the wrong axis; variance divided by m - 1", lambda A: batchnorm(A, 0, correction=1)),
+    ("the variance is over the units: the wrong axis", lambda A: (A - A.mean(1, keepdim=True)) / _std(A, dim=0)),
+    ("the mean is over the units: the wrong axis", lambda A: (A - A.mean(0, keepdim=True)) / _std(A)),
     ("one mean and one variance for the whole matrix, and not for each unit", lambda A: batchnorm(A, dim=(0, 1))),
     ("A - mean / std: the brackets around A - mean are missing", lambda A: A - A.mean(1, keepdim=True) / _std(A)),
     ("variance divided by m - 1, torch's default, and not by m", lambda A: batchnorm(A, correction=1)),
@@ -124,8 +126,8 @@ BACKWARD_BATCHNORM: list[tuple[str, Function]] = [
 ]
 
 
-def _std(A: Tensor) -> Tensor:
-    return (A.var(1, correction=0, keepdim=True) + BATCHNORM_EPSILON).sqrt()
+def _std(A: Tensor, dim: int = 1) -> Tensor:
+    return (A.var(dim, correction=0, keepdim=True) + BATCHNORM_EPSILON).sqrt()
 
 
 # Section 1 of the assignment.
@@ -139,9 +141,11 @@ def linear_forward(draw: Draw) -> Iterator[Case]:
 
 
 def softmax(draw: Draw) -> Iterator[Case]:
-    """Softmax of each column, and of one so large that ``exp`` overflows."""
+    """Softmax of each column, and of one with a number so large that ``exp`` overflows."""
     n, m = draw.sizes(2)
-    for Z, where in ((draw(n, m), ""), (draw(n, m) + torch.tensor([1000.0] + [0.0] * (m - 1)), " at large Z")):
+    large = draw(n, m)
+    large[0, 0] += 2000
+    for Z, where in ((draw(n, m), ""), (large, " at large Z")):
         exp_Z = Z.exp()
         largest = (Z - Z.max()).exp()
         yield Case(
@@ -440,6 +444,13 @@ def batchnorm_backward(draw: Draw) -> Iterator[Case]:
         return {"dA": by_autograd(lambda at: (dNA * normalise(at["A"])).sum(), {"A": A})["A"]}
 
     wrong = [(name, gradient(function)) for name, function in BACKWARD_BATCHNORM]
+    averages: list[tuple[str, Function]] = [
+        ("the means are over the units, and not over the examples: the wrong axis", lambda x: x.mean(0, keepdim=True)),
+        ("one mean for the whole matrix, and not for each unit", Tensor.mean),
+        ("sums over the examples, and not means", lambda x: x.sum(1, keepdim=True)),
+    ]
+    for name, mean_of in averages:
+        wrong.append((name, {"dA": (dNA - mean_of(dNA) - NA * mean_of(dNA * NA)) / _std(A)}))
     yield Case((dNA, Cache("batchnorm_forward", (A,), forms)), gradient(batchnorm), wrong)
 
 

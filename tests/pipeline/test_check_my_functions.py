@@ -20,13 +20,15 @@ from tools.check_my_functions import (
     MORE,
     PARTLY,
     RIGHT,
+    UNJUDGED,
     WRONG,
     Finding,
     Row,
-    forgiven,
     judge,
     known_in,
+    settled,
 )
+from tools.mistakes import AS_IT_IS
 
 OURS = known_in(vars(pipeline))
 
@@ -46,6 +48,11 @@ def softmax_without_shift(Z):
 
 def softmax_shifted_by_one_number(Z):
     exp_Z = np.exp(Z - Z.max())
+    return exp_Z / exp_Z.sum(axis=0), Z
+
+
+def softmax_shifted_by_the_mean(Z):
+    exp_Z = np.exp(Z - Z.mean(axis=0))
     return exp_Z / exp_Z.sum(axis=0), Z
 
 
@@ -156,6 +163,13 @@ def variance_as_a_constant(dNA, cache):
     return (dNA - dNA.mean(1, keepdim=True)) / torch.sqrt(cache["variance"] + 1e-5)
 
 
+def batchnorm_backward_by(mean):
+    def batchnorm_backward(g, cache):
+        return (g - mean(g) - cache["NA"] * mean(g * cache["NA"])) / torch.sqrt(cache["variance"] + 1e-5)
+
+    return batchnorm_backward
+
+
 def network_backward(AL, Y, caches, through_batchnorm, derivative=lambda AL, Y: -Y / AL):
     """Go back as published solutions do, layer by layer."""
     grads, dA, L = {}, derivative(AL, Y), len(caches)
@@ -233,6 +247,7 @@ def every_cost(*arguments, **options):
 CASES = [
     ("softmax", softmax_without_shift, "exp overflows at large Z"),
     ("softmax", softmax_shifted_by_one_number, "0 / 0 at large Z: subtract the largest of each column"),
+    ("softmax", softmax_shifted_by_the_mean, "overflows at large Z: subtract the largest of each column"),
     ("softmax", softmax_over_examples, "the sum is over the examples"),
     ("relu", relu_in_place, "Z: the function overwrites this argument"),
     ("relu", relu_caches_its_output, "activation_cache: A, and not Z"),
@@ -242,6 +257,12 @@ CASES = [
     ("compute_cost", cost_of_all_entries, "divided by the number of classes as well as by m"),
     ("compute_cost", binary_cost, "binary cross-entropy"),
     ("apply_batchnorm", batchnorm_over_units, "the wrong axis"),
+    (
+        "apply_batchnorm",
+        lambda A: (A - A.mean(1)[:, None]) / (A.var(0) + 1e-8) ** 0.5,
+        "the variance is over the units",
+    ),
+    ("apply_batchnorm", lambda A: (A - A.mean(0)) / (A.var(1)[:, None] + 1e-8) ** 0.5, "the mean is over the units"),
     ("apply_batchnorm", batchnorm_without_brackets, "A - mean / std: the brackets"),
     ("apply_batchnorm", batchnorm_thrown_away, "the normalised value is thrown away"),
     ("apply_batchnorm", batchnorm_of_torch_s_variance, "divided by m - 1"),
@@ -256,6 +277,11 @@ CASES = [
         "dW: divided by the number of units",
     ),
     ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum() / m), "db: one number for all units"),
+    (
+        "Linear_backward",
+        linear_backward_by(db=lambda dZ, m: (dZ.sum(1, keepdims=True) / m)[0] + 0 * dZ[:, :1]),
+        "db: the first unit's, given to all",
+    ),
     ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum(0) / m), "db: the sum is over the units"),
     ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum(0)), "db: the sum is over the units"),
     ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.mean(0)[None]), "db: the mean is over the units"),
@@ -275,6 +301,9 @@ CASES = [
     ("batchnorm_backward", statistics_as_constants, "mean and variance are taken as constants"),
     ("batchnorm_backward", constants_of_A, "mean and variance are taken as constants"),
     ("batchnorm_backward", variance_as_a_constant, "batch norm's variance is taken as a constant"),
+    ("batchnorm_backward", batchnorm_backward_by(lambda x: x.mean(0, keepdim=True)), "the wrong axis"),
+    ("batchnorm_backward", batchnorm_backward_by(torch.mean), "one mean for the whole matrix"),
+    ("batchnorm_backward", batchnorm_backward_by(lambda x: x.sum(1, keepdim=True)), "sums over the examples"),
     ("L_model_backward", network_of_constants, "batch norm's mean and variance are taken as constants"),
     ("L_model_backward", network_without_batchnorm, "batch norm is left out of the backward pass"),
     ("L_model_backward", network_not_divided, "not divided by m"),
@@ -367,7 +396,7 @@ def test_any_small_eps_of_batch_norm_is_right(monkeypatch, eps):
     assert (pipeline.apply_batchnorm(torch.tensor([[-1e-6, 1e-6]])).max() > 0.5) == (eps == 1e-12)
     monkeypatch.setattr(check_my_functions, "SEEDS", range(10))
     names = ("L_model_forward", "L_model_backward", "apply_batchnorm", "batchnorm_backward")
-    assert [judge(name, OURS) for name in names] == [Row(name, RIGHT, is_convention=True) for name in names]
+    assert [judge(name, OURS) for name in names] == [Row(name, RIGHT) for name in names]
 
 
 def l_layer_model(*, is_copied, unit):
@@ -413,7 +442,7 @@ def test_a_prediction_by_the_statistics_of_the_evaluated_set_is_seen():
 
     row = judge("Predict", OURS | {"Predict": Predict})
     assert row.words == "accuracy: " + AS_EVALUATED
-    assert judge("Predict", OURS | {"Predict": accuracy_over(axis=0)}) == Row("Predict", RIGHT, is_convention=True)
+    assert judge("Predict", OURS | {"Predict": accuracy_over(axis=0)}) == Row("Predict", RIGHT)
     turned = judge("Predict", OURS | {"Predict": accuracy_over(axis=1)})
     assert AS_EVALUATED not in turned.words
 
@@ -484,9 +513,7 @@ def test_lambda_and_the_parameters_may_have_other_names_and_places_and_no_defaul
     solution = {"Update_parameters": decayed} | solution
     if "L_model_backward" in solution:
         del solution["Update_parameters"]
-    assert [judge(name, solution) for name in [*solution, "L2"]] == [
-        Row(name, RIGHT, is_convention=True) for name in [*solution, "L2"]
-    ]
+    assert [judge(name, solution) for name in [*solution, "L2"]] == [Row(name, RIGHT) for name in [*solution, "L2"]]
 
 
 def test_where_no_argument_is_lambda_the_row_of_l2_says_so():
@@ -496,11 +523,13 @@ def test_where_no_argument_is_lambda_the_row_of_l2_says_so():
 
 
 def test_another_convention_is_right_only_in_a_network_whose_gradients_are():
-    convention = Row("softmax_backward", WRONG, "dZ: dA comes back as it is", is_convention=True)
-    mistake = Row("relu", WRONG, "A: Z comes back")
-    right, wrong = Row("L_model_backward", RIGHT), Row("L_model_backward", WRONG)
-    assert [row.state for row in forgiven([convention, mistake, right])] == [RIGHT, WRONG, RIGHT]
-    assert [row.state for row in forgiven([convention, mistake, wrong])] == [WRONG, WRONG, WRONG]
+    convention = Row("softmax_backward", WRONG, "dZ: dA comes back as it is", [AS_IT_IS], is_known=True)
+    mistake = Row("relu", WRONG, "A: Z comes back", ["Z comes back"], is_known=True)
+    slow, unknown = Row("compute_cost", WRONG, "has not ended"), Row("L_model_backward", WRONG, "dW1: wrong")
+    known = Row("L_model_backward", WRONG, "dW1: constants", ["constants"], is_known=True)
+    for network, state in ((Row("L_model_backward", RIGHT), RIGHT), (known, RIGHT), (unknown, WRONG)):
+        rows = settled([convention, mistake, slow, network])
+        assert [row.state for row in rows[:3]] == [state, WRONG, WRONG]
 
 
 def test_caches_may_have_the_readers_own_form_and_arrays_may_be_numpy_s():
@@ -514,6 +543,212 @@ def test_caches_may_have_the_readers_own_form_and_arrays_may_be_numpy_s():
 
     solution = known_in({"linear_forward": linear_forward, "LINEAR_backward": linear_backward})
     assert [judge(name, solution).state for name in ("linear_forward", "Linear_backward")] == [RIGHT, RIGHT]
+
+
+STUDENTS_FILE = """
+    import numpy as np
+    def initialize_parameters(layer_dims):
+        start = {}
+        for l, (inputs, units) in enumerate(zip(layer_dims, layer_dims[1:]), start=1):
+            start[f"W{l}"] = np.random.randn(units, inputs) * np.sqrt(2 / inputs)
+            start[f"b{l}"] = np.zeros((units, 1))
+        return start
+
+    def linear_forward(A, W, b):
+        return W @ A + b, linear_cache(A, W, b)
+
+    def softmax(Z):
+        e = np.exp(Z - Z.max(axis=0))
+        return e / e.sum(axis=0), Z
+
+    def relu(Z):
+        return np.maximum(Z, 0), Z
+
+    def linear_activation_forward(A_prev, W, B, activation):
+        Z, linear = linear_forward(A_prev, W, B)
+        A, Z = relu(Z) if activation == "relu" else softmax(Z)
+        return A, joint(linear, Z)
+
+    def L_model_forward(X, parameters, use_batchnorm):
+        A, caches, L = X, [], len(parameters) // 2
+        for l in range(1, L):
+            A, cache = linear_activation_forward(A, parameters[f"W{l}"], parameters[f"b{l}"], "relu")
+            caches.append((cache, A if use_batchnorm else None))
+            A = apply_batchnorm(A) if use_batchnorm else A
+        AL, cache = linear_activation_forward(A, parameters[f"W{L}"], parameters[f"b{L}"], "softmax")
+        return AL, [*caches, (cache, None)]
+
+    def compute_cost(AL, Y):
+        return -np.sum(Y * np.log(AL + 1e-12)) / Y.shape[1]
+
+    def apply_batchnorm(A):
+        return (A - A.mean(axis=1, keepdims=True)) / np.sqrt(A.var(axis=1, keepdims=True) + 1e-8)
+
+    def linear_backward(dZ, cache):
+        A_prev, W, b = unpack(cache)
+        m = A_prev.shape[1]
+        return W.T @ dZ, dZ @ A_prev.T / m, dZ.sum(axis=1, keepdims=True) / m
+
+    def relu_backward(dA, activation_cache):
+        return dA * (activation_cache > 0)
+
+    def softmax_backward(dA, activation_cache):
+        P, _ = softmax(activation_cache)
+        return P * (dA - (P * dA).sum(axis=0))
+
+    def linear_activation_backward(dA, cache, activation):
+        linear, Z = split(cache)
+        dZ = relu_backward(dA, Z) if activation == "relu" else softmax_backward(dA, Z)
+        return linear_backward(dZ, linear)
+
+    def batchnorm_backward(g, A):
+        n, s = apply_batchnorm(A), np.sqrt(A.var(axis=1, keepdims=True) + 1e-8)
+        return (g - g.mean(axis=1, keepdims=True) - n * (g * n).mean(axis=1, keepdims=True)) / s
+
+    def L_model_backward(AL, Y, caches):
+        grads, L = {}, len(caches)
+        dA = -Y / AL
+        for l in range(L, 0, -1):
+            cache, A = caches[l - 1]
+            dA = dA if A is None else batchnorm_backward(dA, A)
+            grads[f"dA{l}"] = dA
+            activation = "softmax" if l == L else "relu"
+            dA, grads[f"dW{l}"], grads[f"db{l}"] = linear_activation_backward(dA, cache, activation)
+        return grads
+
+    def update_parameters(parameters, grads, learning_rate):
+        return {name: each - learning_rate * grads[f"d{name}"] for name, each in parameters.items()}
+
+    def L_layer_model(X, Y, layers_dims, learning_rate, num_iterations, batch_size):
+        parameters, costs = initialize_parameters(layers_dims), []
+        for step in range(num_iterations):
+            AL, caches = L_model_forward(X, parameters, False)
+            if step % 100 == 99:
+                costs.append(compute_cost(AL, Y))
+            parameters = update_parameters(parameters, L_model_backward(AL, Y, caches), learning_rate)
+        return parameters, costs
+
+    def Predict(X, Y, parameters):
+        AL, _ = L_model_forward(X, parameters, False)
+        return 100 * np.mean(AL.argmax(axis=0) == Y.argmax(axis=0))
+"""
+CACHES = {
+    "tuples": """
+    def linear_cache(A, W, b): return A, W, b
+    def unpack(cache): return cache
+    def joint(linear, Z): return linear, Z
+    def split(cache): return cache
+    """,
+    "the assignment's dictionaries": """
+    def linear_cache(A, W, b): return {"A": A, "W": W, "b": b}
+    def unpack(cache): return cache["A"], cache["W"], cache["b"]
+    def joint(linear, Z): return {"linear_cache": linear, "activation_cache": Z}
+    def split(cache): return cache["linear_cache"], cache["activation_cache"]
+    """,
+    "dictionaries of his own": """
+    def linear_cache(A, W, b): return {"input": A, "weights": W, "bias": b}
+    def unpack(cache): return cache["input"], cache["weights"], cache["bias"]
+    def joint(linear, Z): return {"lin": linear, "act": Z}
+    def split(cache): return cache["lin"], cache["act"]
+    """,
+}
+ONE_WRONG = [
+    ("initialize_parameters", "np.random.randn(units, inputs)", "np.ones((units, inputs))"),
+    ("linear_forward", "W @ A + b", "W @ A"),
+    ("softmax", "e / e.sum(axis=0)", "e / e.sum(axis=1, keepdims=True)"),
+    ("relu", "np.maximum(Z, 0)", "np.abs(Z)"),
+    ("relu", "np.maximum(Z, 0), Z", "Z, Z"),
+    ("relu", "np.maximum(Z, 0), Z", "np.maximum(Z, 0), np.maximum(Z, 0)"),
+    ("relu", "np.maximum(Z, 0), Z", "1/0"),
+    ("linear_activation_forward", 'relu(Z) if activation == "relu"', 'softmax(Z) if activation == "relu"'),
+    ("L_model_forward", "A = apply_batchnorm(A) if use_batchnorm else A", "A"),
+    ("L_model_forward", 'parameters[f"b{l}"], "relu")', '0 * parameters[f"b{l}"], "relu")'),
+    ("compute_cost", "-np.sum(Y * np.log(AL + 1e-12))", "np.sum(Y * np.log(AL + 1e-12))"),
+    ("compute_cost", "/ Y.shape[1]", "/ Y.shape[0]"),
+    (
+        "apply_batchnorm",
+        "(A - A.mean(axis=1, keepdims=True)) / np.sqrt(A.var(axis=1, keepdims=True) + 1e-8)",
+        "A - A.mean(axis=1, keepdims=True) / np.sqrt(A.var(axis=1, keepdims=True) + 1e-8)",
+    ),
+    (
+        "Linear_backward",
+        "dZ @ A_prev.T / m, dZ.sum(axis=1, keepdims=True) / m",
+        "dZ @ A_prev.T, dZ.sum(axis=1, keepdims=True)",
+    ),
+    ("Linear_backward", "dZ.sum(axis=1, keepdims=True) / m", "dZ.sum() / m"),
+    ("Linear_backward", "W.T @ dZ, dZ", "W.T @ dZ / m, dZ"),
+    ("relu_backward", "dA * (activation_cache > 0)", "dA"),
+    ("relu_backward", "dA * (activation_cache > 0)", "np.maximum(dA, 0)"),
+    ("softmax_backward", "P * (dA - (P * dA).sum(axis=0))", "dA"),
+    ("softmax_backward", "P * (dA - (P * dA).sum(axis=0))", "dA * P * (1 - P)"),
+    (
+        "linear_activation_backward",
+        'relu_backward(dA, Z) if activation == "relu"',
+        'relu_backward(dA, Z) if activation == "softmax"',
+    ),
+    (
+        "batchnorm_backward",
+        "(g - g.mean(axis=1, keepdims=True) - n * (g * n).mean(axis=1, keepdims=True)) / s",
+        "g / s",
+    ),
+    ("L_model_backward", "dA = -Y / AL", "dA = Y / AL"),
+    ("L_model_backward", "dA if A is None else batchnorm_backward(dA, A)", "dA"),
+    ("Update_parameters", "each - learning_rate", "each + learning_rate"),
+    ("L_layer_model", "parameters = update_parameters(parameters,", "update_parameters(parameters,"),
+    ("Predict", "100 * np.mean", "np.mean"),
+]
+
+
+def judged(changes, caches="dictionaries of his own"):
+    """Return the rows in which something is wrong or not judged, of the student's file with these changes."""
+    source = textwrap.dedent(CACHES[caches]) + textwrap.dedent(STUDENTS_FILE)
+    for text, other in changes:
+        assert text in source
+        source = source.replace(text, other, 1)
+    exec(source, space := {})
+    solution = known_in(space)
+    rows = settled([judge(name, solution) for name in [*ASSIGNMENT, *MORE]])
+    assert known_in(space) == solution  # all is put back
+    return {row.function: row for row in rows if row.state in (WRONG, UNJUDGED)}
+
+
+@pytest.mark.parametrize("caches", CACHES)
+def test_in_a_right_file_nothing_is_wrong_whatever_the_form_of_its_caches(caches):
+    assert judged([], caches) == {}
+
+
+@pytest.mark.parametrize(("name", "text", "wrong"), ONE_WRONG)
+def test_of_a_file_with_one_wrong_function_only_that_is_called_wrong(name, text, wrong):
+    rows = judged([(text, wrong)])
+    assert [row.function for row in rows.values() if row.state == WRONG] == [name]
+    blind = {"L_model_backward"} if name in ("L_model_forward", "batchnorm_backward") else set()
+    assert {row.function for row in rows.values() if row.state == UNJUDGED} == blind
+    assert all(row.words == f"mend {name} first" for row in rows.values() if row.state == UNJUDGED)
+
+
+def test_of_two_wrong_functions_each_is_called_wrong_for_its_own_mistake():
+    divided = "dA_prev, dW, db = linear_backward(dZ, linear)\n    return dA_prev / dZ.shape[1], dW, db"
+    rows = judged([("dA * (activation_cache > 0)", "dA"), ("return linear_backward(dZ, linear)", divided)])
+    assert rows["relu_backward"].words == "dZ: dA comes back: it is not zeroed where Z <= 0"
+    assert rows["linear_activation_backward"].words == "dA_prev: divided by m, as only dW and db are"
+
+
+def test_a_convention_stays_right_where_the_network_has_a_mistake_of_another_kind():
+    constants = [("dA = -Y / AL", "dA = AL - Y"), ("P * (dA - (P * dA).sum(axis=0))", "dA")]
+    constants += [("batchnorm_backward(dA, A)", "dA / np.sqrt(A.var(axis=1, keepdims=True) + 1e-8)")]
+    (row,) = judged(constants).values()
+    assert (row.function, row.state) == ("L_model_backward", WRONG)
+    assert row.words.endswith("batch norm's mean and variance are taken as constants")
+
+
+def test_that_the_forward_pass_is_wrong_is_no_fault_of_the_backward_pass():
+    def L_model_forward(X, parameters, use_batchnorm):
+        doubled = {name: 2 * each for name, each in parameters.items()}
+        return pipeline.L_model_forward(X, doubled, use_batchnorm)
+
+    solution = OURS | {"L_model_forward": L_model_forward}
+    assert judge("L_model_forward", solution).state == WRONG
+    assert judge("L_model_backward", solution).state == RIGHT
 
 
 def test_in_a_notebook_a_function_is_checked_under_its_name_with_or_without_my(capsys):
@@ -601,7 +836,7 @@ def test_several_files_are_checked_on_one_command_line(tmp_path):
     command = [sys.executable, "-m", "tools.check_my_functions", subset, tmp_path / "none.py"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr == ""
-    assert "  2 right, 0 partly checked, 0 wrong, 14 missing\n" in done.stdout
+    assert "  2 right, 0 partly checked, 0 wrong, 0 not judged, 14 missing\n" in done.stdout
     assert done.stdout.endswith("there is no such file\n")
 
 

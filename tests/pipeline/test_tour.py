@@ -2,9 +2,11 @@
 
 import base64
 import io
+import itertools
 import json
 import math
 import re
+import symtable
 from pathlib import Path
 
 import nbformat
@@ -190,6 +192,24 @@ def test_each_cell_of_code_is_short():
     for cell in code(read()):
         lines = [line for line in cell.source.splitlines() if line.strip()]
         assert len(lines) <= 15, cell.source
+
+
+def names_of(scope):
+    """Return the names that a cell, with its functions, sets and reads on the level of the notebook."""
+    symbols = scope.get_symbols()
+    if scope.get_type() == "module":
+        sets = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
+        reads = {each.get_name() for each in symbols if each.is_referenced()}
+    else:
+        sets, reads = set(), {each.get_name() for each in symbols if each.is_global() and each.is_referenced()}
+    return sets, reads.union(*(names_of(child)[1] for child in scope.get_children()))
+
+
+def test_a_cell_can_be_run_again_after_later_ones():
+    cells = [names_of(symtable.symtable(cell.source, cell.id, "exec")) for cell in code(read())]
+    for (first, (sets, _)), (later, (sets_anew, _)) in itertools.combinations(enumerate(cells), 2):
+        for between, reads in cells[first + 1 : later]:
+            assert not (sets & sets_anew & reads) - between
 
 
 def test_nothing_in_it_tells_when_where_or_by_whom_it_was_run():
