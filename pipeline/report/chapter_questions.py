@@ -102,5 +102,6 @@ def _lambda(study: Study, rate: float) -> str:
     factor = 1 - rate * study.params.arms[study.with_l2].l2
     half = ""
     if 0 < factor < 1:
-        half = f"By this alone, half of it would be left after {numbered(max(1, round(math.log(0.5, factor))), 'step')}."
+        steps = numbered(max(1, round(math.log(0.5, factor))), "step")
+        half = f"By this alone, half of it would be left after {steps}."
     return f"It multiplies it by {factor:g}, and the gradient of the data comes on top. {half}".rstrip()
