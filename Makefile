@@ -65,9 +65,9 @@ plots: install
 readme: install
 	python -m tools.readme
 
-# Opens the tour in a browser: a notebook that shows the network at work.
+# Opens the tour in a browser: a notebook that shows the network at work. In a container the user is often root.
 tour: .venv/tour
-	jupyter notebook docs/tour.ipynb
+	jupyter notebook $(if $(filter 0,$(shell id -u)),--allow-root) docs/tour.ipynb
 
 .venv/tour: install
 	@$(INSTALL) docs/tour.lock

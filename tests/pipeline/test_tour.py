@@ -5,7 +5,9 @@ import io
 import itertools
 import json
 import math
+import os
 import re
+import subprocess
 import symtable
 from pathlib import Path
 
@@ -231,3 +233,13 @@ def test_every_link_leads_somewhere():
             assert (TOUR.parent / path).exists(), link
         else:
             assert place in headings, link
+
+
+@pytest.mark.parametrize(("user", "command"), [("0", "notebook --allow-root docs"), ("1000", "notebook docs")])
+def test_make_tour_opens_it_for_root_too(user, command, tmp_path):
+    (tmp_path / "id").write_text(f"#!/bin/sh\necho {user}\n")
+    (tmp_path / "id").chmod(0o755)
+    run = ["make", "--dry-run", "--old-file=.venv/tour", "tour"]
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    printed = subprocess.check_output(run, cwd=TOUR.parents[1], env=env, text=True)
+    assert " ".join(printed.split()) == f"jupyter {command}/tour.ipynb"
