@@ -63,12 +63,20 @@ def start_of(layers: list[int], networks: int, device: torch.device = CPU, use_b
     return ensemble if networks > 1 else {name: stacked[0] for name, stacked in ensemble.items()}
 
 
-def engine(
-    data: Data, layers: list[int], networks: int, use_batchnorm: bool, take_step: Callable[..., Tensor] = training_step
-) -> Steps:
-    """Take this project's steps, by the functions that train, or by what :func:`compiled_step` made of them."""
-    parameters = start_of(layers, networks, data.rows.device, use_batchnorm)
+def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
+    """Take this project's steps by the functions that train."""
+    return _trained_by(training_step, data, start_of(layers, networks, data.rows.device, use_batchnorm), use_batchnorm)
 
+
+def compiled_engine(
+    data: Data, layers: list[int], networks: int, use_batchnorm: bool, take_step: Callable[..., Tensor]
+) -> Steps:
+    """Take what :func:`compiled_step` made of these steps; one network is an ensemble too, as in `train`."""
+    ensemble = initialize_ensemble(layers, range(networks), use_batchnorm=use_batchnorm, device=data.rows.device)
+    return _trained_by(take_step, data, ensemble, use_batchnorm)
+
+
+def _trained_by(take_step: Callable[..., Tensor], data: Data, parameters: Parameters, use_batchnorm: bool) -> Steps:
     def steps(batches: Tensor) -> Parameters:
         with full_precision():
             for batch in batches:

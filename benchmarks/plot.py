@@ -35,7 +35,7 @@ def costs(measured: Mapping[str, Mapping[int, Mapping[str, float]]]) -> bytes:
                 )
             title, label = TITLES[quantity]
             axis.set(title=title, xlabel=label, xscale="log", yscale="log")
-            ticks = list(by)[::2]
+            ticks = list(by)
             axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
             axis.minorticks_off()
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

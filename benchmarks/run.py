@@ -28,9 +28,9 @@ from stages.progress import each, working
 BATCH_SIZES = (64, 256, 512)
 SETTINGS = tuple(itertools.product((False, True), BATCH_SIZES))  # with batch norm or not
 ENSEMBLES = (1, 16, 32)
-NETWORKS = (1, 2, 4, 8, 16, 32, 64, 128)
-BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
-WIDTHS = (20, 50, 100, 200, 500, 1000, 2000)
+NETWORKS = (1, 4, 16, 64)
+BATCHES = (32, 128, 512, 2048)
+WIDTHS = (20, 100, 500, 2000)
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "README.md"
 
@@ -107,7 +107,7 @@ def compare(data: peers.Data, batch_size: int, use_batchnorm: bool, options: arg
     take_step = peers.compiled_step(*setting, batch_size, use_batchnorm)
     entrants: dict[str, tuple[int, Steps]] = {
         **{f"engine x{n}": (n, peers.engine(*setting, n, use_batchnorm)) for n in ENSEMBLES},
-        **{f"compiled x{n}": (n, peers.engine(*setting, n, use_batchnorm, take_step)) for n in ENSEMBLES},
+        **{f"compiled x{n}": (n, peers.compiled_engine(*setting, n, use_batchnorm, take_step)) for n in ENSEMBLES},
         "eager autograd": (1, peers.eager(*setting, use_batchnorm)),
         "vmap(grad) x16": (16, peers.vmap_grad(*setting, 16, use_batchnorm)),
         **{f"JAX x{n}": (n, peers.jax_scan(*setting, n, use_batchnorm)) for n in ENSEMBLES},
