@@ -239,7 +239,7 @@ def test_every_link_leads_somewhere():
 def test_make_tour_opens_it_for_root_too(user, command, tmp_path):
     (tmp_path / "id").write_text(f"#!/bin/sh\necho {user}\n")
     (tmp_path / "id").chmod(0o755)
-    run = ["make", "--dry-run", "--old-file=.venv/tour", "tour"]
+    run = ["make", "--dry-run", "--no-print-directory", "--old-file=.venv/tour", "tour"]
     env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     printed = subprocess.check_output(run, cwd=TOUR.parents[1], env=env, text=True)
     assert " ".join(printed.split()) == f"jupyter {command}/tour.ipynb"
