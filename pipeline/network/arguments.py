@@ -9,7 +9,7 @@ import contextlib
 import math
 import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ def as_tensor(function: str, name: str, array: Any, like: Tensor | None = None) 
 
     A NumPy array shares its memory with the tensor, unless it is read-only or flipped, as no tensor can be.
     """
-    tensor = array if isinstance(array, Tensor) else _numbers(function, name, array)
+    tensor = _numbers(function, name, array)
     if not tensor.is_floating_point():
         raise ValueError(f"{function} wants floats as {name}, got {tensor.dtype}: convert it by {_floats(name, array)}")
     if like is None or (tensor.dtype == like.dtype and tensor.device == like.device):
@@ -79,6 +79,7 @@ def network(
 ) -> tuple[Tensor, int]:
     """Take data that fit the first layer of a network, whose layers fit each other, and the number of its layers L."""
     require_flags(function, use_batchnorm=use_batchnorm, inference=inference)
+    require_dict(function, "parameters", parameters, to_write=use_batchnorm and not inference)
     L = number_of_layers(parameters, function)
     names = ("X", "W1", "b1")
     X, _, b = linear(function, X, parameters["W1"], parameters["b1"], names)
@@ -151,9 +152,9 @@ def parts(function: str, cache: Any, *names: str, of: str = "cache") -> list[Any
     return values
 
 
-def require_dict(function: str, name: str, value: Any) -> None:
-    """Refuse what is no dictionary."""
-    if not isinstance(value, Mapping):
+def require_dict(function: str, name: str, value: Any, *, to_write: bool = False) -> None:
+    """Refuse what is no dictionary, and one that cannot be written to, if it is to be."""
+    if not isinstance(value, MutableMapping if to_write else Mapping):
         raise ValueError(f"{function} wants a dict as {name}, got {_kind(value)}")
 
 
@@ -231,7 +232,7 @@ def require_penalised(l2: float | Tensor, parameters: Any) -> None:
 def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> list[str]:
     """List ``W{l}`` and ``b{l}``, each with its gradient; refuse names that no network has."""
     function = "update_parameters"
-    require_dict(function, "parameters", parameters)
+    require_dict(function, "parameters", parameters, to_write=True)
     require_dict(function, "grads", grads)
     for name in parameters:
         if not PARAMETER.fullmatch(str(name)):
@@ -311,7 +312,7 @@ def examples(
             f"{function} wants {x_name} of shape ({inputs}, examples), an example a column, got {tuple(X.shape)}"
         )
     if X.dtype not in (torch.float32, torch.float64):
-        hint = f": convert pixels by {_floats(x_name, given[0])} / 255" if X.dtype == torch.uint8 else ""
+        hint = f": convert pixels by {_floats(x_name, given[0])} / 255" if not X.is_floating_point() else ""
         raise ValueError(f"{function} wants {x_name} of float32 or float64, got {X.dtype}{hint}")
     if not X.isfinite().all():
         raise ValueError(f"{function} wants a finite {x_name}, got NaN or inf in {int((~X.isfinite()).sum())} places")
@@ -395,14 +396,17 @@ def require_learning_rate(function: str, learning_rate: Any) -> None:
 
 def _numbers(function: str, name: str, array: Any) -> Tensor:
     if isinstance(array, Tensor):
+        if array.layout != torch.strided:
+            raise ValueError(f"{function} wants a dense {name}, got {array.layout}: convert it by {name}.to_dense()")
         return array
     try:
-        array = array.__array__() if hasattr(array, "__array__") else array
-        if hasattr(array, "strides") and (not array.flags.writeable or min(array.strides, default=0) < 0):
-            array = array.copy()
-        return torch.as_tensor(array)
+        numbers = array.__array__() if hasattr(array, "__array__") else array
+        if hasattr(numbers, "strides") and (not numbers.flags.writeable or min(numbers.strides, default=0) < 0):
+            numbers = numbers.copy()
+        return torch.as_tensor(numbers)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{function} wants an array of numbers as {name}, got {type(array).__name__}") from error
+        of_dtype = f" of {array.dtype}" if hasattr(array, "dtype") else ""
+        raise ValueError(f"{function} wants an array of numbers as {name}, got {_kind(array)}{of_dtype}") from error
 
 
 def _real(value: Any) -> float:

@@ -1,8 +1,9 @@
 """Backward propagation: section 2 of the assignment, each function the mirror of its forward twin.
 
-``dZ`` and ``dA`` are gradients of the *sum* of the examples' losses, so that the output layer's ``dZ`` is
-``P - Y``. ``dW`` and ``db`` are divided by ``m``: gradients of the cost, which is the mean. Nothing is written into an
-argument. A ValueError names whole numbers where floats are wanted, a malformed cache, and shapes that do not fit.
+``dZ`` and ``dA`` are gradients of the *sum* of the examples' losses, so the output layer's ``dZ`` is ``P - Y`` with
+``P = softmax(Z)``. ``dW`` and ``db`` are divided by ``m``, the number of examples, which are columns: gradients of the
+cost, the mean. ``...`` are axes of networks; those that share an array add up their gradients. Nothing is written into
+an argument. A ValueError names whole numbers where floats are wanted, a malformed cache, and shapes that do not fit.
 """
 
 from __future__ import annotations

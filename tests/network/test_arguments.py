@@ -4,6 +4,7 @@ import math
 import mmap
 import re
 import warnings
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,32 @@ def test_whatever_is_no_array_is_refused_by_name(where, nothing):
         FLOATS[where](lambda tensor: nothing)
 
 
+@pytest.mark.parametrize("where", FLOATS)
+def test_a_sparse_array_is_refused_with_the_way_to_convert_it(where):
+    function, name = where.split(maxsplit=1)
+    with pytest.raises(ValueError, match=rf"^{function} wants a dense {name}, got torch.sparse_coo: .*to_dense"):
+        FLOATS[where](torch.Tensor.to_sparse)
+
+
+def test_what_holds_no_numbers_is_named_with_its_dtype():
+    with pytest.raises(ValueError, match=r"^softmax wants an array of numbers as Z, got a Series of (object|str)"):
+        softmax(pd.Series(["a", "b"]))
+    with pytest.raises(ValueError, match=r"^softmax wants an array of numbers as Z, got a ndarray of >f4"):
+        softmax(np.zeros((2, 2), dtype=">f4"))
+
+
+def test_a_dictionary_that_cannot_be_written_to_is_refused_where_a_function_writes():
+    parameters, X = random_parameters(DIMS), normal(6, 7)
+    read_only = MappingProxyType(parameters)
+    AL, caches = L_model_forward(X, read_only, False)
+    grads = MappingProxyType(L_model_backward(AL, Y, caches))
+    update_parameters(dict(parameters), grads, 0.1)
+    with pytest.raises(ValueError, match=r"^update_parameters wants a dict as parameters, got a mappingproxy"):
+        update_parameters(read_only, grads, 0.1)
+    with pytest.raises(ValueError, match=r"^L_model_forward wants a dict as parameters, got a mappingproxy"):
+        L_model_forward(X, read_only, True)
+
+
 @pytest.mark.parametrize("function", [relu_backward, softmax_backward])
 def test_a_layers_cache_in_place_of_z_is_refused_with_the_part_to_pass(function):
     _, cache = linear_activation_forward(A, W, b, "relu")
@@ -108,7 +135,7 @@ def test_lambdas_of_each_network_are_taken_as_numpy_too():
 
 
 def test_gradients_that_are_no_arrays_are_named():
-    with pytest.raises(ValueError, match=r"^update_parameters wants an array of numbers as dW1, got str"):
+    with pytest.raises(ValueError, match=r"^update_parameters wants an array of numbers as dW1, got a str"):
         update_parameters({"W1": W, "b1": b}, {"dW1": "text", "db1": b}, 0.1)
     parameters = update_parameters({"W1": W, "b1": b}, {"dW1": W.tolist(), "db1": b.tolist()}, 1.0)
     assert_close(parameters["W1"], torch.zeros_like(W), 1e-6)
@@ -339,13 +366,14 @@ def test_unscaled_pixels_are_warned_of_and_scaled_ones_are_not():
             L_layer_model(scaled, Y, DIMS, 0.009, 2, 10, progress=False)
 
 
-def test_bytes_as_pixels_are_refused_with_the_way_to_convert_them():
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_whole_numbers_as_pixels_are_refused_with_the_way_to_convert_them(kind):
     X, Y = blobs(40)
     with pytest.raises(
         ValueError,
-        match=r"^L_layer_model wants X of float32 or float64, got torch.uint8: .*numpy\.asarray\(X, 'float32'\) / 255",
+        match=r"^L_layer_model wants X of float32 or float64, got torch.u?int\d+: .*asarray\(X, 'float32'\) / 255",
     ):
-        L_layer_model(X.abs().numpy().astype(np.uint8), Y, DIMS, 0.009, 2, 10)
+        L_layer_model(X.abs().numpy().astype(kind), Y, DIMS, 0.009, 2, 10)
 
 
 def interrupt_at(step):

@@ -22,6 +22,7 @@ from pipeline import (
     update_parameters,
 )
 from pipeline.network.forward import BATCHNORM_EPSILON, batchnorm_forward
+from pipeline.network.prediction import BLOCK
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "derivations.md").read_text(encoding="utf-8")
@@ -213,3 +214,7 @@ def test_its_table_of_contents_is_that_of_its_headings():
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors
     assert softmax is pipeline.softmax
+
+
+def test_the_page_says_how_many_examples_a_block_of_an_evaluation_has():
+    assert f"in blocks of {BLOCK:,} whose costs" in PROSE
