@@ -23,7 +23,7 @@ from pipeline.report import (
 )
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import listed, numbered
+from pipeline.report.wording import ROUNDING, listed, numbered, percent
 
 SIGNATURE = f"Name {'_' * 27}   Date {'_' * 13}   Signature {'_' * 24}"
 DIGEST = 16  # hexadecimal digits of the parameters' checksum
@@ -97,9 +97,9 @@ def _method(document: Document, study: Study) -> None:
     )
     document.paragraph(
         "**Reading the numbers.** Costs are in nats (natural logarithm), without the L2 penalty. A difference, taken "
-        "before rounding, is clear if its interval excludes zero, but too close to zero to call if one end is within a "
-        "tenth of its length: another processor could decide otherwise. At equal iterations: at the last check of both "
-        "of a pair."
+        "before rounding, is clear if its interval excludes zero, but too close to zero to call if one end is within "
+        f"{percent(100 * ROUNDING, 0)} of its length: another processor could decide otherwise. At equal iterations: "
+        "at the last check of both of a pair."
     )
 
 

@@ -92,12 +92,14 @@ def _weights(document: Document, study: Study, arm: str) -> None:
         }
     )
     share = study.compare(arm, {each: along[each]["W1"] for each in arms})
+    kept = [study.names[each] for each in along if along[each]["W1"].mean() > 50]
     document.heading("The weights with and without L2", level=2, label="6.1")
     document.paragraph(
         f"Norm of W1: {roughly(compared['W1'], NORM)}; [[weights]] has every layer. Share of its squared norm along "
         f"the random start: {verdict(share, ALONG_START)}"
         f"{', because each step shrinks the start' * (share.high < 0)}. "
-        "What is left of it looks like noise in [[images]]."
+        f"{f'Most of W1 is still its random start in the {listed(kept)} networks. ' if kept else ''}"
+        "What is left of the start looks like noise in [[images]]."
     )
     caption = (
         "Norm of the weights by layer: at the random start, at the best step of both arms, and their difference. "

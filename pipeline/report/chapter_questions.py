@@ -11,7 +11,7 @@ from pipeline.report.chapter_summary import HARDLY
 from pipeline.report.document import Document
 from pipeline.report.levels import levels
 from pipeline.report.study import Study
-from pipeline.report.wording import nearness, numbered, percent
+from pipeline.report.wording import is_settled, nearness, numbered, percent
 
 
 def write(document: Document, study: Study) -> None:
@@ -25,7 +25,7 @@ def questions(study: Study) -> dict[str, str]:
     reference, training = study.reference, study.params.training
     result, evaluation, k = study.results[reference], study.evaluations[reference], study.headline(reference)
     layers, cost = result.layers_dims, float(evaluation.costs["validation"][k])
-    accuracies = {name: float(each[k]) for name, each in evaluation.accuracies.items()}
+    gap = float(study.gaps[reference][k])
     checks = math.ceil(training.patience / training.evaluate_every)
     return {
         "Why does the backward pass of the output layer give p - y?": (
@@ -42,9 +42,8 @@ def questions(study: Study) -> dict[str, str]:
             "mean over the validation set)."
         ),
         "Why did training stop when it did?": (
-            f"The {study.names[reference]} headline model was best at step {result.best_step[k]:,} of "
-            f"{result.steps[k]:,}. The patience of {numbered(training.patience, 'step')} is only "
-            f"{numbered(checks, 'check')} long, so noise of the validation cost can stop a training early."
+            f"Its patience ran out (4b). It is only {numbered(checks, 'check')} long, so noise of the validation cost "
+            "can stop a training early."
         ),
         "Which result could be chance?": _chance(study),
         "Why is the accuracy not 98 %?": (
@@ -53,9 +52,8 @@ def questions(study: Study) -> dict[str, str]:
             "classes apart."
         ),
         "Does the network overfit?": (
-            f"{'Hardly' if study.gaps[reference][k] < HARDLY else 'Yes'}: the {study.names[reference]} headline model "
-            f"is right in {percent(accuracies['train'])} of the training set, {percent(accuracies['validation'])} of "
-            f"the validation set and {percent(accuracies['test'])} of the test set."
+            f"{'Hardly' if gap < HARDLY else 'Yes'}: the {study.names[reference]} headline model's train accuracy is "
+            f"{gap:.2f} points above its validation accuracy (4c has both)."
         ),
         "Why several networks, and not one run?": _one_run(study),
         "Why must the gradient pass through batch norm's mean and variance?": (
@@ -78,9 +76,10 @@ def _chance(study: Study) -> str:
     if not clear:
         return f"Of {numbered(len(compared), 'difference')} none is clear."
     table, title = min(clear, key=lambda row: nearness(clear[row]))
+    settled = sum(map(is_settled, clear.values()))
     return (
         f'Most likely "{title.partition(" (")[0]}" in [[{table}]], whose interval ends closest to zero. '
-        f"{len(clear)} of {numbered(len(compared), 'difference')} are clear; by chance one in twenty would be."
+        f"{settled} of {numbered(len(compared), 'difference')} are clear; by chance one in twenty would be."
     )
 
 

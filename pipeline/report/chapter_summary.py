@@ -119,8 +119,6 @@ def _of_batchnorm(study: Study, arm: str) -> str:
     return (
         f"{said} {why} the first step the norm of the gradient of {layer} differs {theirs[layer]:.2g}-fold between the "
         f"{study.names[reference]} networks, and {ours[layer]:.2g}-fold between the {study.names[arm]} networks."
-        + " One with a small gradient may begin slowly."
-        * (why != "Before")
     )
 
 

@@ -10,7 +10,7 @@ from pipeline.analysis.comparison import EPOCHS, GAP, QUANTITIES, SECONDS, STEP_
 from pipeline.analysis.statistics import Comparison, compare
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, most_by_one, roughly
+from pipeline.report.wording import interval, is_settled, most_by_one, roughly
 
 Levels = dict[str, tuple[Quantity, Comparison]]
 COMPARED = {
@@ -61,7 +61,7 @@ def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, na
     ).replace("nan", "")
     caption = (
         f"{study.titles[arm]} and {study.names[study.reference]}: means, and the mean of the paired differences "
-        f"({study.names[arm]} minus {study.names[study.reference]}). Grey: no clear difference."
+        f"({study.names[arm]} minus {study.names[study.reference]}). Grey: no clear difference, or too close to call."
     )
     compared = [comparison for _, comparison in rows.values()]
     compared_table(document, table, compared, caption, name=name, widths=[6.0, 1.7, 1.8, 4.1, 1.0, 1.4])
@@ -81,5 +81,5 @@ def compared_table(
     if any(pairs):
         table = table.assign(Alone=pairs)
         caption += " Alone: the seed or round that makes more than a third of a clear difference."
-    unclear = [row for row, each in enumerate(compared) if not each.excludes_zero]
+    unclear = [row for row, each in enumerate(compared) if not (each.excludes_zero and is_settled(each))]
     document.table(table, caption, name=name, widths=widths[: len(table.columns)], grey=unclear)
