@@ -271,6 +271,8 @@ CASES = [
     ("apply_batchnorm", batchnorm_turned, "NA: transposed"),
     ("Linear_backward", linear_backward_by(dW=lambda dZ, A, m: dZ @ A.T), "dW: not divided by m"),
     ("Linear_backward", linear_backward_by(dW=lambda dZ, A, m: A @ dZ.T / m), "dW: transposed"),
+    ("Linear_backward", linear_backward_by(dW=lambda dZ, A, m: A @ dZ.T), "dW: transposed; dW: not divided by m"),
+    ("Linear_backward", linear_backward_by(db=lambda dZ, m: dZ.sum(1)[None]), "db: transposed; db: not divided by m"),
     (
         "Linear_backward",
         linear_backward_by(dW=lambda dZ, A, m: dZ @ A.T / len(dZ)),
@@ -353,6 +355,17 @@ def test_a_guard_against_division_by_zero_is_no_mistake_and_hides_none(guarded, 
     assert said in row.words and "not by a mistake" not in row.words
 
 
+def linear_forward_overwrites_A(A, W, b):
+    Z = W @ A + b
+    A *= 2
+    return Z, {"A": A, "W": W, "b": b}
+
+
+def layer_backward_turned(dA, cache, activation):
+    dA_prev, dW, db = pipeline.linear_activation_backward(dA, cache, activation)
+    return dA_prev, dW.T, db
+
+
 def network_of_two_mistakes(AL, Y, caches):
     grads = network_of_constants(AL, Y, caches)
     return {name: each[0].expand_as(each) if name[:2] == "db" else each for name, each in grads.items()}
@@ -366,6 +379,9 @@ def network_of_two_mistakes(AL, Y, caches):
             batchnorm_over_units,
             "NA: normalised over the units, and not over the examples: the wrong axis",
         ),
+        ("linear_forward", linear_forward_overwrites_A, "A: the function overwrites this argument"),
+        ("relu", relu_in_place, "Z: the function overwrites this argument"),
+        ("linear_activation_backward", layer_backward_turned, "dW: transposed"),
         (
             "L_model_backward",
             network_of_two_mistakes,
@@ -431,6 +447,17 @@ def test_a_stop_that_keeps_a_reference_or_counts_checks_is_seen(is_copied, unit)
         unit == "checks",
     )
     assert (row.state == RIGHT) == (is_copied and unit == "steps")
+
+
+@pytest.mark.parametrize(
+    ("costs", "is_right"), [([1e-9, 1e-8], True), ([0.5], True), ([0.5, 0.6], False), ([0.5, np.nan], False)]
+)
+def test_costs_that_are_low_already_or_but_one_need_not_fall(costs, is_right):
+    def L_layer_model(*arguments):
+        return pipeline.L_layer_model(*arguments, progress=False)[0], costs
+
+    said = judge("L_layer_model", {"L_layer_model": L_layer_model}).words
+    assert ("costs: does not fall" in said) == (not is_right)
 
 
 def test_a_prediction_by_the_statistics_of_the_evaluated_set_is_seen():
@@ -838,6 +865,8 @@ def test_several_files_are_checked_on_one_command_line(tmp_path):
     assert done.returncode == 1 and done.stderr == ""
     assert "  2 right, 0 partly checked, 0 wrong, 0 not judged, 14 missing\n" in done.stdout
     assert done.stdout.endswith("there is no such file\n")
+    named = [line for line in done.stdout.splitlines() if "checked only if" in line]
+    assert [line.partition("takes ")[2] for line in named] == ["validation, evaluate_every, patience", "use_batchnorm"]
 
 
 @pytest.mark.parametrize(("states", "status"), [([RIGHT, PARTLY], 0), ([RIGHT, WRONG], 1), (["missing", RIGHT], 1)])
