@@ -114,10 +114,9 @@ class Training(_Section):
         """``threads``, but no more than this machine has cores: further threads only get in each other's way."""
         return min(self.threads, _cores())
 
-    @property
-    def usable_processes(self) -> int:
-        """``processes``, each of which needs a thread."""
-        return min(self.processes, self.usable_threads)
+    def usable_processes(self, networks: int) -> int:
+        """Return ``processes``, but no more than can have a thread and a network each."""
+        return min(self.processes, self.usable_threads, networks)
 
     def said_of_cores(self) -> str:
         """Say in one line that this machine has fewer cores than ``threads``; nothing if it has as many."""
@@ -140,6 +139,11 @@ class L2Path(_Section):
 
     values: Annotated[list[Lambda], Field(min_length=2), AfterValidator(_distinct)]
     seeds: Seeds
+
+    @property
+    def networks(self) -> int:
+        """One for each value and seed."""
+        return len(self.values) * len(self.seeds)
 
 
 class Timing(_Section):
@@ -171,18 +175,11 @@ class Params(_Section):
         if self.reference not in self.arms:
             arms = shown(", ".join(self.arms))
             raise ValueError(f"reference is {shown(repr(self.reference))}: must be one of {arms}")
-        batch, threads, processes = self.training.batch_size, self.training.threads, self.training.processes
+        batch = self.training.batch_size
         normalised = [name for name, arm in self.arms.items() if arm.use_batchnorm]
         if normalised and batch < 2:
             said = f"training.batch_size is {batch}: must be at least 2"
             raise ValueError(f"{said}, as arms.{normalised[0]} normalises over a batch")
-        said = f"training.processes is {processes}: must be at most"
-        if processes > threads:
-            raise ValueError(f"{said} training.threads, which is {threads}: each process needs a thread")
-        path = len(self.l2_path.values) * len(self.l2_path.seeds)
-        networks, where = min((len(self.training.seeds), "each arm"), (path, "l2_path"))
-        if processes > networks:
-            raise ValueError(f"{said} {networks}, the number of networks in {where}")
         return self
 
     def require_fit(self, name: str, classes: int, examples: int) -> None:
@@ -212,7 +209,7 @@ class Params(_Section):
         """
         layers = self.network.layers
         numbers = sum((before + 1) * units for before, units in pairwise([PIXELS, *layers]))
-        networks = max(len(self.training.seeds), len(self.l2_path.values) * len(self.l2_path.seeds))
+        networks = max(len(self.training.seeds), self.l2_path.networks)
         needed = 4 * numbers * networks * (COPIES if self.training.device == "cpu" else 1)
         if needed > memory:
             raise ValueError(

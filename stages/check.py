@@ -22,7 +22,7 @@ def main(params: Params) -> None:
         place_of(mirror)
     params.require_fit(params.data.dataset, len(source.classes), source.train_examples)
     params.require_memory(psutil.virtual_memory().total)
-    device_of(params.training.device, rank=params.training.usable_processes - 1)  # the last process needs a device too
+    device_of(params.training.device)
     require_drawable({name: arm.title for name, arm in params.arms.items()})
     artifacts.write_json(CHECKED, "params.yaml is valid")
     if said := params.training.said_of_cores():

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
+from pipeline.network.devices import most_processes
 from pipeline.params import Params
 from stages import lifetime, run
 
@@ -22,14 +23,18 @@ RUN = "TORCHELASTIC_RUN_ID"  # torchrun gives it, and a RANK, to each rank
 LAUNCHER = "STAGE_LAUNCHER"  # the launcher's process id; the launcher may be gone before a rank asks for its parent
 
 
-def run_training(stage: Callable[[Params], None], name: str, module: str, *arguments: str) -> None:
-    """Run a training stage, which ``python -m module arguments`` has started."""
+def run_training(
+    stage: Callable[[Params], None], networks: Callable[[Params], int], name: str, module: str, *arguments: str
+) -> None:
+    """Run a training stage, which ``python -m module arguments`` has started, with so many networks."""
 
     def start(params: Params) -> None:
-        if params.training.usable_processes == 1:
+        training = params.training
+        processes = most_processes(training.device, training.usable_processes(networks(params)))
+        if processes == 1:
             stage(params)
         else:
-            launch_ranks(name, params.training.usable_processes, "-m", module, *arguments)
+            launch_ranks(name, processes, "-m", module, *arguments)
 
     if "RANK" in os.environ and RUN in os.environ:
         run_rank(stage, name)

@@ -117,4 +117,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("arm", help="its name in params.yaml")
     name = parser.parse_args().arm
-    run_training(lambda params: main(params, name), f"train@{name}", "stages.train", name)
+    run_training(
+        lambda params: main(params, name),
+        lambda params: len(params.training.seeds),
+        f"train@{name}",
+        "stages.train",
+        name,
+    )

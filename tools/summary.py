@@ -56,7 +56,7 @@ def main(params: Params) -> None:
     results = read_results(params)
     timing: Timing = artifacts.read_json(RESULTS / "timing.json", Timing)
     seconds = [
-        timing.seconds_alone(kind_of(arm.use_batchnorm, arm.l2), steps, params.training.evaluate_every)
+        timing.seconds_alone(kind_of(arm.use_batchnorm), steps, params.training.evaluate_every)
         for arm, steps in zip(params.arms.values(), results["steps"], strict=True)
     ]
     dataset, wanted = results["dataset"][0], params.data.dataset

@@ -20,12 +20,7 @@ from pipeline.network.prediction import evaluate
 from pipeline.network.training import mini_batches, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
-KINDS: dict[str, Any] = {
-    "plain": {"use_batchnorm": False, "l2": 0.0},
-    "batchnorm": {"use_batchnorm": True, "l2": 0.0},
-    "l2": {"use_batchnorm": False, "l2": 0.01},
-    "batchnorm_l2": {"use_batchnorm": True, "l2": 0.01},
-}
+KINDS = {"plain": False, "batchnorm": True}  # lambda costs no time: the same code runs if it is 0
 Seconds = dict[str, dict[str, list[float]]]  # a value a round, by kind and number of networks (as text)
 
 
@@ -59,9 +54,9 @@ class Timing:
         return steps * per_step + math.ceil(steps / evaluate_every) * per_check
 
 
-def kind_of(use_batchnorm: bool, l2: float) -> str:
-    """Name the kind of an arm; within a kind, the value of lambda costs no time."""
-    return "_".join(["batchnorm"] * use_batchnorm + ["l2"] * (l2 > 0)) or "plain"
+def kind_of(use_batchnorm: bool) -> str:
+    """Name the kind of an arm."""
+    return "batchnorm" if use_batchnorm else "plain"
 
 
 def time_steps(
@@ -83,39 +78,35 @@ def time_steps(
     ``networks`` are the sizes. Each takes ``rounds`` turns, after one to warm up that does not count; a turn is
     ``steps`` training steps, compiled or not, and one validation check. ``progress`` goes through the rounds and may
     show it. Returns ``seconds_per_step`` and ``seconds_per_check`` of the whole ensemble, by kind and size (as text), a
-    value a round.
+    value a round. That of the steps is their median, which a busy moment of the machine hardly moves.
     """
     ensembles = {
-        (kind, size): initialize_ensemble(
-            layers_dims, range(size), use_batchnorm=settings["use_batchnorm"], device=X.device
-        )
-        for (kind, settings), size in itertools.product(KINDS.items(), networks)
-    }
-    settings = {
-        (kind, size): {**KINDS[kind], "l2": X.new_full((size,), KINDS[kind]["l2"], dtype=torch.float64)}
-        for kind, size in ensembles
+        (kind, size): initialize_ensemble(layers_dims, range(size), use_batchnorm=use_batchnorm, device=X.device)
+        for (kind, use_batchnorm), size in itertools.product(KINDS.items(), networks)
     }
     per_step: Seconds = {kind: {str(size): [] for size in networks} for kind in KINDS}
     per_check: Seconds = {kind: {str(size): [] for size in networks} for kind in KINDS}
     batches = mini_batches(X, Y, batch_size, (rounds + 2) * len(ensembles) * steps)
+
+    def settings(kind: str, size: int) -> dict[str, Any]:
+        return {"use_batchnorm": KINDS[kind], "l2": X.new_zeros(size, dtype=torch.float64)}
+
     with full_precision():
-        take_step = {}  # by batch norm: lambda changes nothing in the code
+        take_step: dict[str, Callable[..., Tensor]] = {}
         for is_warm in progress([False] + [True] * rounds):
             for (kind, size), parameters in ensembles.items():
-                use_batchnorm, largest = KINDS[kind]["use_batchnorm"], (kind, max(networks))
-                if use_batchnorm not in take_step:
-                    take_step[use_batchnorm] = (
-                        compiled(training_step, *next(batches), ensembles[largest], LEARNING_RATE, **settings[largest])
-                        if compile
-                        else training_step
-                    )
-                start = clock(X.device)
+                if kind not in take_step:
+                    example = (*next(batches), ensembles[kind, max(networks)], LEARNING_RATE)
+                    of_largest = settings(kind, max(networks))
+                    take_step[kind] = compiled(training_step, *example, **of_largest) if compile else training_step
+                taken, seconds = settings(kind, size), [clock(X.device)]
                 for X_batch, Y_batch in itertools.islice(batches, steps):
-                    take_step[use_batchnorm](X_batch, Y_batch, parameters, LEARNING_RATE, **settings[kind, size])
-                stepped = clock(X.device)
+                    take_step[kind](X_batch, Y_batch, parameters, LEARNING_RATE, **taken)
+                    seconds.append(clock(X.device))
                 evaluate(*validation, parameters)
-                checked = clock(X.device)
+                check = clock(X.device) - seconds[-1]
+                step = statistics.median(after - before for before, after in itertools.pairwise(seconds))
                 if is_warm:
-                    per_step[kind][str(size)].append(float(f"{(stepped - start) / steps:.4g}"))
-                    per_check[kind][str(size)].append(float(f"{checked - stepped:.4g}"))
+                    per_step[kind][str(size)].append(float(f"{step:.4g}"))
+                    per_check[kind][str(size)].append(float(f"{check:.4g}"))
     return {"seconds_per_step": per_step, "seconds_per_check": per_check}

@@ -17,7 +17,7 @@ OPTIONS = {
     "cpp_wrapper": True,  # one C++ file in place of many, which compiles sooner
     "cpp.vec_isa_ok": True,  # the processor's vector instructions are not tried out: a compiler of today knows them
     "cpp_cache_precompile_headers": False,  # torch would keep them in a folder in /tmp that anybody may have made
-    "cpp.min_chunk_size": 65_536,  # numbers for each thread: fewer are done before another thread has woken up
+    "cpp.threads": 1,  # for all but products: a loop is soon done, and so the same code serves any number of threads
 }
 # Their type hints lack what is used here.
 _compile: Any = torch.compile

@@ -109,14 +109,18 @@ class Study:
         """Return which network of an arm is its headline model."""
         return self.evaluations[arm].headline
 
+    def kind(self, arm: str) -> str:
+        """Return the kind of an arm's training step; those of one kind take the same time."""
+        return kind_of(self.params.arms[arm].use_batchnorm)
+
     def step_times(self, arm: str) -> dict[int, NDArray[np.float64]]:
         """Return microseconds a step *of one network*, a value a round, by the size of its ensemble, ascending."""
-        rounds = self.timing.seconds_per_step[self._kind(arm)]
+        rounds = self.timing.seconds_per_step[self.kind(arm)]
         return {size: 1e6 * np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}
 
     def seconds_alone(self, arm: str) -> NDArray[np.float64]:
         """Return the seconds that each network of an arm would take to its stop if it trained alone."""
-        every, kind = self.params.training.evaluate_every, self._kind(arm)
+        every, kind = self.params.training.evaluate_every, self.kind(arm)
         return np.array([self.timing.seconds_alone(kind, steps, every) for steps in self.results[arm].steps])
 
     def by_arm(self, said: Mapping[str, str]) -> str:
@@ -130,6 +134,3 @@ class Study:
         found = [arm for arm in arms if traits[arm][trait] > theirs[trait]]
         alike = [arm for arm in found if traits[arm][1 - trait] == theirs[1 - trait]]
         return next(iter(alike + found), None)
-
-    def _kind(self, arm: str) -> str:
-        return kind_of(self.params.arms[arm].use_batchnorm, self.params.arms[arm].l2)

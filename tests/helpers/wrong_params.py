@@ -128,7 +128,6 @@ WRONG = [
     ("training.threads", 1025, "less than or equal to 1024"),
     ("timing.rounds", 10**13, "less than or equal to 1000"),
     ("training.processes", 0, AT_LEAST_1),
-    ("training.processes", 3, "must be at most training.threads, which is 2: each process needs a thread"),
     ("reference", "dropout", AN_ARM),
     ("reference", "Baseline", AN_ARM),
     ("reference", "", AN_ARM),

@@ -243,7 +243,7 @@ def torchrun_on_one_machine():
 
 
 def stage_with_two_ranks():
-    launch.run_training(lambda params: None, "train@baseline", "stages.train", "baseline")
+    launch.run_training(lambda params: None, lambda params: 2, "train@baseline", "stages.train", "baseline")
 
 
 @pytest.mark.parametrize("start", [torchrun_on_one_machine, stage_with_two_ranks])
@@ -342,7 +342,9 @@ def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_t
     monkeypatch.setenv("TMPDIR", str(workspace / "temporary"))
     monkeypatch.setattr(tempfile, "tempdir", None)
     with forks() as started:
-        stage = functools.partial(launch.run_training, lambda params: None, "l2_path", "stages.l2_path")
+        stage = functools.partial(
+            launch.run_training, lambda params: None, lambda params: 2, "l2_path", "stages.l2_path"
+        )
         started.append(Fork(stage, workspace / "stage.log"))
         assert started[0].wait() == 0
         begins, ends = started[0].said().splitlines()
@@ -360,7 +362,9 @@ def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_t
 def test_a_stage_is_no_rank_where_half_of_what_torchrun_sets_was_left_in_the_environment(workspace, left, monkeypatch):
     (workspace / "params.yaml").write_text(small_params())
     with forks() as started:
-        stage = functools.partial(launch.run_training, train_baseline, "train@baseline", "stages.train", "baseline")
+        stage = functools.partial(
+            launch.run_training, train_baseline, lambda params: 3, "train@baseline", "stages.train", "baseline"
+        )
         started.append(Fork(stage, workspace / "stage.log", {left: "0"}))
         assert started[0].wait() == 0, started[0].said()
     assert (workspace / "models" / "baseline").exists()

@@ -249,31 +249,6 @@ def test_batch_norm_wants_more_than_one_example(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("section", "changes", "said"),
-    [
-        (
-            "training",
-            {"seeds": [0, 1]},
-            "must be at most 2, the number of networks in each arm",
-        ),
-        (
-            "l2_path",
-            {"seeds": [5], "values": [0.0, 0.1]},
-            "must be at most 2, the number of networks in l2_path",
-        ),
-    ],
-)
-def test_each_process_needs_a_network(tmp_path, section, changes, said):
-    values = copy.deepcopy(VALUES)
-    values["training"] |= {"threads": 3, "processes": 3}
-    values[section] |= changes
-    assert complaint(tmp_path, dumps_yaml(values)) == f"params.yaml: training.processes is 3: {said}"
-    values["training"]["processes"] = 2
-    (tmp_path / "params.yaml").write_text(dumps_yaml(values), encoding="utf-8")
-    assert load_params(tmp_path / "params.yaml").training.processes == 2
-
-
 def test_an_arms_name_may_have_64_letters_and_no_more(tmp_path):
     assert "at most 64 characters" in complaint(tmp_path, with_value(("arms", "a" * 65), VALUES["arms"][ARM]))
     (tmp_path / "params.yaml").write_text(with_value(("arms", "a" * 64), VALUES["arms"][ARM]), encoding="utf-8")
@@ -356,13 +331,24 @@ def test_networks_that_no_memory_holds_are_refused(tmp_path, changes, memory, sa
             params.require_memory(memory)
 
 
+@pytest.mark.parametrize(
+    ("threads", "processes", "networks", "used"),
+    [(4, 2, 16, 2), (2, 4, 16, 2), (4, 4, 3, 3), (1, 2, 16, 1), (4, 4, 1, 1)],
+)
+def test_each_process_has_a_thread_and_a_network(tmp_path, monkeypatch, threads, processes, networks, used):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(64), raising=False)
+    changes = {("training", "threads"): threads, ("training", "processes"): processes}
+    assert loaded(tmp_path, changes).training.usable_processes(networks) == used
+
+
 @pytest.mark.parametrize("cores", [1, 2, 64])
 def test_no_more_threads_and_processes_are_used_than_there_are_cores(tmp_path, monkeypatch, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(cores), raising=False)
     for threads, processes in ((1, 1), (2, 2), (1024, 16)):
         training = loaded(tmp_path, {("training", "threads"): threads, ("training", "processes"): processes}).training
         assert (training.threads, training.processes) == (threads, processes)  # what DVC sees
-        assert (training.usable_threads, training.usable_processes) == (min(threads, cores), min(processes, cores))
+        used = training.usable_threads, training.usable_processes(networks=100)
+        assert used == (min(threads, cores), min(processes, cores))
         said = f"training.threads is {threads}: stages use no more threads and processes than this machine has cores, "
         assert training.said_of_cores() == (f"{said}{cores}" if threads > cores else "")
 

@@ -1324,7 +1324,7 @@ def test_step_times_are_compared_round_by_round():
 @pytest.mark.parametrize("arm", ["batchnorm", "l2"])
 def test_levels_subtract_to_the_difference_that_stands_beside_them(arm):
     _, *rows = cells_of(document(), f"{PARAMS.arms[arm].title} and baseline")
-    assert len(rows) == len(levels(study(), arm)) == 13
+    assert len(rows) == len(levels(study(), arm)) == (13 if arm == "batchnorm" else 11)  # lambda costs no time
     for title, reference, of_arm, apart, pairs, *_ in rows:
         texts = [each.replace(",", "").replace("−", "-") for each in (of_arm, reference, apart.partition(" ")[0])]
         decimals = len(texts[2].partition(".")[2])
