@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 LONGEST = 120  # characters
 COLUMNS = 80  # of a terminal
+GAP = "   "
 
 
 def shown(text: object, longest: int = LONGEST) -> str:
@@ -18,3 +20,11 @@ def shown(text: object, longest: int = LONGEST) -> str:
 def in_lines(text: str) -> str:
     """Divide a text into lines that fit a terminal."""
     return textwrap.fill(text, COLUMNS, subsequent_indent="  ")
+
+
+def in_columns(texts: Sequence[str]) -> list[str]:
+    """Set short texts side by side, in as many columns as fit a terminal; one that is longer has its own line."""
+    width = max(map(len, texts), default=0)
+    columns = max(1, (COLUMNS + len(GAP)) // (width + len(GAP)))
+    aligned = [text.rjust(width) for text in texts]
+    return [GAP.join(aligned[first : first + columns]) for first in range(0, len(texts), columns)]

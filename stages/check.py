@@ -8,9 +8,9 @@ import psutil
 
 from pipeline import artifacts
 from pipeline.data.sources import place_of, source_of
-from pipeline.drawing import require_drawable
 from pipeline.network.devices import device_of
 from pipeline.params import Params
+from pipeline.report.drawing import require_drawable
 from pipeline.text import in_lines
 from stages import CHECKED, run
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
+
+from pipeline.text import COLUMNS
+
+if TYPE_CHECKING:
+    from pipeline.network.ensemble import Snapshot
 
 Part = TypeVar("Part")
 
@@ -68,6 +73,22 @@ def each(label: str, parts: Collection[Part], unit: str) -> Iterator[Part]:
     """Go through parts, and show how many are done."""
     with working(label, parts, COUNT, unit=unit) as shown:
         yield from shown
+
+
+@contextmanager
+def training_shown(label: str, networks: int, max_steps: int) -> Iterator[Callable[[Snapshot], None]]:
+    """Show how far an ensemble is; give the callback that a training calls with each snapshot."""
+    numbers = {"n_fmt": max_steps, "total_fmt": max_steps, "remaining": "0:00:00"}
+    widest = TRAINING.format(desc="", bar=" ", postfix=f", {networks} training, best cost 00.0000", **numbers)
+    room = max(COLUMNS - len(widest), len("train@..."))
+    label = label if len(label) <= room else f"{label[: room - 3]}..."
+    with working(label, form=TRAINING, total=max_steps, postfix=f"{networks} training", smoothing=0) as bar:
+
+        def show(snapshot: Snapshot) -> None:
+            bar.postfix = f"{snapshot.training} training, best cost {snapshot.best_validation_cost:.4f}"
+            bar.update(snapshot.step - bar.n)
+
+        yield show
 
 
 def say(line: str) -> None:

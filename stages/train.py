@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,15 +15,14 @@ import torch
 from pipeline import artifacts
 from pipeline.network import distributed
 from pipeline.network.devices import take_device
-from pipeline.network.ensemble import Snapshot, TrainingResult
+from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
-from pipeline.text import COLUMNS, in_lines, shown
+from pipeline.text import in_columns, in_lines, shown
 from stages import MODELS, examples
 from stages.launch import run_training
-from stages.progress import TRAINING, working
+from stages.progress import training_shown
 
 ENDS = {"no improvement": "stopped without a new low", "cap reached": "reached max_steps", "diverged": "diverged"}
-GAP = "   "
 
 
 def main(params: Params, name: str) -> None:
@@ -73,22 +71,6 @@ def train_ensemble(
     return result
 
 
-@contextlib.contextmanager
-def training_shown(label: str, networks: int, max_steps: int) -> Iterator[Callable[[Snapshot], None]]:
-    """Show how far an ensemble is; give the callback that a training calls with each snapshot."""
-    numbers = {"n_fmt": max_steps, "total_fmt": max_steps, "remaining": "0:00:00"}
-    widest = TRAINING.format(desc="", bar=" ", postfix=f", {networks} training, best cost 00.0000", **numbers)
-    room = max(COLUMNS - len(widest), len("train@..."))
-    label = label if len(label) <= room else f"{label[: room - 3]}..."
-    with working(label, form=TRAINING, total=max_steps, postfix=f"{networks} training", smoothing=0) as bar:
-
-        def show(snapshot: Snapshot) -> None:
-            bar.postfix = f"{snapshot.training} training, best cost {snapshot.best_validation_cost:.4f}"
-            bar.update(snapshot.step - bar.n)
-
-        yield show
-
-
 def _say(result: TrainingResult, label: str) -> None:
     for seed, reason, step in zip(result.seeds, result.stop_reason, result.steps, strict=True):
         if reason == "diverged":
@@ -101,16 +83,10 @@ def _say(result: TrainingResult, label: str) -> None:
 
 def _print_costs(result: TrainingResult, label: str) -> None:
     """Print the headline model's costs as `L_layer_model` returns them: at every 100th step, penalty included."""
-    headline = result.headline
-    costs = (result.costs + result.penalties)[:, headline].tolist()
-    until_stop = [(step, cost) for step, cost in zip(result.cost_steps, costs, strict=True) if not math.isnan(cost)]
-    pairs = [f"{step:{len(str(result.cost_steps[-1]))}} {cost:.4f}" for step, cost in until_stop]
-    with_penalty = " (with penalty)" if result.l2[headline] else ""
-    print(in_lines(f"{label}: headline model, seed {result.seeds[headline]}: step and cost{with_penalty}"))
-    width = max(map(len, pairs), default=0) + len(GAP)
-    a_line = max(1, (COLUMNS + len(GAP)) // width)  # a cost that diverges can be longer than a line
-    for first in range(0, len(pairs), a_line):
-        print(GAP.join(pairs[first : first + a_line]))
+    k, costs = result.headline, [f"{step} {cost:.4f}" for step, cost in result.headline_costs.items()]
+    with_penalty = " (with penalty)" if result.l2[k] else ""
+    title = in_lines(f"{label}: headline model, seed {result.seeds[k]}: step and cost{with_penalty}")
+    print("\n".join([title, *in_columns(costs)]))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from pandas import DataFrame, Series
@@ -22,11 +20,12 @@ def diagnose(result: TrainingResult, evaluation: Evaluation) -> DataFrame:
     """Diagnose each network, a row each, in the order of the seeds.
 
     ``accuracy`` is that on the test set; ``left_plateau`` the step of the first check with a cost 0.1 nats below that
-    of guessing, NaN if there is none; ``dead`` and ``nearly_dead`` count the units of each hidden layer ``A{l}`` that
-    no training example activates, or fewer than 1 %; ``weakest_class`` is that with the lowest ``recall``, in per cent.
+    of guessing, NaN if there is none; ``weakest_class`` that with the lowest ``recall``, in per cent; ``dead_A{l}`` and
+    ``nearly_dead_A{l}`` count the units of a hidden layer that no training example activates, or fewer than 1 %.
     """
     recalls = 100 * evaluation.confusion.diagonal(dim1=1, dim2=2) / evaluation.confusion.sum(dim=2).clamp(min=1)
     accuracies, activity = evaluation.accuracies["test"].numpy(), evaluation.activity.items()
+    is_nearly_dead = {layer: (share > 0) & (share < NEARLY_DEAD) for layer, share in activity}
     return DataFrame(
         {
             "seed": result.seeds,
@@ -34,10 +33,10 @@ def diagnose(result: TrainingResult, evaluation: Evaluation) -> DataFrame:
             "collapsed": accuracies < COLLAPSED,
             "diverged": [reason == "diverged" for reason in result.stop_reason],
             "left_plateau": first_step_below(result, guessing_cost(evaluation) - PLATEAU_MARGIN),
-            "dead": _counts({layer: share == 0 for layer, share in activity}, result),
-            "nearly_dead": _counts({layer: (share > 0) & (share < NEARLY_DEAD) for layer, share in activity}, result),
             "weakest_class": recalls.argmin(dim=1).numpy(),
             "recall": recalls.amin(dim=1).numpy(),
+            **{f"dead_{layer}": (share == 0).sum(dim=1).numpy() for layer, share in activity},
+            **{f"nearly_dead_{layer}": mask.sum(dim=1).numpy() for layer, mask in is_nearly_dead.items()},
         }
     )
 
@@ -56,9 +55,3 @@ def first_step_below(result: TrainingResult, cost: float) -> Series[float]:
 def dead_units(evaluation: Evaluation, networks: int) -> Tensor:
     """Count each network's hidden units that are active for no training example, ``(networks,)``."""
     return sum(((activity == 0).sum(dim=1) for activity in evaluation.activity.values()), torch.zeros(networks))
-
-
-def _counts(marked: Mapping[str, Tensor], result: TrainingResult) -> list[dict[Any, int]]:
-    """Count each network's marked units, by hidden layer."""
-    counts = {layer: mask.sum(dim=1).numpy() for layer, mask in marked.items()}
-    return DataFrame(counts, index=range(len(result.seeds))).to_dict("records")

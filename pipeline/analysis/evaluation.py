@@ -41,7 +41,7 @@ class Evaluation:
 
     accuracies: Annotated[dict[str, Tensor], OF_EACH_SET]  # in per cent
     costs: Annotated[dict[str, Tensor], OF_EACH_SET]  # in nats
-    headline: int  # the network with the lowest validation cost
+    headline: int  # as in the TrainingResult
     confusion: Annotated[Tensor, torch.int64, "networks", "classes", "classes"]  # test set, true by predicted class
     mistakes: Annotated[dict[str, Tensor], OF_MISTAKES]
     activity: Annotated[dict[str, Tensor], torch.float64, "networks", "{}"]  # A{l}: share of training examples that
@@ -83,8 +83,7 @@ def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evalua
     for name, (X, Y) in sets.items():
         cost, accuracy = evaluate(X, Y, parameters)
         costs[name], accuracies[name] = cost.cpu(), accuracy.cpu()
-    headline = int(costs["validation"].nan_to_num(nan=torch.inf).argmin())
-    true = Y_test.argmax(dim=0).cpu()
+    headline, true = result.headline, Y_test.argmax(dim=0).cpu()
     confidence, predicted = _predictions(X_test, Y_test, parameters)
     wrong = (predicted[headline] != true).nonzero().flatten()
     worst = wrong[confidence[headline, wrong].argsort(descending=True, stable=True)[:MISTAKES]]

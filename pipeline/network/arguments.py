@@ -1,6 +1,8 @@
 """What a caller hands in: arrays taken as tensors, and checks that name what is wrong.
 
-Every check raises a ValueError that says which function wants which argument, what came and what is wanted.
+``take_...`` checks an argument and returns it, an array as a tensor. ``read_...`` does so with the parts of a cache.
+``require_...`` only refuses. Each raises a ValueError that says which function wants which argument, what came and
+what is wanted.
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ PARAMETER = re.compile("(W|b|mean|var)[1-9][0-9]*")
 _broadcast_shapes: Any = torch.broadcast_shapes  # which lacks type hints
 
 
-def as_tensor(function: str, name: str, array: Any, like: Tensor | None = None) -> Tensor:
+def take_array(function: str, name: str, array: Any, like: Tensor | None = None) -> Tensor:
     """Take an array of floats as a tensor, on the device and in the dtype of another one if that is given.
 
     A NumPy array shares its memory with the tensor, unless it is read-only or flipped, as no tensor can be.
     """
-    tensor = _numbers(function, name, array)
+    tensor = _take_numbers(function, name, array)
     if not tensor.is_floating_point():
         raise ValueError(f"{function} wants floats as {name}, got {tensor.dtype}: convert it by {_floats(name, array)}")
     if like is None or (tensor.dtype == like.dtype and tensor.device == like.device):
@@ -41,29 +43,35 @@ def as_tensor(function: str, name: str, array: Any, like: Tensor | None = None) 
     return tensor.to(like.device, like.dtype)
 
 
-def columns(function: str, name: str, array: Any) -> Tensor:
+def take_columns(function: str, name: str, array: Any) -> Tensor:
     """Take an array ``(..., units, m)`` of floats, an example a column and one at least."""
-    tensor = as_tensor(function, name, array)
+    tensor = take_array(function, name, array)
     if tensor.dim() < 2 or tensor.shape[-1] < 1:
         wanted = "of shape (..., units, m), at least one example"
         raise ValueError(f"{function} wants {name} {wanted}, got {tuple(tensor.shape)}")
     return tensor
 
 
-def labels(function: str, Y: Any, AL: Tensor) -> Tensor:
+def take_probabilities(function: str, AL: Any) -> Tensor:
+    """Take probabilities, zeros as the smallest normal number, as softmax gives them: log and inverse are finite."""
+    AL = take_columns(function, "AL", AL)
+    return torch.clamp(AL, min=torch.finfo(AL.dtype).tiny)
+
+
+def take_labels(function: str, Y: Any, AL: Tensor) -> Tensor:
     """Take one-hot labels as a tensor like the probabilities; class numbers are refused."""
-    one_hot = _numbers(function, "Y", Y)
+    one_hot = _take_numbers(function, "Y", Y)
     if one_hot.shape[-2:] != AL.shape[-2:] or _networks(AL, one_hot) is None:
         got = f"{tuple(AL.shape)} and {tuple(one_hot.shape)}{_one_hot_hint('Y', Y, one_hot, AL.shape[-2])}"
         raise ValueError(f"{function} wants AL and Y of one shape (classes, m), got {got}")
     return one_hot.to(AL.device, AL.dtype)
 
 
-def linear(function: str, A: Any, W: Any, b: Any, names: Sequence[str] = "AWb") -> tuple[Tensor, Tensor, Tensor]:
+def take_linear(function: str, A: Any, W: Any, b: Any, names: Sequence[str] = "AWb") -> tuple[Tensor, Tensor, Tensor]:
     """Take the arguments of ``W @ A + b``, which fit each other; A comes in the dtype of W."""
     A_name, W_name, b_name = names
-    W, b = as_tensor(function, W_name, W), as_tensor(function, b_name, b)
-    A = as_tensor(function, A_name, A, like=W)
+    W, b = take_array(function, W_name, W), take_array(function, b_name, b)
+    A = take_array(function, A_name, A, like=W)
     if W.dtype != b.dtype:
         raise ValueError(f"{function} wants {W_name} and {b_name} of one dtype, got {W.dtype} and {b.dtype}")
     are_matrices = min(A.dim(), W.dim(), b.dim()) > 1 and _networks(A, W, b) is not None
@@ -74,7 +82,7 @@ def linear(function: str, A: Any, W: Any, b: Any, names: Sequence[str] = "AWb") 
     return A, W, b
 
 
-def network(
+def take_network(
     function: str, X: Any, parameters: Mapping[str, Any], use_batchnorm: bool, inference: bool
 ) -> tuple[Tensor, int]:
     """Take data that fit the first layer of a network, whose layers fit each other, and the number of its layers L."""
@@ -82,20 +90,26 @@ def network(
     require_dict(function, "parameters", parameters, to_write=use_batchnorm and not inference)
     L = number_of_layers(parameters, function)
     names = ("X", "W1", "b1")
-    X, _, b = linear(function, X, parameters["W1"], parameters["b1"], names)
-    if use_batchnorm and not inference and X.shape[-1] < 2:  # normalised by itself, one example is zero
-        wanted = "two examples or more as X to train with batch norm"
-        raise ValueError(f"{function} wants {wanted}, got {X.shape[-1]}: to predict, pass inference=True")
+    X, _, b = take_linear(function, X, parameters["W1"], parameters["b1"], names)
+    if use_batchnorm and not inference:
+        require_batch(function, "X", X, hint="inference=True")
     for layer in range(1, L):
         for name in (f"mean{layer}", f"var{layer}") if use_batchnorm else ():
             if name in parameters:
-                statistic(function, name, parameters[name], b)
+                take_statistic(function, name, parameters[name], b)
             elif inference:
                 hint = "train with batch norm first"
                 raise ValueError(f"{function} wants running statistics {name}, which the parameters lack: {hint}")
         names = (f"b{layer}", f"W{layer + 1}", f"b{layer + 1}")  # biases have the shape of one example's activations
-        _, _, b = linear(function, b, parameters[names[1]], parameters[names[2]], names)
+        _, _, b = take_linear(function, b, parameters[names[1]], parameters[names[2]], names)
     return X, L
+
+
+def require_batch(function: str, name: str, A: Tensor, hint: str) -> None:
+    """Refuse a single example to normalise: by itself it is zero."""
+    if A.shape[-1] < 2:
+        wanted = f"two examples or more as {name} to train with batch norm"
+        raise ValueError(f"{function} wants {wanted}, got {A.shape[-1]}: to predict, pass {hint}")
 
 
 def holds_statistics(parameters: Mapping[str, Any]) -> bool:
@@ -103,25 +117,25 @@ def holds_statistics(parameters: Mapping[str, Any]) -> bool:
     return any(str(name).startswith(("mean", "var")) for name in parameters)
 
 
-def statistics(function: str, mean: Any, var: Any, A: Tensor) -> tuple[Tensor, Tensor]:
+def take_statistics(function: str, mean: Any, var: Any, A: Tensor) -> tuple[Tensor, Tensor]:
     """Take both statistics of a normalisation, like the activations."""
     if mean is None or var is None:
         raise ValueError(f"{function} wants both mean and var, or neither of them")
-    return statistic(function, "mean", mean, A), statistic(function, "var", var, A)
+    return take_statistic(function, "mean", mean, A), take_statistic(function, "var", var, A)
 
 
-def statistic(function: str, name: str, array: Any, A: Tensor) -> Tensor:
+def take_statistic(function: str, name: str, array: Any, A: Tensor) -> Tensor:
     """Take a mean or a variance of each unit, like the activations."""
-    tensor = as_tensor(function, name, array, like=A)
+    tensor = take_array(function, name, array, like=A)
     if tensor.shape[-2:] != (A.shape[-2], 1) or _networks(tensor, A) is None:
         wanted = f"{name} of shape (..., {A.shape[-2]}, 1) for A {tuple(A.shape)}"
         raise ValueError(f"{function} wants {wanted}, got {tuple(tensor.shape)}")
     return tensor
 
 
-def shaped(function: str, name: str, array: Any, at: str, shape: torch.Size, like: Tensor) -> Tensor:
-    """Take an array of given units and examples, for as many networks."""
-    tensor = as_tensor(function, name, array, like=like)
+def take_gradient(function: str, name: str, array: Any, at: str, shape: torch.Size, like: Tensor) -> Tensor:
+    """Take the gradient at an array, of its units and examples, for as many networks."""
+    tensor = take_array(function, name, array, like=like)
     if tensor.shape == shape:
         return tensor
     whole = _broadcast(tensor.shape, shape)
@@ -131,16 +145,16 @@ def shaped(function: str, name: str, array: Any, at: str, shape: torch.Size, lik
     return tensor.expand(whole)
 
 
-def activation_gradient(function: str, dA: Any, Z: Any) -> tuple[Tensor, Tensor]:
+def take_dA_and_Z(function: str, dA: Any, Z: Any) -> tuple[Tensor, Tensor]:
     """Take the gradient at a layer's output and its cached Z, of one shape."""
     if isinstance(Z, dict | tuple):
         hint = "pass cache['activation_cache']"
         raise ValueError(f"{function} wants the array Z as activation_cache, got {_kind(Z)}: {hint}")
-    Z = columns(function, "activation_cache", Z)
-    return shaped(function, "dA", dA, "activation_cache", Z.shape, like=Z), Z
+    Z = take_columns(function, "activation_cache", Z)
+    return take_gradient(function, "dA", dA, "activation_cache", Z.shape, like=Z), Z
 
 
-def parts(function: str, cache: Any, *names: str, of: str = "cache") -> list[Any]:
+def read_parts(function: str, cache: Any, *names: str) -> list[Any]:
     """Read the parts of a cache: a dictionary of these names, or the assignment's tuple in this order."""
     try:
         values = [cache[name] for name in names] if isinstance(cache, dict) else [*cache]
@@ -148,7 +162,7 @@ def parts(function: str, cache: Any, *names: str, of: str = "cache") -> list[Any
         values = []
     if len(values) != len(names):
         got = "None, which inference leaves" if cache is None else _kind(cache)
-        raise ValueError(f"{function} wants {', '.join(names)} in {of}, got {got}")
+        raise ValueError(f"{function} wants {', '.join(names)} in cache, got {got}")
     return values
 
 
@@ -158,18 +172,18 @@ def require_dict(function: str, name: str, value: Any, *, to_write: bool = False
         raise ValueError(f"{function} wants a dict as {name}, got {_kind(value)}")
 
 
-def linear_cache(function: str, cache: Any, name: str = "cache") -> tuple[Tensor, Tensor, Tensor, torch.Size]:
+def read_linear_cache(function: str, cache: Any) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
     """Read A, W and b from a cache, which fit each other, and the shape of ``W @ A + b``."""
-    A, W, b = parts(function, cache, "A", "W", "b", of=name)
-    A, W, b = linear(function, A, W, b, names=[f"{part} of {name}" for part in "AWb"])
+    A, W, b = read_parts(function, cache, "A", "W", "b")
+    A, W, b = take_linear(function, A, W, b, names=["A of cache", "W of cache", "b of cache"])
     return A, W, b, torch.Size([*(_networks(A, W, b) or ()), W.shape[-2], A.shape[-1]])
 
 
-def batchnorm_cache(function: str, cache: Any, name: str = "cache") -> tuple[Tensor, Tensor]:
+def read_batchnorm_cache(function: str, cache: Any) -> tuple[Tensor, Tensor]:
     """Read the normalised activations and the variance."""
-    NA, variance = parts(function, cache, "NA", "variance", of=name)
-    NA = columns(function, f"NA of {name}", NA)
-    return NA, statistic(function, f"variance of {name}", variance, NA)
+    NA, variance = read_parts(function, cache, "NA", "variance")
+    NA = take_columns(function, "NA of cache", NA)
+    return NA, take_statistic(function, "variance of cache", variance, NA)
 
 
 def require_caches(function: str, caches: Any) -> None:
@@ -178,14 +192,14 @@ def require_caches(function: str, caches: Any) -> None:
         raise ValueError(f"{function} wants a list of the caches of all layers, got {_kind(caches)}")
 
 
-def weights_in(cache: Any) -> Tensor:
+def read_W(cache: Any) -> Tensor:
     """Read W from the cache of a layer."""
-    linear_cache, _ = parts("L_model_backward", cache, "linear_cache", "activation_cache")
-    return as_tensor("L_model_backward", "W", parts("L_model_backward", linear_cache, "A", "W", "b")[1])
+    linear_cache, _ = read_parts("L_model_backward", cache, "linear_cache", "activation_cache")
+    return take_array("L_model_backward", "W", read_parts("L_model_backward", linear_cache, "A", "W", "b")[1])
 
 
 @contextlib.contextmanager
-def inside(function: str, argument: str) -> Iterator[None]:
+def errors_named(function: str, argument: str) -> Iterator[None]:
     """Let the error of a function that is called inside name the outer function and its argument."""
     try:
         yield
@@ -193,14 +207,14 @@ def inside(function: str, argument: str) -> Iterator[None]:
         raise ValueError(f"{function} wants a fitting {argument}: {error}") from None
 
 
-def lambda_of(function: str, l2: Any, like: Tensor, *, per_matrix: bool = False) -> float | Tensor:
+def take_lambda(function: str, l2: Any, like: Tensor, *, per_matrix: bool = False) -> float | Tensor:
     """Take lambda as one number for all networks, or as a tensor of one for each, in front of a matrix if wanted."""
     if 0 <= _real(l2) < math.inf:
         return float(l2)
     if not hasattr(l2, "shape"):
         wanted = "l2 as a number of at least 0, or an array of one for each network"
         raise ValueError(f"{function} wants {wanted}, got {_shown(l2)}")
-    tensor = as_tensor(function, "l2", l2, like=like)
+    tensor = take_array(function, "l2", l2, like=like)
     if _broadcast(tensor.shape, like.shape[:-2]) is None:
         raise ValueError(f"{function} wants l2 for networks {tuple(like.shape[:-2])}, got {tuple(tensor.shape)}")
     # The compiler cannot look at values, and on a GPU the CPU would wait for them.
@@ -210,10 +224,10 @@ def lambda_of(function: str, l2: Any, like: Tensor, *, per_matrix: bool = False)
     return tensor[..., None, None] if per_matrix else tensor
 
 
-def weights(function: str, parameters: Mapping[str, Any]) -> list[Tensor]:
+def take_weights(function: str, parameters: Mapping[str, Any]) -> list[Tensor]:
     """Take the weights of each layer, for as many networks."""
     names = [f"W{layer}" for layer in range(1, number_of_layers(parameters, function) + 1)]
-    taken = [as_tensor(function, name, parameters[name]) for name in names]
+    taken = [take_array(function, name, parameters[name]) for name in names]
     networks = _networks(*taken) if min(W.dim() for W in taken) > 1 else None
     if networks is None:
         got = ", ".join(str(tuple(W.shape)) for W in taken)
@@ -221,41 +235,38 @@ def weights(function: str, parameters: Mapping[str, Any]) -> list[Tensor]:
     return [W.expand(*networks, *W.shape[-2:]) for W in taken]
 
 
-def require_penalised(l2: float | Tensor, parameters: Any) -> None:
-    """Refuse a penalty of nothing, and of what is no network."""
+def require_penalty(l2: Any, parameters: Any, AL: Tensor) -> None:
+    """Refuse a lambda that is none, a penalty of nothing, and of what is no network."""
+    l2 = take_lambda("compute_cost", l2, AL)
     if parameters is not None:
-        weights("compute_cost", parameters)
+        take_weights("compute_cost", parameters)
     elif isinstance(l2, Tensor) or l2 != 0:
         raise ValueError(f"compute_cost wants the parameters that l2 = {l2} is to penalise")
 
 
-def names_to_update(parameters: Mapping[str, Any], grads: Mapping[str, Any]) -> list[str]:
-    """List ``W{l}`` and ``b{l}``, each with its gradient; refuse names that no network has."""
-    function = "update_parameters"
+def take_updates(parameters: Any, grads: Any) -> dict[str, tuple[Tensor, Tensor]]:
+    """Take each ``W{l}`` and ``b{l}`` with its gradient, of its shape; refuse names that no network has."""
+    function, updates = "update_parameters", {}
     require_dict(function, "parameters", parameters, to_write=True)
     require_dict(function, "grads", grads)
     for name in parameters:
         if not PARAMETER.fullmatch(str(name)):
             raise ValueError(f"{function} wants parameters W, b, mean, var with a layer's number, got {_shown(name)}")
-    names = [name for name in parameters if name[0] in "Wb"]
-    for name in names:
+    number_of_layers(parameters, function)
+    for name in (name for name in parameters if name[0] in "Wb"):
         if f"d{name}" not in grads:
             raise ValueError(f"{function} wants the gradient d{name} in grads, got {_names(grads)}")
         for each, array in ((name, parameters[name]), (f"d{name}", grads[f"d{name}"])):
             if getattr(array, "requires_grad", False):
                 hint = "detach it, and the data that it comes from"
                 raise ValueError(f"{function} wants {each} without autograd, got one that requires grad: {hint}")
-    number_of_layers(parameters, function)
-    return names
-
-
-def gradient_of(name: str, parameter: Tensor, gradient: Any) -> Tensor:
-    """Take the gradient of a parameter, of its shape."""
-    tensor = as_tensor("update_parameters", f"d{name}", gradient, like=parameter)
-    if tensor.shape != parameter.shape:
-        wanted = f"d{name} of the shape of {name}, {tuple(parameter.shape)}"
-        raise ValueError(f"update_parameters wants {wanted}, got {tuple(tensor.shape)}")
-    return tensor
+        parameter = take_array(function, name, parameters[name])
+        gradient = take_array(function, f"d{name}", grads[f"d{name}"], like=parameter)
+        if gradient.shape != parameter.shape:
+            wanted = f"d{name} of the shape of {name}, {tuple(parameter.shape)}"
+            raise ValueError(f"{function} wants {wanted}, got {tuple(gradient.shape)}")
+        updates[name] = parameter, gradient
+    return updates
 
 
 def number_of_layers(parameters: Mapping[str, Any], function: str = "number_of_layers") -> int:
@@ -268,13 +279,13 @@ def number_of_layers(parameters: Mapping[str, Any], function: str = "number_of_l
     return L
 
 
-def generator_of(function: str, seed: Any, dtype: torch.dtype) -> torch.Generator:
+def take_generator(function: str, seed: Any, dtype: torch.dtype) -> torch.Generator:
     """Take a generator as it is, and make one of a seed; refuse a dtype that would cut its numbers to whole ones."""
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"{function} wants a floating type as dtype, such as torch.float32, got {_shown(dtype)}")
     if isinstance(seed, torch.Generator):
         return seed
-    return torch.Generator().manual_seed(seeds_of(function, "seed", [seed])[0])
+    return torch.Generator().manual_seed(take_seeds(function, "seed", [seed])[0])
 
 
 def require_activation(function: str, activation: str, known: Mapping[str, Any]) -> None:
@@ -290,7 +301,7 @@ def require_flags(function: str, **flags: Any) -> None:
             raise ValueError(f"{function} wants True or False as {name}, got {_shown(value)}")
 
 
-def sizes_of_layers(function: str, name: str, layers: Sequence[int]) -> list[int]:
+def take_layers_dims(function: str, name: str, layers: Sequence[int]) -> list[int]:
     """Return the units of each layer: two or more whole numbers of at least 1."""
     try:
         sizes = [operator.index(units) for units in layers]
@@ -301,12 +312,12 @@ def sizes_of_layers(function: str, name: str, layers: Sequence[int]) -> list[int
     return sizes
 
 
-def examples(
+def take_examples(
     function: str, X: Any, Y: Any, layers_dims: Sequence[int], names: Sequence[str] = "XY"
 ) -> tuple[Tensor, Tensor]:
     """Take a set of examples: finite columns ``X`` (n_0, m) and one-hot columns ``Y`` (n_L, m) of the same dtype."""
     inputs, classes, (x_name, y_name) = layers_dims[0], layers_dims[-1], names
-    given, X, Y = (X, Y), _numbers(function, x_name, X).detach(), _numbers(function, y_name, Y).detach()
+    given, X, Y = (X, Y), _take_numbers(function, x_name, X).detach(), _take_numbers(function, y_name, Y).detach()
     if X.dim() != 2 or X.shape[0] != inputs or X.shape[1] < 1:
         raise ValueError(
             f"{function} wants {x_name} of shape ({inputs}, examples), an example a column, got {tuple(X.shape)}"
@@ -326,16 +337,16 @@ def examples(
     return X, Y.to(X.device, X.dtype)
 
 
-def validation_set(function: str, validation: Any, layers_dims: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+def take_validation(function: str, validation: Any, layers_dims: Sequence[int]) -> tuple[Tensor, Tensor] | None:
     """Take the validation set, if there is one."""
     if validation is None:
         return None
     if not isinstance(validation, tuple | list) or len(validation) != 2:
         raise ValueError(f"{function} wants a pair (X, Y) as validation, or None, got {_kind(validation)}")
-    return examples(function, validation[0], validation[1], layers_dims, ("validation[0]", "validation[1]"))
+    return take_examples(function, validation[0], validation[1], layers_dims, ("validation[0]", "validation[1]"))
 
 
-def lambda_of_each(function: str, l2: Any, networks: int) -> list[float]:
+def take_lambdas(function: str, l2: Any, networks: int) -> list[float]:
     """Return lambda network by network, from one number for all or one for each."""
     is_one_for_all = isinstance(l2, Real) or getattr(l2, "ndim", None) == 0
     try:
@@ -376,7 +387,7 @@ def require_settings(
         raise ValueError(f"{function} wants True, False or a function as progress, got {_shown(progress)}")
 
 
-def seeds_of(function: str, name: str, seeds: Any) -> list[int]:
+def take_seeds(function: str, name: str, seeds: Any) -> list[int]:
     """Take seeds, one at least, that torch.Generator takes."""
     try:
         numbers = [operator.index(seed) for seed in seeds]
@@ -394,7 +405,7 @@ def require_learning_rate(function: str, learning_rate: Any) -> None:
         raise ValueError(f"{function} wants a positive and finite learning_rate, got {_shown(learning_rate)}")
 
 
-def _numbers(function: str, name: str, array: Any) -> Tensor:
+def _take_numbers(function: str, name: str, array: Any) -> Tensor:
     if isinstance(array, Tensor):
         if array.layout != torch.strided:
             raise ValueError(f"{function} wants a dense {name}, got {array.layout}: convert it by {name}.to_dense()")

@@ -3,7 +3,8 @@
 ``dZ`` and ``dA`` are gradients of the *sum* of the examples' losses, so the output layer's ``dZ`` is ``P - Y`` with
 ``P = softmax(Z)``. ``dW`` and ``db`` are divided by ``m``, the number of examples, which are columns: gradients of the
 cost, the mean. ``...`` are axes of networks; those that share an array add up their gradients. Nothing is written into
-an argument. A ValueError names whole numbers where floats are wanted, a malformed cache, and shapes that do not fit.
+an argument. A ValueError names whole numbers where floats are wanted, a malformed cache, shapes that do not fit, and an
+unknown activation.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def linear_backward(
     db : (..., n_l, 1)
     """
     arguments.require_flags("linear_backward", input_gradient=input_gradient)
-    A_prev, W, b, shape_of_Z = arguments.linear_cache("linear_backward", cache)
-    dZ = arguments.shaped("linear_backward", "dZ", dZ, "W @ A_prev", shape_of_Z, like=W)
+    A_prev, W, b, shape_of_Z = arguments.read_linear_cache("linear_backward", cache)
+    dZ = arguments.take_gradient("linear_backward", "dZ", dZ, "W @ A_prev", shape_of_Z, like=W)
     m = A_prev.shape[-1]
     dA_prev = W.mT @ dZ if input_gradient else None
     dW = dZ @ A_prev.mT / m
@@ -70,16 +71,11 @@ def linear_activation_backward(
     -------
     dA_prev, dW, db
         As :func:`linear_backward` returns them.
-
-    Raises
-    ------
-    ValueError
-        If the activation is unknown.
     """
     arguments.require_activation("linear_activation_backward", activation, ACTIVATIONS_BACKWARD)
     arguments.require_flags("linear_activation_backward", input_gradient=input_gradient)
-    linear_cache, Z = arguments.parts("linear_activation_backward", cache, "linear_cache", "activation_cache")
-    with arguments.inside("linear_activation_backward", "dA and cache"):
+    linear_cache, Z = arguments.read_parts("linear_activation_backward", cache, "linear_cache", "activation_cache")
+    with arguments.errors_named("linear_activation_backward", "dA and cache"):
         dZ = ACTIVATIONS_BACKWARD[activation](dA, Z)
         return linear_backward(dZ, linear_cache, input_gradient=input_gradient)
 
@@ -96,7 +92,7 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
     -------
     dZ : (..., units, m)
     """
-    dA, Z = arguments.activation_gradient("relu_backward", dA, activation_cache)
+    dA, Z = arguments.take_dA_and_Z("relu_backward", dA, activation_cache)
     dZ = dA * (Z > 0)
     return dZ
 
@@ -115,7 +111,7 @@ def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
     -------
     dZ : (..., units, m)
     """
-    dA, Z = arguments.activation_gradient("softmax_backward", dA, activation_cache)
+    dA, Z = arguments.take_dA_and_Z("softmax_backward", dA, activation_cache)
     P, _ = softmax(Z)
     dZ = P * (dA - (P * dA).sum(dim=-2, keepdim=True))
     return dZ
@@ -146,8 +142,8 @@ def batchnorm_backward(dNA: Array, cache: Cache | tuple[Array, Array] | None) ->
     ValueError
         If the cache is None, as at inference.
     """
-    n, variance = arguments.batchnorm_cache("batchnorm_backward", cache)
-    g = arguments.shaped("batchnorm_backward", "dNA", dNA, "NA", n.shape, like=n)
+    n, variance = arguments.read_batchnorm_cache("batchnorm_backward", cache)
+    g = arguments.take_gradient("batchnorm_backward", "dNA", dNA, "NA", n.shape, like=n)
     mean_g, mean_gn = g.mean(dim=-1, keepdim=True), (g * n).mean(dim=-1, keepdim=True)
     dA = (g - mean_g - n * mean_gn) / torch.sqrt(variance + BATCHNORM_EPSILON)
     return dA
@@ -156,14 +152,17 @@ def batchnorm_backward(dNA: Array, cache: Cache | tuple[Array, Array] | None) ->
 def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Tensor = 0.0) -> dict[str, Tensor]:
     """Go back through the whole network from ``dA{L} = -Y / AL``, the gradient of the summed losses (assignment, 2e).
 
+    From layer L to 1, ``dA`` goes through :func:`batchnorm_backward`, if the layer has batch norm, and then
+    ``dA_prev, dW, db = linear_activation_backward(dA, cache, activation)``. L2 adds ``l2 * W`` to ``dW``.
+
     Parameters
     ----------
     AL, Y : (..., n_L, m)
-        Probabilities that the forward pass gave, and one-hot labels.
+        Probabilities that the forward pass gave, 0 as the smallest normal number, and one-hot labels.
     caches : list of dict
-        Its caches.
+        Those of the forward pass.
     l2 : float or (...) tensor
-        Lambda of the L2 penalty, one for all networks or one for each; adds ``l2 * W`` to ``dW``.
+        Lambda of the L2 penalty, one for all networks or one for each.
 
     Returns
     -------
@@ -175,23 +174,23 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     ValueError
         If the caches are those of inference with batch norm.
     """
-    AL = arguments.columns("L_model_backward", "AL", AL)
-    Y = arguments.labels("L_model_backward", Y, AL)
-    l2 = arguments.lambda_of("L_model_backward", l2, AL, per_matrix=True)
+    AL = arguments.take_probabilities("L_model_backward", AL)
+    Y = arguments.take_labels("L_model_backward", Y, AL)
+    l2 = arguments.take_lambda("L_model_backward", l2, AL, per_matrix=True)
     arguments.require_caches("L_model_backward", caches)
     L = len(caches)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
         cache, dA = caches[layer - 1], grads[f"dA{layer}"]
         activation = "softmax" if layer == L else "relu"
-        with arguments.inside("L_model_backward", f"caches[{layer - 1}]"):
+        with arguments.errors_named("L_model_backward", f"caches[{layer - 1}]"):
             if isinstance(cache, dict) and "batchnorm_cache" in cache:
                 dA = batchnorm_backward(dA, cache["batchnorm_cache"])
             dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
         if dA_prev is not None:
             grads[f"dA{layer - 1}"] = dA_prev
         if isinstance(l2, Tensor) or l2 != 0:
-            W = arguments.weights_in(cache)
+            W = arguments.read_W(cache)
             dW = dW + l2 * W
         grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
     return grads
@@ -220,12 +219,8 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
         learning rate is not positive and finite.
     """
     arguments.require_learning_rate("update_parameters", learning_rate)
-    updated = {}
-    for name in arguments.names_to_update(parameters, grads):
-        parameter = arguments.as_tensor("update_parameters", name, parameters[name])
-        gradient = arguments.gradient_of(name, parameter, grads[f"d{name}"])
-        updated[name] = parameter - learning_rate * gradient
-    parameters.update(updated)
+    updates = arguments.take_updates(parameters, grads)
+    parameters.update({name: W - learning_rate * dW for name, (W, dW) in updates.items()})
     return parameters
 
 

@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from pipeline.network.arguments import lambda_of_each
+from pipeline.network.arguments import take_lambdas
 from pipeline.network.ensemble import Snapshot, TrainingResult
 from pipeline.network.training import train
 
@@ -88,7 +88,7 @@ class Group:
             if snapshot.training:  # a rank that has finished reports below
                 progress(self._overall(snapshot))
 
-        lambdas = lambda_of_each("train", l2, len(seeds))
+        lambdas = take_lambdas("train", l2, len(seeds))
         result = train(X, Y, layers_dims, seeds=seeds[own], l2=lambdas[own], progress=report, **settings)
         best = min(result.validation_costs[result.validation_costs.isfinite()].tolist(), default=math.nan)
         finished = Snapshot(max(result.steps), torch.empty(0), 0, best)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.network.arguments import Parameters, number_of_layers
-from pipeline.network.forward import initialize_parameters
+from pipeline.network.forward import STATISTICS_AT_START, initialize_parameters
 
 STOP_REASONS = {"no improvement", "cap reached", "interrupted", "diverged"}
 NOT_NEGATIVE = ("seeds", "l2", "costs", "penalties", "validation_costs", "steps", "best_step", "epochs")
@@ -26,9 +26,9 @@ class Snapshot:
     """How an ensemble stands while it trains; what a progress callback receives."""
 
     step: int  # training steps done
-    costs: Tensor  # (networks that took this step,), data cost of its batch plus the penalty
+    costs: Tensor  # (networks that took this step,): data cost of its batch plus L2 penalty, in nats
     training: int  # networks still training
-    best_validation_cost: float  # the lowest so far over all networks, NaN without validation
+    best_validation_cost: float  # the lowest so far over all networks, in nats; NaN without validation
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,17 @@ class TrainingResult:
 
     @property
     def headline(self) -> int:
-        """The network with the lowest validation cost, the first of equals."""
+        """The headline model: the network with the lowest validation cost at its best step, the first of equals.
+
+        A network without a best step, because it diverged before its first check, is not chosen.
+        """
         return int(self.at_best(self.validation_costs).nan_to_num(nan=math.inf).argmin())
+
+    @property
+    def headline_costs(self) -> dict[int, float]:
+        """The headline model's cost, L2 penalty included, by step: what ``L_layer_model`` returns."""
+        costs = (self.costs + self.penalties)[:, self.headline].tolist()
+        return {step: cost for step, cost in zip(self.cost_steps, costs, strict=True) if not math.isnan(cost)}
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -179,8 +188,11 @@ def initialize_ensemble(
 def initial_statistics(parameters: Parameters) -> Parameters:
     """Return the running statistics of the hidden layers before the first step: mean 0, variance 1."""
     hidden = range(1, number_of_layers(parameters))
-    means = {f"mean{layer}": torch.zeros_like(parameters[f"b{layer}"]) for layer in hidden}
-    return means | {f"var{layer}": torch.ones_like(parameters[f"b{layer}"]) for layer in hidden}
+    return {
+        f"{kind}{layer}": torch.full_like(parameters[f"b{layer}"], first)
+        for kind, first in STATISTICS_AT_START.items()
+        for layer in hidden
+    }
 
 
 class Ensemble:

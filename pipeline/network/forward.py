@@ -3,7 +3,7 @@
 An example is a column: activations are ``(..., units, m)``, weights ``(..., n_l, n_{l-1})``, biases
 ``(..., n_l, 1)``. ``...`` is any number of leading axes, one network each: sixteen networks run as one.
 NumPy arrays and tensors of floats are taken, tensors are returned, and nothing is written into an argument.
-A ValueError names whole numbers where floats are wanted, and shapes that do not fit each other.
+A ValueError names whole numbers where floats are wanted, shapes that do not fit each other, and an unknown activation.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 BATCHNORM_EPSILON = 1e-5
 BATCHNORM_MOMENTUM = 0.1
+STATISTICS_AT_START = {"mean": 0.0, "var": 1.0}  # of the running statistics
 
 
 def initialize_parameters(
     layer_dims: Sequence[int], *, seed: int | torch.Generator = 0, dtype: torch.dtype = torch.float32
 ) -> Parameters:
-    """Draw He's weights, normal with variance ``2 / n_{l-1}``, and zero biases (assignment, 1a).
+    """Draw He's weights, ``randn(n_l, n_{l-1}) * sqrt(2 / n_{l-1})``, and zero biases (assignment, 1a).
 
     K. He et al., "Delving deep into rectifiers", 2015, eq. 10.
 
@@ -51,8 +52,8 @@ def initialize_parameters(
     ValueError
         If the layers, the seed or the dtype are invalid.
     """
-    layer_dims = arguments.sizes_of_layers("initialize_parameters", "layer_dims", layer_dims)
-    generator = arguments.generator_of("initialize_parameters", seed, dtype)
+    layer_dims = arguments.take_layers_dims("initialize_parameters", "layer_dims", layer_dims)
+    generator = arguments.take_generator("initialize_parameters", seed, dtype)
     parameters = {}
     for layer, (inputs, units) in enumerate(itertools.pairwise(layer_dims), start=1):
         W = torch.randn(units, inputs, generator=generator, dtype=torch.float64) * math.sqrt(2 / inputs)
@@ -77,16 +78,16 @@ def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
     linear_cache : dict
         ``A``, ``W`` and ``b``.
     """
-    A, W, b = arguments.linear("linear_forward", A, W, b)
+    A, W, b = arguments.take_linear("linear_forward", A, W, b)
     Z = W @ A + b
     return Z, {"A": A, "W": W, "b": b}
 
 
 def softmax(Z: Array) -> tuple[Tensor, Tensor]:
-    """Compute ``A = exp(Z) / sum(exp(Z))``, column by column (assignment, 1c).
+    """Compute ``A = exp(Z - max(Z)) / sum(exp(Z - max(Z)))``, column by column (assignment, 1c).
 
     Subtracting the maximum changes nothing and keeps ``exp`` from overflowing. No probability is below the
-    smallest normal number, so that ``log(A)`` and ``1 / A`` are finite.
+    smallest normal number, ``tiny``, so that ``log(A)`` and ``1 / A`` are finite.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def softmax(Z: Array) -> tuple[Tensor, Tensor]:
     A, activation_cache : (..., units, m)
         Columns that sum to one, and ``Z``.
     """
-    Z = arguments.columns("softmax", "Z", Z)
+    Z = arguments.take_columns("softmax", "Z", Z)
     exp_Z = torch.exp(Z - Z.amax(dim=-2, keepdim=True))
     A = exp_Z / exp_Z.sum(dim=-2, keepdim=True)
     return A.clamp(min=torch.finfo(A.dtype).tiny), Z
@@ -115,8 +116,8 @@ def relu(Z: Array) -> tuple[Tensor, Tensor]:
     A, activation_cache : (..., units, m)
         The activations, and ``Z``.
     """
-    Z = arguments.as_tensor("relu", "Z", Z)
-    A = Z.clamp(min=0)
+    Z = arguments.take_array("relu", "Z", Z)
+    A = Z.clamp(min=0)  # max(Z, 0)
     return A, Z
 
 
@@ -133,14 +134,9 @@ def linear_activation_forward(A_prev: Array, W: Array, B: Array, activation: str
     A : (..., n_l, m)
     cache : dict
         ``linear_cache`` and ``activation_cache``.
-
-    Raises
-    ------
-    ValueError
-        If the activation is unknown.
     """
     arguments.require_activation("linear_activation_forward", activation, ACTIVATIONS)
-    with arguments.inside("linear_activation_forward", "A_prev, W and B"):
+    with arguments.errors_named("linear_activation_forward", "A_prev, W and B"):
         Z, linear_cache = linear_forward(A_prev, W, B)
     A, activation_cache = ACTIVATIONS[activation](Z)
     return A, {"linear_cache": linear_cache, "activation_cache": activation_cache}
@@ -179,7 +175,7 @@ def L_model_forward(
     ValueError
         If a batch to train on with batch norm has one example, or inference with it finds no running statistics.
     """
-    A, L = arguments.network("L_model_forward", X, parameters, use_batchnorm, inference)
+    A, L = arguments.take_network("L_model_forward", X, parameters, use_batchnorm, inference)
     caches = []
     for layer in range(1, L):
         A, cache = linear_activation_forward(A, parameters[f"W{layer}"], parameters[f"b{layer}"], "relu")
@@ -197,12 +193,12 @@ def L_model_forward(
 def compute_cost(
     AL: Array, Y: Array, *, parameters: Mapping[str, Array] | None = None, l2: float | Tensor = 0.0
 ) -> Tensor:
-    """Compute the categorical cross-entropy ``-1/m * sum(Y * log(AL))`` (assignment, 1g).
+    """Compute the categorical cross-entropy, the mean over the examples of ``-sum(Y * log(AL))`` (assignment, 1g).
 
     Parameters
     ----------
     AL, Y : (..., classes, m)
-        Predicted probabilities, and one-hot labels.
+        Predicted probabilities, 0 as the smallest normal number, and one-hot labels.
     parameters : dict, optional
         With it, the L2 penalty of these parameters is added.
     l2 : float or (...) tensor
@@ -218,11 +214,10 @@ def compute_cost(
     ValueError
         If ``Y`` holds class numbers, or l2 comes without parameters.
     """
-    AL = arguments.columns("compute_cost", "AL", AL)
-    Y = arguments.labels("compute_cost", Y, AL)
-    arguments.require_penalised(arguments.lambda_of("compute_cost", l2, AL), parameters)
-    log_AL = torch.log(AL.clamp(min=torch.finfo(AL.dtype).tiny))
-    cost = -(Y * log_AL).sum(dim=-2).mean(dim=-1)
+    AL = arguments.take_probabilities("compute_cost", AL)
+    Y = arguments.take_labels("compute_cost", Y, AL)
+    arguments.require_penalty(l2, parameters, AL)
+    cost = -(Y * torch.log(AL)).sum(dim=-2).mean(dim=-1)
     return cost if parameters is None else cost + l2_penalty(parameters, l2)
 
 
@@ -240,8 +235,8 @@ def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
     (...) tensor
         The penalty in nats, one for each network.
     """
-    weights = arguments.weights("l2_penalty", parameters)
-    l2 = arguments.lambda_of("l2_penalty", l2, weights[0])
+    weights = arguments.take_weights("l2_penalty", parameters)
+    l2 = arguments.take_lambda("l2_penalty", l2, weights[0])
     return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)
 
 
@@ -265,13 +260,14 @@ def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = 
     Raises
     ------
     ValueError
-        If only one of the two statistics is given.
+        If only one of the two statistics is given, or none with a single example.
     """
-    A = arguments.columns("apply_batchnorm", "A", A)
+    A = arguments.take_columns("apply_batchnorm", "A", A)
     if mean is None and var is None:
+        arguments.require_batch("apply_batchnorm", "A", A, hint="mean and var")
         mean, variance = batch_statistics(A)
     else:
-        mean, variance = arguments.statistics("apply_batchnorm", mean, var, A)
+        mean, variance = arguments.take_statistics("apply_batchnorm", mean, var, A)
     NA = (A - mean) / torch.sqrt(variance + BATCHNORM_EPSILON)
     return NA
 
@@ -289,14 +285,15 @@ def batchnorm_forward(A: Array) -> tuple[Tensor, Cache]:
     batchnorm_cache : dict
         ``NA``, and of shape (..., units, 1) the ``mean`` and ``variance`` of A.
     """
-    A = arguments.columns("batchnorm_forward", "A", A)
+    A = arguments.take_columns("batchnorm_forward", "A", A)
+    arguments.require_batch("batchnorm_forward", "A", A, hint="mean and var to apply_batchnorm")
     mean, variance = batch_statistics(A)
     NA = apply_batchnorm(A, mean=mean, var=variance)
     return NA, {"NA": NA, "mean": mean, "variance": variance}
 
 
 def batch_statistics(A: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute each unit's mean and biased variance over the examples, ``(..., units, 1)`` both."""
+    """Compute each unit's ``mean(A)`` and ``mean((A - mean)**2)`` over the examples, ``(..., units, 1)`` both."""
     mean = A.mean(dim=-1, keepdim=True)
     variance = ((A - mean) ** 2).mean(dim=-1, keepdim=True)
     return mean, variance
@@ -305,7 +302,7 @@ def batch_statistics(A: Tensor) -> tuple[Tensor, Tensor]:
 def update_running_statistics(parameters: dict[str, Any], layer: int, batchnorm_cache: Cache) -> None:
     """Set ``mean{l}`` to ``0.9 * mean{l} + 0.1 * mean of the batch``, and ``var{l}`` likewise, unbiased."""
     mean, variance, m = batchnorm_cache["mean"], batchnorm_cache["variance"], batchnorm_cache["NA"].shape[-1]
-    of_batch = {"mean": (torch.zeros_like(mean), mean), "var": (torch.ones_like(mean), variance * m / (m - 1))}
-    for name, (first, new) in of_batch.items():
-        old = arguments.as_tensor("L_model_forward", f"{name}{layer}", parameters.get(f"{name}{layer}", first))
-        parameters[f"{name}{layer}"] = ((1 - BATCHNORM_MOMENTUM) * old + BATCHNORM_MOMENTUM * new).detach()
+    for kind, new in {"mean": mean, "var": variance * m / (m - 1)}.items():
+        name, at_start = f"{kind}{layer}", torch.full_like(new, STATISTICS_AT_START[kind])
+        old = arguments.take_array("L_model_forward", name, parameters.get(name, at_start))
+        parameters[name] = ((1 - BATCHNORM_MOMENTUM) * old + BATCHNORM_MOMENTUM * new).detach()

@@ -46,11 +46,11 @@ def predict(
     ValueError
         If ``X`` is not finite, ``Y`` not one-hot, a shape does not fit, or running statistics are missing.
     """
-    weights = arguments.weights("predict", parameters)
-    X, Y = arguments.examples("predict", X, Y, [weights[0].shape[-1], weights[-1].shape[-2]])
+    weights = arguments.take_weights("predict", parameters)
+    X, Y = arguments.take_examples("predict", X, Y, [weights[0].shape[-1], weights[-1].shape[-2]])
     if use_batchnorm is None:
         use_batchnorm = arguments.holds_statistics(parameters)
-    arguments.network("predict", X, parameters, use_batchnorm, inference=True)
+    arguments.take_network("predict", X, parameters, use_batchnorm, inference=True)
     _, accuracy = evaluate(X, Y, parameters, use_batchnorm=use_batchnorm)
     return accuracy if accuracy.dim() else accuracy.item()
 

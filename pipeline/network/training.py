@@ -28,7 +28,17 @@ COST_EVERY = 100  # training steps between two recorded costs (assignment, 3a)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C in a training; what it had reached is in ``parameters`` and ``costs``, or of ``train`` in ``result``."""
+    """Ctrl-C in a training: a KeyboardInterrupt that holds what was reached.
+
+    Attributes
+    ----------
+    parameters : dict
+        From :func:`L_layer_model`: the best parameters so far.
+    costs : list of float
+        From :func:`L_layer_model`: the cost in nats, L2 penalty included, at every 100th step so far.
+    result : TrainingResult
+        From :func:`train`: the result so far.
+    """
 
     parameters: Parameters
     costs: list[float]
@@ -44,9 +54,21 @@ def training_step(
     use_batchnorm: bool = False,
     l2: float | Tensor = 0.0,
 ) -> Tensor:
-    """Take one step on one mini-batch, ``(n_0, m)`` and ``(n_L, m)``: forward, cost, backward, update.
+    """Take one step on one mini-batch: forward, cost, backward, update.
 
-    The dictionary gets new arrays. The data cost before the update is returned, ``(...)``.
+    Parameters
+    ----------
+    X, Y : (n_0, m), (n_L, m)
+        The examples of the batch, and their one-hot labels.
+    parameters : dict
+        Gets new arrays.
+    learning_rate, use_batchnorm, l2
+        As in :func:`train`, but ``l2`` as a float or a (...) tensor.
+
+    Returns
+    -------
+    cost : (...) tensor
+        The data cost before the update, in nats.
     """
     AL, caches = L_model_forward(X, parameters, use_batchnorm)
     cost = compute_cost(AL, Y)
@@ -113,14 +135,14 @@ def L_layer_model(
     RuntimeWarning
         If the cost stopped being finite, or X looks like unscaled pixels.
     """
-    layers_dims = arguments.sizes_of_layers("L_layer_model", "layers_dims", layers_dims)
-    X, Y = arguments.examples("L_layer_model", X, Y, layers_dims)
-    validation = arguments.validation_set("L_layer_model", validation, layers_dims)
+    layers_dims = arguments.take_layers_dims("L_layer_model", "layers_dims", layers_dims)
+    X, Y = arguments.take_examples("L_layer_model", X, Y, layers_dims)
+    validation = arguments.take_validation("L_layer_model", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
     settings = (X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress)
     arguments.require_settings("L_layer_model", *settings, num_iterations=num_iterations, **counts)
-    (seed,) = arguments.seeds_of("L_layer_model", "seed", [seed])
-    (l2,) = arguments.lambda_of_each("L_layer_model", l2, networks=1)
+    (seed,) = arguments.take_seeds("L_layer_model", "seed", [seed])
+    (l2,) = arguments.take_lambdas("L_layer_model", l2, networks=1)
     _warn_of_unscaled_pixels(X)
     report = _print_costs if progress is True else progress or None
 
@@ -227,15 +249,15 @@ def train(
     TrainingInterrupted
         At Ctrl-C, with the result so far.
     """
-    layers_dims = arguments.sizes_of_layers("train", "layers_dims", layers_dims)
-    X, Y = arguments.examples("train", X, Y, layers_dims)
-    validation = arguments.validation_set("train", validation, layers_dims)
+    layers_dims = arguments.take_layers_dims("train", "layers_dims", layers_dims)
+    X, Y = arguments.take_examples("train", X, Y, layers_dims)
+    validation = arguments.take_validation("train", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
     settings = (X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress)
     arguments.require_settings("train", *settings, max_steps=max_steps, **counts)
-    seeds = arguments.seeds_of("train", "seeds", seeds)
-    (shuffle_seed,) = arguments.seeds_of("train", "shuffle_seed", [shuffle_seed])
-    lambdas = arguments.lambda_of_each("train", l2, networks=len(seeds))
+    seeds = arguments.take_seeds("train", "seeds", seeds)
+    (shuffle_seed,) = arguments.take_seeds("train", "shuffle_seed", [shuffle_seed])
+    lambdas = arguments.take_lambdas("train", l2, networks=len(seeds))
     report = _print_costs if progress is True else progress or None
     epochs_per_step = batch_size / X.shape[1]
 
@@ -250,9 +272,9 @@ def train(
                 )
             batches = mini_batches(X, Y, batch_size, max_steps, shuffle_seed)
             for step, (X_batch, Y_batch) in enumerate(batches, start=1):
-                is_recorded, parameters = step % COST_EVERY == 0, ensemble.parameters
-                # In double precision: the squares of large weights, times a large lambda, can overflow float32.
-                penalties = l2_penalty(_in_double(parameters), ensemble.l2) if is_recorded else None
+                is_recorded, parameters, penalties = step % COST_EVERY == 0, ensemble.parameters, None
+                if is_recorded:  # in double: the squares of large weights, times a large lambda, can overflow float32
+                    penalties = l2_penalty({name: each.double() for name, each in parameters.items()}, ensemble.l2)
                 costs = take_step(
                     X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
                 )
@@ -278,7 +300,7 @@ def train(
 
 
 def mini_batches(X: Tensor, Y: Tensor, batch_size: int, steps: int, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-    """Draw full mini-batches of columns from an endless stream of shuffled epochs."""
+    """Draw full mini-batches, ``(n_0, batch_size)`` and ``(n_L, batch_size)``, from a stream of shuffled epochs."""
     rows = X.mT.contiguous()  # an example a row, so that a batch is gathered from whole rows
     for batch in batch_indices(len(rows), batch_size, steps, seed, X.device):
         yield rows.index_select(0, batch).mT, Y.index_select(1, batch)
@@ -300,10 +322,6 @@ def batch_indices(
 def _print_costs(snapshot: Snapshot) -> None:
     costs = "  ".join(f"{cost:.6f}" for cost in snapshot.costs.tolist())
     print(f"step {snapshot.step:6d}  cost {costs}", flush=True)
-
-
-def _in_double(parameters: Parameters) -> Parameters:
-    return {name: each.double() for name, each in parameters.items()}
 
 
 def _on_cpu(parameters: Parameters) -> Parameters:

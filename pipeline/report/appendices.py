@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import numpy as np
 import pandas as pd
 
@@ -70,22 +68,27 @@ def write_health(document: Document, study: Study) -> None:
         for arm, each in study.comparisons.items()
         if arm in study.in_full
     ]
-    is_dead, is_nearly_dead = (fared[each].map(lambda units: any(units.values())) for each in UNITS)
+    units = {title: fared.filter(regex=f"^{state}_A") for state, title in UNITS.items()}
+    is_dead, is_nearly_dead = (counts.any(axis=1) for counts in units.values())
     is_impaired = is_dead | is_nearly_dead
     fine = (is_impaired & ~fared["collapsed"]).sum()
     document.paragraph(
         f"{' '.join(compared)} Of {numbered(int(is_impaired.sum()), 'network')} with dead or nearly dead units {fine} "
         "did not collapse."
     )
-    rows = {
-        study.titles[str(arm)]: {
-            **{each.capitalize(): share(int(networks[each].sum()), len(networks)) for each in HAPPENED},
-            **{title: _places(networks[each]) for each, title in UNITS.items()},
+    by_arm = fared.groupby("arm", sort=False)
+    happened, networks = by_arm[HAPPENED].sum(), by_arm.size()
+    table = pd.DataFrame(
+        {
+            "Arm": happened.index.map(study.titles),
+            **{each.capitalize(): list(map(share, happened[each], networks)) for each in HAPPENED},
+            **{
+                title: [_places(counts[fared["arm"] == arm]) for arm in happened.index]
+                for title, counts in units.items()
+            },
         }
-        for arm, networks in fared.groupby("arm", sort=False)
-    }
+    )
     caption = "How many networks of each arm were late, collapsed or diverged, with the interval of the share."
-    table = pd.DataFrame(rows).T.reset_index(names="Arm")
     document.table(table, caption, name="health_table", widths=[2.0, 3.2, 3.2, 3.2, 2.2, 2.2])
     ill = fared[fared[HAPPENED].any(axis=1) | is_dead]
     if ill.empty:
@@ -101,7 +104,7 @@ def write_health(document: Document, study: Study) -> None:
                 listed([left[row] if each == "late" else each for each in HAPPENED if ill.loc[row, each]])
                 for row in ill.index
             ],
-            **{title: ill[each].map(lambda units: _places([units])) for each, title in UNITS.items()},
+            **{title: [_places(counts.loc[[row]]) for row in ill.index] for title, counts in units.items()},
             "Weakest class": classes + ill["recall"].map(lambda recall: f" ({percent(recall, 1)})"),
         }
     )
@@ -109,10 +112,9 @@ def write_health(document: Document, study: Study) -> None:
     document.table(table, caption, name="ill", widths=[2.2, 1.2, 1.5, 3.2, 2.8, 2.8, 2.3])
 
 
-def _places(networks: Iterable[Mapping[str, int]]) -> str:
+def _places(counts: pd.DataFrame) -> str:
     """Add up units of networks by layer: "layer 2: 1, layer 3: 4"."""
-    counts = pd.DataFrame(list(networks)).sum()
-    places = [f"layer {str(layer)[1:]}: {count}" for layer, count in counts.items() if count]
+    places = [f"layer {str(name).rpartition('A')[2]}: {count}" for name, count in counts.sum().items() if count]
     return ", ".join(place.replace(" ", "\N{NO-BREAK SPACE}") for place in places) or "none"
 
 
@@ -146,9 +148,9 @@ def write_reproduction(document: Document, study: Study) -> None:
         "[[parameters]] lists every parameter of `params.yaml`; the foot of each page has the start of their SHA-256. "
         f"Made with {', '.join(f'{package} {number}' for package, number in study.versions.items())}."
     )
-    (parameters,) = pd.json_normalize(study.params.model_dump()).to_dict("records")
-    texts = [", ".join(map(str, each)) if isinstance(each, list) else str(each) for each in parameters.values()]
-    table = pd.DataFrame({"Parameter": parameters.keys(), "Value": texts})
+    parameters = pd.json_normalize(study.params.model_dump()).T[0]
+    texts = parameters.map(lambda each: ", ".join(map(str, each)) if isinstance(each, list) else str(each))
+    table = texts.rename_axis("Parameter").reset_index(name="Value")
     document.table(table, "The parameters of this run.", name="parameters", widths=[6, 10])
 
 
@@ -163,13 +165,10 @@ def write_others(document: Document, study: Study) -> None:
     caption = "The headline models of the other arms, and the mean test accuracy over all networks."
     widths = [3.2, *[1.6] * len(table.columns)]
     document.table(table.reset_index(names="Arm"), caption, name="other_results", widths=widths)
-    compared = {
-        study.titles[arm]: {
-            QUANTITIES[name].title.capitalize(): verdict(study.comparisons[arm][name], QUANTITIES[name])
-            for name in OTHERS_COMPARED
-        }
-        for arm in arms
+    verdicts = {
+        QUANTITIES[name].title.capitalize(): [verdict(study.comparisons[arm][name], QUANTITIES[name]) for arm in arms]
+        for name in OTHERS_COMPARED
     }
-    table = pd.DataFrame(compared).T.reset_index(names="Arm")
+    table = pd.DataFrame({"Arm": [study.titles[arm] for arm in arms], **verdicts})
     caption = f"The other arms in relation to the {reference} arm; [[interval]] explains intervals."
     document.table(table, caption, name="other_comparisons", widths=[2.8, *[3.3] * len(OTHERS_COMPARED)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.drawing import FONT  # first: it sets the backend
+from pipeline.report.drawing import FONT  # first: it sets the backend
 
 # isort: split
 import io

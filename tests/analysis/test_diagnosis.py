@@ -45,8 +45,8 @@ def test_dead_and_nearly_dead_units_are_counted_by_layer():
     evaluation.activity["A1"][1, 3] = 0.01
     evaluation.activity["A2"] = torch.tensor([[0.0, 0.0, 0.5], [0.5, 0.5, 0.5]])
     diagnoses = diagnose(recorded([100, 100]), evaluation)
-    assert diagnoses["dead"].tolist() == [{"A1": 1, "A2": 2}, {"A1": 1, "A2": 0}]
-    assert diagnoses["nearly_dead"].tolist() == [{"A1": 0, "A2": 0}, {"A1": 1, "A2": 0}]
+    assert diagnoses[["dead_A1", "dead_A2"]].to_numpy().tolist() == [[1, 2], [1, 0]]
+    assert diagnoses[["nearly_dead_A1", "nearly_dead_A2"]].to_numpy().tolist() == [[0, 0], [1, 0]]
     assert dead_units(evaluation, 2).tolist() == [3, 1]
 
 
@@ -69,4 +69,4 @@ def test_divergence_is_told_of_real_networks():
 def test_a_network_without_hidden_layers_has_no_dead_units():
     evaluation = dataclasses.replace(measured([90.0, 90.0]), activity={})
     assert dead_units(evaluation, 2).tolist() == [0, 0]
-    assert diagnose(recorded([100, 100]), evaluation)["dead"].tolist() == [{}, {}]
+    assert diagnose(recorded([100, 100]), evaluation).filter(like="dead").shape == (2, 0)

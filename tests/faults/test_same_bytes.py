@@ -31,7 +31,7 @@ CLOCKS = {
 RANKS = {"pipeline/network/devices.py", "pipeline/network/distributed.py", "stages/launch.py"}
 SURROUNDINGS = {"stages/check.py", "stages/download.py"}  # DATA_MIRROR
 SURROUNDINGS |= {"stages/__init__.py", "stages/lifetime.py"}  # whether dvc runs the stage
-SURROUNDINGS |= {"pipeline/drawing.py"}  # sets Matplotlib's backend
+SURROUNDINGS |= {"pipeline/report/drawing.py"}  # sets Matplotlib's backend
 REPORTED = {"stages/report.py"}  # the versions of what made the results
 
 

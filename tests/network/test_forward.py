@@ -266,8 +266,14 @@ def test_batchnorm_of_a_constant_unit_is_zero(constant):
     assert NA[1].abs().max() > 0.5
 
 
-def test_batchnorm_of_one_example_is_zero():
-    assert_close(apply_batchnorm(normal(5, 1)), torch.zeros(5, 1, dtype=torch.float64), 0)
+@pytest.mark.parametrize("axes", [(), (3,)])
+def test_batchnorm_of_one_example_is_refused_unless_by_given_statistics(axes):
+    A, mean, var = normal(*axes, 5, 1), normal(5, 1), normal(5, 1).square()
+    for function, hint in ((apply_batchnorm, "mean and var"), (batchnorm_forward, "mean and var to apply_batchnorm")):
+        said = f"^{function.__name__} wants two examples or more as A to train .*, got 1: to predict, pass {hint}$"
+        with pytest.raises(ValueError, match=said):
+            function(A)
+    assert_close(apply_batchnorm(A, mean=mean, var=var), (A - mean) / (var + 1e-5).sqrt())
 
 
 # the whole network

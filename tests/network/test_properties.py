@@ -182,7 +182,7 @@ def test_linear_activation(data, axes, inputs, units, m, dtype, activation):
 
 
 @reproducible
-@given(st.data(), leading_axes, sizes, st.integers(1, 6), dtypes)
+@given(st.data(), leading_axes, sizes, st.integers(2, 6), dtypes)
 def test_batchnorm(data, axes, units, m, dtype):
     A = data.draw(tensors((*axes, units, m), dtype))
     NA = called(apply_batchnorm, A)

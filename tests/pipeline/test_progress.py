@@ -22,7 +22,8 @@ from pipeline.network import training
 from pipeline.network.ensemble import Snapshot
 from pipeline.params import load_params
 from stages import check, evaluate, l2_path, progress, train
-from stages.train import _print_costs, _say, training_shown
+from stages.progress import training_shown
+from stages.train import _print_costs, _say
 
 SNAPSHOT = Snapshot(step=10_000, costs=torch.zeros(16), training=16, best_validation_cost=0.21384)
 
@@ -60,7 +61,7 @@ def test_a_terminal_of_80_columns_has_room_for_all(monkeypatch, label, cut):
 
 
 def test_a_setting_of_tqdm_changes_no_plain_line():
-    code = "from stages.train import training_shown\nwith training_shown('train@l2', 16, 300): pass"
+    code = "from stages.progress import training_shown\nwith training_shown('train@l2', 16, 300): pass"
     env = os.environ | {"TQDM_DISABLE": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "train@l2: 0/300, 16 training, cap in ?\n"

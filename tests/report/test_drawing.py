@@ -11,9 +11,9 @@ import torch
 from matplotlib.text import Text
 from pandas import DataFrame
 
-from pipeline.drawing import require_drawable
 from pipeline.params import load_params
 from pipeline.report import figures
+from pipeline.report.drawing import require_drawable
 from stages import check
 
 PARAMS = load_params(Path("params.yaml"))

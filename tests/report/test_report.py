@@ -1249,7 +1249,7 @@ def fared(**changes):
     """A study in which all networks fared well but for those of the reference named ``seed<k>``."""
     well = {
         **{"accuracy": 93.0, "collapsed": False, "diverged": False, "left_plateau": 30},
-        **{"dead": {"A1": 0, "A2": 0}, "nearly_dead": {"A1": 0, "A2": 0}},
+        **{"dead_A1": 0, "dead_A2": 0, "nearly_dead_A1": 0, "nearly_dead_A2": 0},
     }
     changed = dataclasses.replace(study())
     changed.__dict__["diagnoses"] = {  # where the cached property would be
@@ -1283,12 +1283,13 @@ def test_networks_that_fared_ill_are_counted_and_named():
         seed2={
             "accuracy": 20.0,
             "collapsed": True,
-            "dead": {"A1": 1, "A2": 2},
+            "dead_A1": 1,
+            "dead_A2": 2,
             "weakest_class": 8,
             "recall": 8.1,
         },
         seed3={"left_plateau": None, "diverged": True},
-        seed5={"nearly_dead": {"A1": 0, "A2": 1}},
+        seed5={"nearly_dead_A2": 1},
     )
     assert "Of 2 networks with dead or nearly dead units 1 did not collapse." in said
     two, one = "2 of 6 [4.3, 77.7 %]", "1 of 6 [0.4, 64.1 %]"

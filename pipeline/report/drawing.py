@@ -1,6 +1,6 @@
 """What keeps the drawing apart from the reader's own Matplotlib: its backend, settings and font; which titles it draws.
 
-It stands beside the report's room, as the stage `check` uses it too; nothing here is slow to import.
+The stage `check` uses this module of the report too, so nothing here is slow to import.
 """
 
 from __future__ import annotations
