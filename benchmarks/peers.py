@@ -9,7 +9,7 @@ and return them trained, so that a test can see that they do the same work.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +69,10 @@ def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) ->
 
 
 def compiled_engine(
-    data: Data, layers: list[int], networks: int, use_batchnorm: bool, take_step: Callable[..., Tensor]
+    data: Data, layers: list[int], seeds: Sequence[int], use_batchnorm: bool, take_step: Callable[..., Tensor]
 ) -> Steps:
     """Take what :func:`compiled_step` made of these steps; one network is an ensemble too, as in `train`."""
-    ensemble = initialize_ensemble(layers, range(networks), use_batchnorm=use_batchnorm, device=data.rows.device)
+    ensemble = initialize_ensemble(layers, seeds, use_batchnorm=use_batchnorm, device=data.rows.device)
     return _trained_by(take_step, data, ensemble, use_batchnorm)
 
 

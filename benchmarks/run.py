@@ -10,15 +10,16 @@ import argparse
 import itertools
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks import EXAMPLES, LAYERS, floors, peers, plot
+from benchmarks import EXAMPLES, LAYERS, floors, peers, plot, ranks
 from benchmarks.measure import Steps, line, microseconds
 from benchmarks.rates import best_product_rate
 from pipeline import artifacts
@@ -50,11 +51,11 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     data = peers.Data.random(EXAMPLES)
-    with threadpool_limits(options.threads):
+    with threadpool_limits(options.threads), ranks.started(data) as pipes:
         with working("bench: large products"):
             rates_before = best_product_rate(options.rounds)
         table = {
-            f"batch {batch_size}{', bn' * use_batchnorm}": compare(data, batch_size, use_batchnorm, options)
+            f"batch {batch_size}{', bn' * use_batchnorm}": compare(data, pipes, batch_size, use_batchnorm, options)
             for use_batchnorm, batch_size in each("bench: peers", SETTINGS, "settings")
         }
         costs = {
@@ -71,7 +72,7 @@ def main() -> None:
         name: {
             column: peers.product_operations(LAYERS, _batch_size(name)) / microseconds / 1e3 / max(rates.values())
             for column, microseconds in row.items()
-            if column.startswith(("engine", "compiled", "products"))
+            if column.startswith(("engine", "compiled", "two", "products"))
         }
         for name, row in table.items()
     }
@@ -101,13 +102,26 @@ def machine(threads: int) -> str:
     return f"{processor}, {threads} threads; Python {platform.python_version()}, {libraries}"
 
 
-def compare(data: peers.Data, batch_size: int, use_batchnorm: bool, options: argparse.Namespace) -> dict[str, float]:
+def compare(
+    data: peers.Data,
+    pipes: Sequence[Connection],
+    batch_size: int,
+    use_batchnorm: bool,
+    options: argparse.Namespace,
+) -> dict[str, float]:
     """Return every peer's microseconds a step of one network, all measured in turns."""
     setting = (data, LAYERS)
     take_step = peers.compiled_step(*setting, batch_size, use_batchnorm)
     entrants: dict[str, tuple[int, Steps]] = {
         **{f"engine x{n}": (n, peers.engine(*setting, n, use_batchnorm)) for n in ENSEMBLES},
-        **{f"compiled x{n}": (n, peers.compiled_engine(*setting, n, use_batchnorm, take_step)) for n in ENSEMBLES},
+        **{
+            f"compiled x{n}": (n, peers.compiled_engine(*setting, range(n), use_batchnorm, take_step))
+            for n in ENSEMBLES
+        },
+        **{
+            f"two processes x{n}": (n, ranks.compiled_engine(pipes, LAYERS, n, batch_size, use_batchnorm))
+            for n in ENSEMBLES[1:]
+        },
         "eager autograd": (1, peers.eager(*setting, use_batchnorm)),
         "vmap(grad) x16": (16, peers.vmap_grad(*setting, 16, use_batchnorm)),
         **{f"JAX x{n}": (n, peers.jax_scan(*setting, n, use_batchnorm)) for n in ENSEMBLES},
@@ -142,6 +156,7 @@ def as_text(
     for name in next(iter(table.values())):
         lines.append(line(name, [f"{row[name]:.0f}" if name in row else "-" for row in table.values()], width))
     for label, ours, theirs in (
+        ("two processes / JAX, x16", "two processes x16", "JAX x16"),
         ("compiled / JAX, x16", "compiled x16", "JAX x16"),
         ("compiled / JAX, x1", "compiled x1", "JAX x1"),
         ("x16 / JAX x16", "engine x16", "JAX x16"),
@@ -149,7 +164,8 @@ def as_text(
         ("x1 / eager", "engine x1", "eager autograd"),
     ):
         lines.append(line(label, [f"{row[ours] / row[theirs]:.2f}" for row in table.values()], width))
-    for label, ours in (("compiled x32, % of best", "compiled x32"), ("x32, % of best", "engine x32")):
+    for ours in ("two processes x32", "compiled x32", "engine x32"):
+        label = f"{ours}, % of best"
         lines.append(line(label, [f"{100 * shares[column][ours]:.0f}" for column in table], width))
     products = [
         [table[f"batch {size}{bn}"][f"products x{n}"] for bn in ("", ", bn")] for size in BATCH_SIZES for n in ENSEMBLES

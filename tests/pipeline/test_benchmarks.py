@@ -1,5 +1,6 @@
 """Who is measured side by side does the same work."""
 
+import multiprocessing
 import re
 import sys
 
@@ -9,7 +10,7 @@ import torch
 from pretended_gpu import CPU, GPU, NEEDS_A_GPU, pretended_gpu
 
 pytest.importorskip("jax", reason="JAX is not installed: make .venv/bench")
-from benchmarks import floors, measure, peers, run
+from benchmarks import floors, measure, peers, ranks, run
 
 LAYERS = [20, 6, 5, 10]
 
@@ -28,7 +29,7 @@ def test_all_peers_take_the_same_steps(use_batchnorm, device):
         (3, peers.jax_scan(data, LAYERS, 3, use_batchnorm)),
         (None, peers.eager(data, LAYERS, use_batchnorm)),
         (None, peers.engine(data, LAYERS, 1, use_batchnorm)),
-        *((n, peers.compiled_engine(data, LAYERS, n, use_batchnorm, compiled_step)) for n in (3, 1)),
+        *((n, peers.compiled_engine(data, LAYERS, range(n), use_batchnorm, compiled_step)) for n in (3, 1)),
         (1, peers.jax_scan(data, LAYERS, 1, use_batchnorm)),
     ):
         trained = {name: np.asarray(value) for name, value in as_numpy(theirs(batches))}
@@ -36,6 +37,17 @@ def test_all_peers_take_the_same_steps(use_batchnorm, device):
             expected = ours[name][0] if networks is None else ours[name][:networks]
             assert (ours[name] - start[name].cpu()).abs().max() > 1e-3
             np.testing.assert_allclose(trained[name], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
+def test_processes_take_the_steps_of_one(use_batchnorm):
+    data = peers.Data.random(300, LAYERS[0])
+    batches = torch.randint(300, (6, 32), generator=torch.Generator().manual_seed(1))
+    expected = peers.engine(data, LAYERS, 3, use_batchnorm)(batches)
+    with ranks.started(data) as pipes:
+        take = ranks.compiled_engine(pipes, LAYERS, 3, 32, use_batchnorm)
+        torch.testing.assert_close(take(batches), expected, rtol=1e-4, atol=1e-6)
+    assert not multiprocessing.active_children()
 
 
 def as_numpy(parameters):
