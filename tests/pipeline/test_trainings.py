@@ -6,6 +6,7 @@ import torch
 
 import pipeline
 from pipeline.network.training import training_step
+from tools import trainings
 from tools.check_my_functions import PARTLY, RIGHT, WRONG, Row, judge
 from tools.mistakes import AS_EVALUATED
 from tools.trainings import COUNTS_CHECKS, KEPT_AS_A_REFERENCE, ON_A_PLATEAU
@@ -49,12 +50,14 @@ def training(  # as a student would write it, with a validation set of its own
     returns="best",
     is_shuffled=True,
     drops=False,
+    own_batch=None,
     dtype=torch.float64,
 ):
     def L_layer_model(X, Y, layers_dims, learning_rate, num_iterations, batch_size):
         X, Y = torch.as_tensor(X, dtype=dtype), torch.as_tensor(Y, dtype=dtype)
         learn, check = held_back(X.shape[1], held, part)
-        parameters, costs, step, waited = pipeline.initialize_parameters(layers_dims, dtype=dtype), [], 0, 0
+        seed, batch_size = np.random.randint(1000), own_batch or batch_size
+        parameters, costs, step, waited = pipeline.initialize_parameters(layers_dims, seed=seed, dtype=dtype), [], 0, 0
         best, last = dict(parameters), {"low": np.inf, "cost": np.inf}
         while True:
             for batch in (
@@ -99,11 +102,29 @@ def training(  # as a student would write it, with a validation set of its own
         {"dtype": torch.float32, "watches": "accuracy"},
         {"tolerance": 1e-6},
         {"every": None},
+        {"held": "no", "every": None, "is_shuffled": False, "drops": True, "own_batch": 32},
+        *({"held": "no", "watches": watched, "every": 1, "is_shuffled": False} for watched in ("cost", "accuracy")),
     ],
     ids=str,
 )
 def test_a_right_training_with_a_validation_set_of_its_own_is_not_blamed(options):
     assert judge("L_layer_model", {"L_layer_model": training(**options)}) == Row("L_layer_model", PARTLY, NEEDS)
+
+
+def test_a_training_that_returns_a_network_of_its_first_epoch_holds_nothing_back(monkeypatch):
+    start = pipeline.initialize_parameters
+
+    def small(dims, seed, dtype):
+        generator = torch.Generator().manual_seed(4)  # whose first best is of the first epoch
+        weights = start(dims, dtype=dtype)
+        return {
+            name: 0.01 * torch.randn(each.shape, generator=generator, dtype=dtype) if name[0] == "W" else each
+            for name, each in weights.items()
+        }
+
+    monkeypatch.setattr(pipeline, "initialize_parameters", small)
+    train = training(held="no", watches="accuracy", every=1, is_shuffled=False)
+    assert trainings.of_its_validation_set(train, torch.clone) == []
 
 
 def unshuffled(which, count):
@@ -131,6 +152,11 @@ def unshuffled(which, count):
 def test_a_wrong_validation_set_or_stopping_rule_is_called_by_its_name(options, said):
     row = judge("L_layer_model", {"L_layer_model": training(**options)})
     assert (row.state, row.words, row.is_known) == (WRONG, said, True)
+
+
+def test_a_slow_training_is_not_trained_so_long_that_it_would_be_ended(monkeypatch):
+    monkeypatch.setattr(trainings, "QUICK", 0.0)
+    assert judge("L_layer_model", {"L_layer_model": training(unit="checks")}).state == PARTLY
 
 
 def test_a_training_that_cannot_take_the_examples_of_a_further_check_is_not_blamed():
