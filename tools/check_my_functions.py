@@ -5,9 +5,9 @@ or NumPy arrays, and have the assignment's names or ours; caches may be tuples o
 wrong one is checked with ours in its place. In a notebook: ``check(linear_backward)``. The file runs with your rights:
 this is no sandbox.
 
-Some checks need an argument with a name: the stopping rule ``validation``, ``evaluate_every`` and ``patience`` of
-``L_layer_model``; batch norm ``use_batchnorm``; L2 any with ``l2``, ``lam``, ``reg`` or ``decay`` in its name. How the
-validation set is drawn is not checked, nor whether a training stops too early, on the plateau at the cost of guessing.
+Some checks need arguments: the copy of the best parameters ``validation``, ``evaluate_every`` and ``patience`` of
+``L_layer_model``; batch norm one with ``batchnorm``, ``batch_norm`` or ``use_bn`` in its name; L2 one with ``l2``,
+``lam``, ``reg`` or ``decay``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import copy
 import importlib.util
-import inspect
 import itertools
 import json
 import os
@@ -37,10 +36,33 @@ from torch import Tensor
 
 import pipeline
 from pipeline.text import shown
-from tools.mistakes import CASES, CONVENTIONS, Cache, Case, Draw, as_it_is, forward
-
-Convert = Callable[[Tensor], Any]
-Solution = Mapping[str, Callable[..., Any]]
+from tools.findings import (
+    NOT_RETURNED,
+    NOTHING,
+    RAISES,
+    RECOGNISED,
+    TOLERANCE,
+    TRANSPOSED,
+    UNKNOWN,
+    Convert,
+    Finding,
+    Solution,
+    arguments_of,
+    as_numbers,
+    converted,
+    holds,
+    is_close,
+    is_float32,
+    is_turned,
+    is_unchanged,
+    l2_arguments,
+    lambda_of,
+    numbers,
+    outputs_of,
+    required_of,
+)
+from tools.mistakes import CASES, CONVENTIONS, Cache, Case, Draw
+from tools.trainings import STOP, batchnorm_of, of_the_prediction, of_the_start, of_the_training
 
 ASSIGNMENT = [  # its functions, in its order and spelling
     *("initialize_parameters", "linear_forward", "softmax", "relu", "linear_activation_forward", "L_model_forward"),
@@ -67,37 +89,19 @@ RESTS_ON = {  # the functions that each may call, or whose caches it reads
     "Predict": (*_TRAINING, "L_layer_model"),
 }
 L2_FUNCTIONS = ("compute_cost", "L_model_backward", "Update_parameters")
-L2_NAMES = ("l2", "lam", "reg", "decay")  # parts of a name that means lambda
-STOP = ("validation", "evaluate_every", "patience")  # the arguments of a training that can stop early
 SEEDS = (1, 2, 3)  # of the random calls
-TOLERANCE = 1e-4  # of the largest number: room for any small eps, and for float32; a wrong formula is further off
 KINDS: list[list[Convert]] = [  # of arrays; the right answer to one of them counts
     [torch.clone, lambda tensor: tensor.numpy().copy()],
     [Tensor.float],  # asked only if all the others raise errors
 ]
-LEARNT = 0.1  # a cost that is so low need not fall: from one mini-batch to the next it goes up and down
-IMPORT_SECONDS, SECONDS = 60, 20  # until a file is imported, and a function checked
+LONG_SECONDS, SECONDS = 60, 20  # until a file is imported or its training checked, and until another function is
 COLUMNS = 96  # as many as fit a notebook's page
 ONLY_WITH = (  # of the mistakes of a training, those that take an argument which the assignment does not have
-    f"copy of the best parameters, and patience in steps: checked only if L_layer_model takes {', '.join(STOP)}",
+    f"copy of the best parameters: checked only if L_layer_model takes {', '.join(STOP)}",
+    "patience in steps: checked only if it takes them, or holds back a validation set itself",
     "statistics of batch norm in Predict: checked only if L_layer_model takes use_batchnorm",
-    "not checked: a random validation set; a stop that comes too early, at the cost of guessing",
 )
-AS_EVALUATED = "depends on what else is predicted: batch norm takes the statistics of the evaluated set"
-TRANSPOSED = "transposed"
-NOT_RETURNED = "is missing from what the function returns"
 RIGHT, PARTLY, WRONG, UNJUDGED, MISSING = "right", "partly checked", "WRONG", "not judged", "missing"
-RECOGNISED, UNKNOWN, RAISES, NOTHING = 1, 2, 3, 4  # how bad a finding is; of several attempts the best counts
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong with an output of a function, or with the function itself."""
-
-    output: str
-    mistake: str
-    rank: int = RECOGNISED
-    others: tuple[str, ...] = ()  # mistakes that give the same here
 
 
 @dataclass(frozen=True)
@@ -208,10 +212,10 @@ def parts(mistake: str) -> list[str]:
 
 def not_checked(name: str, solution: Solution) -> str:
     """Say which part of a function in which nothing is wrong was not checked."""
-    train = arguments_of(solution.get("L_layer_model"))
-    if name == "L_layer_model" and not set(STOP) <= set(train):
-        return f"stopping rule not checked: it needs the arguments {', '.join(STOP)}"
-    if name == "Predict" and "use_batchnorm" not in train:
+    train = solution.get("L_layer_model")
+    if name == "L_layer_model" and not set(STOP) <= set(arguments_of(train)):
+        return f"copy of the best parameters not checked: it needs the arguments {', '.join(STOP)}"
+    if name == "Predict" and not batchnorm_of(train):
         return "batch norm not checked: L_layer_model needs an argument use_batchnorm"
     return ""
 
@@ -314,48 +318,6 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...], case: Case, c
     return findings + [Finding(name, "the function overwrites this argument") for name in overwritten]
 
 
-def is_float32(value: Any) -> bool:
-    """Whether an array is in float32; a single number may be."""
-    return getattr(value, "dtype", None) in (torch.float32, np.float32) and value.ndim > 0
-
-
-def arguments_of(function: Callable[..., Any] | None) -> dict[str, inspect.Parameter]:
-    """Return a function's arguments by name."""
-    try:
-        return dict(inspect.signature(function).parameters) if function else {}
-    except (TypeError, ValueError):  # of a function that is not written in Python
-        return {}
-
-
-def required_of(function: Callable[..., Any], given: int) -> list[str]:
-    """Name the arguments that a function must have besides so many given ones."""
-    further = list(arguments_of(function).values())[given:]
-    return [each.name for each in further if each.default is each.empty and "VAR" not in each.kind.name]
-
-
-def lambda_of(function: Callable[..., Any] | None) -> str | None:
-    """Return the name that a function has for lambda."""
-    names = arguments_of(function)
-    return next((name for name in names if any(part in name.lower() for part in L2_NAMES)), None)
-
-
-def l2_arguments(function: Callable[..., Any], given: int, parameters: Any, l2: float) -> dict[str, Any]:
-    """Pass lambda, and the parameters if it takes them: under such a name, or as the cost's third argument."""
-    if (name := lambda_of(function)) is None:
-        return {}
-    further = [each for each in list(arguments_of(function).values())[given:] if each.name != name]
-    takes = [each.name for each in further if "param" in each.name.lower()]
-    third = [each.name for each in further[:1] if given == 2 and each.default in (each.empty, None)]
-    return {name: l2} | dict.fromkeys((takes or third)[:1], parameters)
-
-
-def outputs_of(result: Any, names: list[str]) -> dict[str, Any]:
-    """Name what a function returned; more than was asked for does no harm."""
-    if isinstance(result, Mapping) and not set(names).isdisjoint(result):
-        return {name: result[name] for name in names if name in result}
-    return dict(zip(names, result if isinstance(result, tuple | list) else [result], strict=False))
-
-
 def mistake_in(output: str, value: Any, case: Case) -> Finding | None:
     """Compare an output with the right one, and then with those of known mistakes."""
     right = case.right[output]
@@ -372,188 +334,16 @@ def mistake_in(output: str, value: Any, case: Case) -> Finding | None:
         return Finding(output, TRANSPOSED) if turned else None
     if fit := [f"{TRANSPOSED}; " * turned + mistake for mistake, values in wrong if is_close(upright, values)]:
         return Finding(output, fit[0], others=tuple(fit[1:]))
-    return Finding(output, unknown(array, right) + case.where, UNKNOWN)
+    return Finding(output, unknown(array, right, case.where), UNKNOWN)
 
 
-def is_turned(array: Tensor, shape: Sequence[int]) -> bool:
-    """Whether an array has the right shape only once it is transposed."""
-    return array.dim() > 1 and array.shape != shape and array.mT.shape == shape
-
-
-def unknown(array: Tensor, right: Tensor) -> str:
+def unknown(array: Tensor, right: Tensor, where: str) -> str:
     """Say of a wrong array what one can without knowing the mistake."""
     if array.shape != right.shape:
-        return f"has shape {tuple(array.shape)}, and must have {tuple(right.shape)}"
+        return f"has shape {tuple(array.shape)}{where}, and must have {tuple(right.shape)}"
     if not array.isfinite().all():
-        return "holds NaN or infinity"
-    return "wrong, but not by a mistake that is known here"
-
-
-def as_numbers(value: Any) -> Tensor | None:
-    """Take what a function returned as a tensor in float64; None if it is no array."""
-    try:
-        return (value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))).double()
-    except (TypeError, ValueError, RuntimeError):
-        return None
-
-
-def is_close(array: Tensor, other: Tensor) -> bool:
-    """Whether two arrays are equal, up to rounding and to axes of length one; one number may stand for many."""
-    array, other = array.squeeze(), other.squeeze()
-    if array.dim() and array.shape != other.shape:
-        return False
-    scale = other.nan_to_num(0, 0, 0).abs().max().item() or 1.0
-    return torch.allclose(array.expand_as(other), other, rtol=0, atol=TOLERANCE * scale, equal_nan=True)
-
-
-def holds(cache: Any, wanted: list[Tensor]) -> bool:
-    """Whether all wanted arrays are somewhere in a cache."""
-    held = list(arrays_in(cache))
-    return all(any(array.shape == each.shape and is_close(array, each) for array in held) for each in wanted)
-
-
-def arrays_in(nested: Any) -> Iterator[Tensor]:
-    """List the arrays in a nest of dictionaries, tuples and lists."""
-    if isinstance(nested, Mapping):
-        nested = list(nested.values())
-    if isinstance(nested, tuple | list):
-        for each in nested:
-            yield from arrays_in(each)
-    elif hasattr(nested, "shape") and (array := as_numbers(nested)) is not None:
-        yield array
-
-
-def converted(nested: Any, convert: Convert) -> Any:
-    """Copy a nest of dictionaries, tuples and lists, its tensors converted."""
-    if isinstance(nested, Mapping):
-        return {name: converted(each, convert) for name, each in nested.items()}
-    if isinstance(nested, tuple | list):
-        return type(nested)(converted(each, convert) for each in nested)
-    return convert(nested) if isinstance(nested, Tensor) else nested
-
-
-def is_unchanged(before: Any, now: Any) -> bool:
-    """Whether the arrays in a nest are what they were; entries may have been added."""
-    if isinstance(before, Mapping):
-        return all(name in now and is_unchanged(each, now[name]) for name, each in before.items())
-    if isinstance(before, tuple | list):
-        return len(before) == len(now) and all(map(is_unchanged, before, now))
-    return not hasattr(before, "shape") or np.array_equal(np.asarray(before), np.asarray(now), equal_nan=True)
-
-
-# What is no formula: the start, the training, predictions with batch norm, and whether the two halves of L2 fit.
-
-
-def of_the_start(solution: Solution, convert: Convert) -> list[Finding]:
-    """Look at the shapes of the start, its biases, and whether its units differ."""
-    parameters, findings = solution["initialize_parameters"](dims := [6, 5, 4, 3]), []
-    if not isinstance(parameters, Mapping):
-        return [Finding("", f"returns {type(parameters).__name__}, and must return a dictionary", UNKNOWN)]
-    for layer in range(1, len(dims)):
-        for name, shape in ((f"W{layer}", (dims[layer], dims[layer - 1])), (f"b{layer}", (dims[layer], 1))):
-            array = as_numbers(parameters.get(name))
-            if array is None:
-                findings.append(Finding(name, "is missing", UNKNOWN))
-            elif array.shape != shape:
-                said = f"has shape {tuple(array.shape)}, and must have {shape}"
-                said = TRANSPOSED if is_turned(array, shape) else said
-                findings.append(Finding(name, said))
-            elif name[0] == "b" and array.any():
-                findings.append(Finding(name, "is not zero"))
-            elif name[0] == "W" and torch.equal(array[:1].expand_as(array), array):
-                findings.append(Finding(name, "all units start alike, and so stay alike: draw at random"))
-    return findings
-
-
-def examples(convert: Convert) -> tuple[list[int], Any, Any]:
-    """Draw examples of three classes that are easy to tell apart."""
-    draw = Draw(0)
-    dims = [6, 12, 3]
-    Y = draw.one_hot(dims[-1], 60)
-    X = 2 * draw(dims[0], dims[-1]) @ Y + 0.5 * draw(dims[0], 60)
-    return dims, convert(X), convert(Y)
-
-
-def of_the_training(solution: Solution, convert: Convert) -> list[Finding]:
-    """Train a small network: costs fall, one each 100 steps is returned, and parameters that have learnt."""
-    train = solution["L_layer_model"]
-    dims, X, Y = examples(convert)
-    stops = set(STOP) <= set(arguments_of(train))
-    options = {"validation": (X, Y), "evaluate_every": 50, "patience": 300} if stops else {}
-    returned = outputs_of(train(X, Y, dims, 0.5, 300, 20, **options), ["parameters", "costs"])
-    if "costs" not in returned:
-        return [Finding("costs", NOT_RETURNED, UNKNOWN)]
-    parameters, costs = returned["parameters"], returned["costs"]
-    if not 0 < len(costs) <= 3:
-        return [Finding("costs", f"holds {len(costs)} after 300 iterations, and one each 100 makes 3")]
-    findings = []
-    if len(costs) > 1 and not float(costs[-1]) < max(float(costs[0]), LEARNT):
-        findings.append(Finding("costs", "does not fall"))
-    if (accuracy := _accuracy(parameters, X, Y)) < 80:
-        findings.append(Finding("parameters", f"gets only {accuracy:.0f} % right of what it was trained on, easy data"))
-    if stops:
-        findings += of_the_stop(train, dims, X, Y)
-    return findings
-
-
-def of_the_stop(train: Callable[..., Any], dims: list[int], X: Any, Y: Any) -> list[Finding]:
-    """Validate on false labels, so that training soon only harms: it must stop then, and return an early network."""
-    every, patience = 10, 40
-    true, false = (X, Y), (X, Y[[1, 2, 0]])
-
-    def run(steps: int, validation: tuple[Any, Any]) -> tuple[float, int]:
-        np.random.seed(0)
-        torch.manual_seed(0)
-        options = {"validation": validation, "evaluate_every": every, "patience": patience}
-        parameters, costs = train(X, Y, dims, 0.1, steps, Y.shape[1], **options)  # a batch is all examples
-        return _cost(parameters, *false), len(costs)
-
-    by_step = {step: run(step, true)[0] for step in range(every, 101, every)}  # on true labels the last is the best
-    best_step = min(by_step, key=by_step.__getitem__)
-    cost, recorded = run(1000, false)
-    findings = []
-    if cost > (1 + TOLERANCE) * by_step[best_step]:
-        said = "not those of the best check, as they were kept as a reference and then trained on (keep a copy)"
-        findings.append(Finding("parameters", said))
-    if recorded > (best_step + patience) // 100:
-        findings.append(Finding("", "patience counts checks of the validation set, and not training steps"))
-    return findings
-
-
-def numbers(array: Any) -> Tensor:
-    """Take an array that must be one."""
-    found = as_numbers(array)
-    if found is None:
-        raise TypeError(f"it must return arrays, and returned {type(array).__name__}")
-    return found
-
-
-def _probabilities(parameters: Mapping[str, Any], X: Any) -> Tensor:
-    taken = {name: numbers(each) for name, each in parameters.items() if name[0] in "Wb"}
-    return forward(numbers(X), taken, as_it_is)
-
-
-def _accuracy(parameters: Mapping[str, Any], X: Any, Y: Any) -> float:
-    return 100 * (_probabilities(parameters, X).argmax(0) == numbers(Y).argmax(0)).double().mean().item()
-
-
-def _cost(parameters: Mapping[str, Any], X: Any, Y: Any) -> float:
-    return -(numbers(Y) * _probabilities(parameters, X).log()).sum(0).mean().item()
-
-
-def of_the_prediction(solution: Solution, convert: Convert) -> list[Finding]:
-    """With batch norm, predict examples together and one by one: the accuracy must be the same."""
-    train, predict = solution.get("L_layer_model"), solution["Predict"]
-    if train is None or "use_batchnorm" not in arguments_of(train):
-        return []
-    dims, X, Y = examples(convert)
-    parameters, _ = train(X, Y, dims, 0.5, 200, 20, use_batchnorm=True)
-    options = {"use_batchnorm": True} if "use_batchnorm" in arguments_of(predict) else {}
-    together = float(predict(X, Y, parameters, **options))
-    one_by_one = [float(predict(X[:, k : k + 1], Y[:, k : k + 1], parameters, **options)) for k in range(X.shape[1])]
-    if abs(together - np.mean(one_by_one)) > TOLERANCE * abs(together):
-        return [Finding("accuracy", AS_EVALUATED)]
-    return []
+        return f"holds NaN or infinity{where}"
+    return f"wrong{where}, but not by a mistake that is known here"
 
 
 def of_l2(solution: Solution, convert: Convert) -> list[Finding]:
@@ -660,7 +450,7 @@ def answers(path: Path, names: list[str]) -> Iterator[Row]:
     with subprocess.Popen([*command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env) as worker:
         try:
             for name in ["", *names]:
-                seconds = SECONDS if name else IMPORT_SECONDS
+                seconds = LONG_SECONDS if name in ("", "L_layer_model") else SECONDS
                 assert worker.stdout
                 ready, _, _ = select.select([worker.stdout], [], [], seconds)
                 said = worker.stdout.readline() if ready else b""

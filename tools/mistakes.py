@@ -27,6 +27,7 @@ SMALLEST_VARIANCE = 10  # of a hidden unit that is not constant
 NOT_DIVIDED = "not divided by m, the number of examples"
 AS_IT_IS = "dA comes back as it is, which is right only where dA is P - Y already"
 FOR_LABELS = "P - dA: it takes dA for Y"
+AS_EVALUATED = "depends on what else is predicted: batch norm takes the statistics of the evaluated set"
 CONVENTIONS = (NOT_DIVIDED, AS_IT_IS, FOR_LABELS)  # no mistakes in a network whose gradients are right
 
 
@@ -185,7 +186,7 @@ def linear_activation_forward(draw: Draw) -> Iterator[Case]:
             (A_prev, W, B, activation),
             {"A": of[activation], "cache": [A_prev, W, B, Z]},
             [(f"takes {other} for {activation}", {"A": of[other]}), ("the activation is left out", {"A": Z})],
-            f" with {activation}",
+            f' with activation "{activation}"',
         )
 
 
@@ -373,7 +374,7 @@ def linear_activation_backward(draw: Draw) -> Iterator[Case]:
         for name, wrong_dZ in wrong:
             values, more = of_linear(wrong_dZ, A_prev, W, b)
             mistakes += [(name, values), *((f"{name}; {also}", value) for also, value in more)]
-        yield Case((dA, cache, activation), right, mistakes, f" with {activation}")
+        yield Case((dA, cache, activation), right, mistakes, f' with activation "{activation}"')
 
 
 def L_model_backward(draw: Draw) -> Iterator[Case]:
@@ -466,6 +467,7 @@ def Predict(draw: Draw) -> Iterator[Case]:
     Y[:, 0] = torch.eye(dims[-1])[0]  # so that the wrong axis is sometimes right, and not as wrong as anything else
     AL = forward(X, parameters, as_it_is)
     right, turned = (100 * (AL.argmax(axis) == Y.argmax(axis)).double().mean() for axis in (0, 1))
+    normed = 100 * (forward(X, parameters, batchnorm).argmax(0) == Y.argmax(0)).double().mean()
     yield Case(
         (X, Y, parameters),
         {"accuracy": right},
@@ -473,6 +475,7 @@ def Predict(draw: Draw) -> Iterator[Case]:
             ("a share, and not per cent", {"accuracy": right / 100}),
             ("the errors", {"accuracy": 100 - right}),
             ("argmax over the examples, and not over the classes: the wrong axis", {"accuracy": turned}),
+            (AS_EVALUATED, {"accuracy": normed}),
         ],
         options={"use_batchnorm": False},
     )

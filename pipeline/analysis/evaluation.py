@@ -100,7 +100,7 @@ def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evalua
             "confidence": confidence[headline, worst],
         },
         activity=unit_activity(sets["train"][0], parameters),
-        activations=_activations(sets["validation"][0][:, :ACTIVATION_SAMPLE], parameters),
+        activations=activation_percentiles(sets["validation"][0][:, :ACTIVATION_SAMPLE], parameters),
     )
 
 
@@ -116,6 +116,16 @@ def unit_activity(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tens
     }
 
 
+def activation_percentiles(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take the 99th percentile of the output of each hidden layer, ``A{l}``: ``(networks,)``.
+
+    With batch norm ``X`` is normalised as a batch in training.
+    """
+    _, caches = L_model_forward(X, dict(parameters), "mean1" in parameters)  # which puts running statistics into it
+    outputs = [cache["linear_cache"]["A"].flatten(start_dim=1).double().cpu() for cache in caches[1:]]
+    return {f"A{layer}": A.quantile(0.99, dim=1) for layer, A in enumerate(outputs, start=1)}
+
+
 def _predictions(X: Tensor, Y: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return the probability of each network's predicted class, and that class, both ``(networks, examples)``."""
     AL = torch.cat([AL for AL, _ in forward_in_blocks(X, parameters)], dim=-1).cpu()
@@ -123,10 +133,3 @@ def _predictions(X: Tensor, Y: Tensor, parameters: Mapping[str, Tensor]) -> tupl
     of_rival, rival = (AL - Y).max(dim=-2)  # the true class is never its own rival
     is_hit = is_correct(AL, Y)
     return (AL * Y).sum(dim=-2).where(is_hit, of_rival), Y.argmax(dim=0).where(is_hit, rival)
-
-
-def _activations(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take the 99th percentile of the output of each hidden layer, ``(networks,)``."""
-    _, caches = L_model_forward(X, dict(parameters), "mean1" in parameters)  # which puts running statistics into it
-    outputs = [cache["linear_cache"]["A"].flatten(start_dim=1).double().cpu() for cache in caches[1:]]
-    return {f"A{layer}": A.quantile(0.99, dim=1) for layer, A in enumerate(outputs, start=1)}

@@ -189,7 +189,7 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str], title: st
 
 
 @mpl.rc_context(STYLE)
-def first_layer_weights(weights: Mapping[str, Tensor], titles: Titles, title: str) -> bytes:
+def first_layer_weights(weights: Mapping[str, Tensor], titles: Titles, title: str, label: str = "weight") -> bytes:
     """Draw the weights of each arm's first hidden layer as images, the units with the largest norm first."""
     shown = min(UNITS_SHOWN, *map(len, weights.values()))
     height = 0.3 + (0.15 + 0.45 * math.ceil(shown / UNITS_A_LINE)) * len(titles)
@@ -202,7 +202,7 @@ def first_layer_weights(weights: Mapping[str, Tensor], titles: Titles, title: st
         axis.set_title(textwrap.fill(of_arm, LINE), fontsize=8)
         axis.set_axis_off()
         axis.set_anchor("W")
-    figure.colorbar(image, ax=panels, shrink=0.8, label="weight", pad=0.01, panchor=False)
+    figure.colorbar(image, ax=panels, shrink=0.8, label=label, pad=0.01, panchor=False)
     return _png(figure)
 
 

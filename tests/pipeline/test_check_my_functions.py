@@ -15,7 +15,6 @@ from pipeline.network import backward, forward
 from pipeline.network.forward import batchnorm_forward
 from tools import check_my_functions
 from tools.check_my_functions import (
-    AS_EVALUATED,
     ASSIGNMENT,
     MISSING,
     MORE,
@@ -29,7 +28,7 @@ from tools.check_my_functions import (
     known_in,
     settled,
 )
-from tools.mistakes import AS_IT_IS
+from tools.mistakes import AS_EVALUATED, AS_IT_IS
 
 OURS = known_in(vars(pipeline))
 
@@ -241,6 +240,11 @@ def accuracy_over(axis):
     return Predict
 
 
+def accuracy_by_the_statistics_of_the_set(X, Y, parameters):
+    AL, _ = pipeline.L_model_forward(X, parameters, True)
+    return 100 * (AL.argmax(0) == torch.as_tensor(Y).argmax(0)).double().mean()
+
+
 def every_cost(*arguments, **options):
     return pipeline.L_layer_model(*arguments, progress=False)[0], [1.0] * 300
 
@@ -297,6 +301,11 @@ CASES = [
     ("relu_backward", relu_backward_overwrites_Z, "activation_cache: the function overwrites this argument"),
     ("relu_backward", relu_backward_overwrites_dA, "dA: the function overwrites this argument"),
     ("relu_backward", relu_backward_at_zero, "it lets the gradient through where Z is 0"),
+    (
+        "linear_activation_backward",
+        lambda dA, cache, activation: [2 * each for each in pipeline.linear_activation_backward(dA, cache, activation)],
+        'dW, db: wrong with activation "relu", but not by a mistake that is known here',
+    ),
     ("softmax_backward", diagonal_softmax_backward, "only the diagonal of the Jacobian"),
     ("softmax_backward", lambda dA, Z: dA, "dA comes back as it is"),
     ("softmax_backward", softmax_backward_of_labels, "it takes dA for Y"),
@@ -319,6 +328,7 @@ CASES = [
     ("Update_parameters", uphill, "it goes uphill"),
     ("Predict", share, "a share, and not per cent"),
     ("Predict", accuracy_over(axis=1), "accuracy: argmax over the examples, and not over the classes: the wrong axis"),
+    ("Predict", accuracy_by_the_statistics_of_the_set, "depends on what else is predicted"),
     ("Predict", lambda X, Y, parameters: 0.0, "accuracy: wrong, but not by a mistake that is known here"),
     ("L_layer_model", every_cost, "costs: holds 300 after 300 iterations, and one each 100 makes 3"),
     ("L_layer_model", lambda *arguments: pipeline.initialize_parameters(arguments[2]), "costs: is missing from what"),
@@ -416,51 +426,6 @@ def test_any_small_eps_of_batch_norm_is_right(monkeypatch, eps):
     assert [judge(name, OURS) for name in names] == [Row(name, RIGHT) for name in names]
 
 
-def l_layer_model(*, is_copied, unit):
-    """Train with a stop that keeps its best parameters and counts its patience in one way or the other."""
-
-    def L_layer_model(X, Y, dims, learning_rate, steps, batch_size, validation, evaluate_every=50, patience=100):
-        parameters, costs, lowest, waited = pipeline.initialize_parameters(dims, dtype=X.dtype), [], np.inf, 0
-        for step in range(1, steps + 1):
-            AL, caches = pipeline.L_model_forward(X, parameters, False)
-            costs += [pipeline.compute_cost(AL, Y).item()] if step % 100 == 0 else []
-            pipeline.update_parameters(parameters, pipeline.L_model_backward(AL, Y, caches), learning_rate)
-            if step % evaluate_every == 0:
-                X_val, Y_val = validation
-                cost = pipeline.compute_cost(pipeline.L_model_forward(X_val, parameters, False)[0], Y_val)
-                waited += evaluate_every if unit == "steps" else 1
-                if cost < lowest:
-                    best, lowest, waited = dict(parameters) if is_copied else parameters, cost, 0
-                if waited >= patience:
-                    break
-        return best, costs
-
-    return L_layer_model
-
-
-@pytest.mark.parametrize(
-    ("is_copied", "unit"), [(True, "steps"), (False, "steps"), (True, "checks"), (False, "checks")]
-)
-def test_a_stop_that_keeps_a_reference_or_counts_checks_is_seen(is_copied, unit):
-    row = judge("L_layer_model", {"L_layer_model": l_layer_model(is_copied=is_copied, unit=unit)})
-    assert ("kept as a reference" in row.words, "patience counts checks" in row.words) == (
-        not is_copied,
-        unit == "checks",
-    )
-    assert (row.state == RIGHT) == (is_copied and unit == "steps")
-
-
-@pytest.mark.parametrize(
-    ("costs", "is_right"), [([1e-9, 1e-8], True), ([0.5], True), ([0.5, 0.6], False), ([0.5, np.nan], False)]
-)
-def test_costs_that_are_low_already_or_but_one_need_not_fall(costs, is_right):
-    def L_layer_model(*arguments):
-        return pipeline.L_layer_model(*arguments, progress=False)[0], costs
-
-    said = judge("L_layer_model", {"L_layer_model": L_layer_model}).words
-    assert ("costs: does not fall" in said) == (not is_right)
-
-
 def test_a_prediction_by_the_statistics_of_the_evaluated_set_is_seen():
     def Predict(X, Y, parameters):
         A, _ = pipeline.relu(pipeline.linear_forward(X, parameters["W1"], parameters["b1"])[0])
@@ -485,7 +450,10 @@ def test_what_is_not_checked_of_a_right_function_is_said():
     plain = {"L_layer_model": L_layer_model, "Predict": Predict}
     train, predict = judge("L_layer_model", plain), judge("Predict", plain)
     assert train.state == predict.state == PARTLY
-    assert train.words == "stopping rule not checked: it needs the arguments validation, evaluate_every, patience"
+    assert (
+        train.words
+        == "copy of the best parameters not checked: it needs the arguments validation, evaluate_every, patience"
+    )
     assert predict.words == "batch norm not checked: L_layer_model needs an argument use_batchnorm"
 
 
@@ -854,7 +822,7 @@ def test_functions_that_hang_end_python_print_ask_or_stand_beside_get_a_row_each
     ],
 )
 def test_a_file_that_cannot_be_imported_gets_one_line(tmp_path, monkeypatch, source, said):
-    monkeypatch.setattr(check_my_functions, "IMPORT_SECONDS", 5 if "while" in source else 60)
+    monkeypatch.setattr(check_my_functions, "LONG_SECONDS", 5 if "while" in source else 60)
     (row,) = check_my_functions.rows_of(written(tmp_path, source))
     assert row.function == "" and row.state == WRONG and said in row.words
 
@@ -866,8 +834,12 @@ def test_several_files_are_checked_on_one_command_line(tmp_path):
     assert done.returncode == 1 and done.stderr == ""
     assert "  2 right, 0 partly checked, 0 wrong, 0 not judged, 14 missing\n" in done.stdout
     assert done.stdout.endswith("there is no such file\n")
-    named = [line for line in done.stdout.splitlines() if "checked only if" in line]
-    assert [line.partition("takes ")[2] for line in named] == ["validation, evaluate_every, patience", "use_batchnorm"]
+    named = [line.partition(": checked only if ") for line in done.stdout.splitlines() if "checked only if" in line]
+    assert [(what.strip(), needed) for what, _, needed in named] == [
+        ("copy of the best parameters", "L_layer_model takes validation, evaluate_every, patience"),
+        ("patience in steps", "it takes them, or holds back a validation set itself"),
+        ("statistics of batch norm in Predict", "L_layer_model takes use_batchnorm"),
+    ]
 
 
 @pytest.mark.parametrize(("states", "status"), [([RIGHT, PARTLY], 0), ([RIGHT, WRONG], 1), (["missing", RIGHT], 1)])

@@ -1,0 +1,138 @@
+"""What a reader's function takes and returns, and what is found in it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Convert = Callable[[Tensor], Any]
+Solution = Mapping[str, Callable[..., Any]]
+
+TOLERANCE = 1e-4  # of the largest number: room for any small eps, and for float32; a wrong formula is further off
+L2_NAMES = ("l2", "lam", "reg", "decay")  # parts of a name that means lambda
+TRANSPOSED = "transposed"
+NOT_RETURNED = "is missing from what the function returns"
+RECOGNISED, UNKNOWN, RAISES, NOTHING = 1, 2, 3, 4  # how bad a finding is; of several attempts the best counts
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with an output of a function, or with the function itself."""
+
+    output: str
+    mistake: str
+    rank: int = RECOGNISED
+    others: tuple[str, ...] = ()  # mistakes that give the same here
+
+
+def is_float32(value: Any) -> bool:
+    """Whether an array is in float32; a single number may be."""
+    return getattr(value, "dtype", None) in (torch.float32, np.float32) and value.ndim > 0
+
+
+def arguments_of(function: Callable[..., Any] | None) -> dict[str, inspect.Parameter]:
+    """Return a function's arguments by name."""
+    try:
+        return dict(inspect.signature(function).parameters) if function else {}
+    except (TypeError, ValueError):  # of a function that is not written in Python
+        return {}
+
+
+def required_of(function: Callable[..., Any], given: int) -> list[str]:
+    """Name the arguments that a function must have besides so many given ones."""
+    further = list(arguments_of(function).values())[given:]
+    return [each.name for each in further if each.default is each.empty and "VAR" not in each.kind.name]
+
+
+def lambda_of(function: Callable[..., Any] | None) -> str | None:
+    """Return the name that a function has for lambda."""
+    names = arguments_of(function)
+    return next((name for name in names if any(part in name.lower() for part in L2_NAMES)), None)
+
+
+def l2_arguments(function: Callable[..., Any], given: int, parameters: Any, l2: float) -> dict[str, Any]:
+    """Pass lambda, and the parameters if it takes them: under such a name, or as the cost's third argument."""
+    if (name := lambda_of(function)) is None:
+        return {}
+    further = [each for each in list(arguments_of(function).values())[given:] if each.name != name]
+    takes = [each.name for each in further if "param" in each.name.lower()]
+    third = [each.name for each in further[:1] if given == 2 and each.default in (each.empty, None)]
+    return {name: l2} | dict.fromkeys((takes or third)[:1], parameters)
+
+
+def outputs_of(result: Any, names: list[str]) -> dict[str, Any]:
+    """Name what a function returned; more than was asked for does no harm."""
+    if isinstance(result, Mapping) and not set(names).isdisjoint(result):
+        return {name: result[name] for name in names if name in result}
+    return dict(zip(names, result if isinstance(result, tuple | list) else [result], strict=False))
+
+
+def is_turned(array: Tensor, shape: Sequence[int]) -> bool:
+    """Whether an array has the right shape only once it is transposed."""
+    return array.dim() > 1 and array.shape != shape and array.mT.shape == shape
+
+
+def as_numbers(value: Any) -> Tensor | None:
+    """Take what a function returned as a tensor in float64; None if it is no array."""
+    try:
+        return (value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))).double()
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def is_close(array: Tensor, other: Tensor) -> bool:
+    """Whether two arrays are equal, up to rounding and to axes of length one; one number may stand for many."""
+    array, other = array.squeeze(), other.squeeze()
+    if array.dim() and array.shape != other.shape:
+        return False
+    scale = other.nan_to_num(0, 0, 0).abs().max().item() or 1.0
+    return torch.allclose(array.expand_as(other), other, rtol=0, atol=TOLERANCE * scale, equal_nan=True)
+
+
+def holds(cache: Any, wanted: list[Tensor]) -> bool:
+    """Whether all wanted arrays are somewhere in a cache."""
+    held = list(arrays_in(cache))
+    return all(any(array.shape == each.shape and is_close(array, each) for array in held) for each in wanted)
+
+
+def arrays_in(nested: Any) -> Iterator[Tensor]:
+    """List the arrays in a nest of dictionaries, tuples and lists."""
+    if isinstance(nested, Mapping):
+        nested = list(nested.values())
+    if isinstance(nested, tuple | list):
+        for each in nested:
+            yield from arrays_in(each)
+    elif hasattr(nested, "shape") and (array := as_numbers(nested)) is not None:
+        yield array
+
+
+def converted(nested: Any, convert: Convert) -> Any:
+    """Copy a nest of dictionaries, tuples and lists, its tensors converted."""
+    if isinstance(nested, Mapping):
+        return {name: converted(each, convert) for name, each in nested.items()}
+    if isinstance(nested, tuple | list):
+        return type(nested)(converted(each, convert) for each in nested)
+    return convert(nested) if isinstance(nested, Tensor) else nested
+
+
+def is_unchanged(before: Any, now: Any) -> bool:
+    """Whether the arrays in a nest are what they were; entries may have been added."""
+    if isinstance(before, Mapping):
+        return all(name in now and is_unchanged(each, now[name]) for name, each in before.items())
+    if isinstance(before, tuple | list):
+        return len(before) == len(now) and all(map(is_unchanged, before, now))
+    return not hasattr(before, "shape") or np.array_equal(np.asarray(before), np.asarray(now), equal_nan=True)
+
+
+def numbers(array: Any) -> Tensor:
+    """Take an array that must be one."""
+    found = as_numbers(array)
+    if found is None:
+        raise TypeError(f"it must return arrays, and returned {type(array).__name__}")
+    return found
