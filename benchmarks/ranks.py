@@ -1,12 +1,19 @@
-"""The engine as the pipeline trains with it: processes of one thread, each with its part of the networks."""
+"""The engine as the pipeline trains with it: processes of one thread, each with its part of the networks.
+
+The processes read their orders from standard input, and answer on standard output: a line of JSON, then arrays.
+"""
 
 from __future__ import annotations
 
+import itertools
+import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from contextlib import ExitStack, contextmanager
+from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,53 +21,76 @@ from benchmarks import peers
 from benchmarks.measure import Steps
 
 PROCESSES = 2
+Rank = subprocess.Popen[bytes]
 
 
 @contextmanager
-def started(data: peers.Data, processes: int = PROCESSES) -> Iterator[Sequence[Connection]]:
-    """Start the processes, each with the data, and end them."""
-    context = get_context("spawn")
-    pipes = [context.Pipe() for _ in range(processes)]
-    # As NumPy arrays: a tensor would go through /dev/shm, which is small in a container.
-    arrays = [each.numpy() for each in (data.rows, data.labels, data.Y)]
-    workers = [context.Process(target=_work, args=(theirs, *arrays), daemon=True) for _, theirs in pipes]
-    for worker in workers:
-        worker.start()
-    try:
-        yield [ours for ours, _ in pipes]
-    finally:
-        for worker in workers:
-            worker.terminate()
-            worker.join()
+def started(examples: int, pixels: int = 784) -> Iterator[Sequence[Rank]]:
+    """Start the processes, each with the data of ``peers.Data.random``, and end them."""
+    with ExitStack() as stack:
+        ranks = []
+        for _ in range(PROCESSES):
+            rank = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.ranks", str(examples), str(pixels)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            stack.enter_context(rank)
+            stack.callback(rank.kill)
+            ranks.append(rank)
+        yield ranks
 
 
 def compiled_engine(
-    ranks: Sequence[Connection], layers: list[int], networks: int, batch_size: int, use_batchnorm: bool
+    ranks: Sequence[Rank], layers: list[int], networks: int, batch_size: int, use_batchnorm: bool
 ) -> Steps:
     """Take compiled steps of an ensemble that is divided among the ranks."""
     bounds = [rank * networks // len(ranks) for rank in range(len(ranks) + 1)]
-    for pipe, first, last in zip(ranks, bounds[:-1], bounds[1:], strict=True):
-        pipe.send((layers, range(first, last), batch_size, use_batchnorm))
+    orders = [
+        {"layers": layers, "seeds": seeds, "batch_size": batch_size, "use_batchnorm": use_batchnorm}
+        for seeds in itertools.pairwise(bounds)
+    ]
 
     def steps(batches: Tensor) -> dict[str, Tensor]:
-        for pipe in ranks:
-            pipe.send(batches.numpy())
-        parts = [pipe.recv() for pipe in ranks]
-        return {name: torch.cat([torch.from_numpy(part[name]) for part in parts]) for name in parts[0]}
+        for rank, order in zip(ranks, orders, strict=True):
+            _send(rank.stdin, order, {"batches": batches})
+        parts = [_receive(rank.stdout)[1] for rank in ranks]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     return steps
 
 
-def _work(pipe: Connection, *arrays: object) -> None:
-    """Make the steps that are asked for, and take them on the batches that follow."""
+def work(examples: int, pixels: int) -> None:
+    """Take the steps that are asked for; those of an order that came before go on where they were."""
     torch.set_num_threads(1)
-    data = peers.Data(*map(torch.as_tensor, arrays))
-    steps: Steps | None = None
+    data = peers.Data.random(examples, pixels)
+    made: dict[str, Steps] = {}
     while True:
-        asked = pipe.recv()
-        if isinstance(asked, tuple):
-            layers, seeds, batch_size, use_batchnorm = asked
+        order, arrays = _receive(sys.stdin.buffer)
+        if (name := json.dumps(order)) not in made:
+            layers, seeds, batch_size, use_batchnorm = order.values()
             take_step = peers.compiled_step(data, layers, batch_size, use_batchnorm)
-            steps = peers.compiled_engine(data, layers, seeds, use_batchnorm, take_step)
-        elif steps:
-            pipe.send({name: value.numpy() for name, value in steps(torch.as_tensor(asked)).items()})
+            made[name] = peers.compiled_engine(data, layers, range(*seeds), use_batchnorm, take_step)
+        _send(sys.stdout.buffer, {}, made[name](arrays["batches"]))
+
+
+def _send(stream: IO[bytes] | None, order: dict[str, Any], arrays: dict[str, Tensor]) -> None:
+    assert stream
+    given = {name: array.numpy() for name, array in arrays.items()}
+    header = [order, {name: [str(array.dtype), array.shape] for name, array in given.items()}]
+    stream.write(json.dumps(header).encode() + b"\n" + b"".join(array.tobytes() for array in given.values()))
+    stream.flush()
+
+
+def _receive(stream: IO[bytes] | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    assert stream
+    order, kinds = json.loads(stream.readline())
+    arrays = {}
+    for name, (dtype, shape) in kinds.items():
+        content = stream.read(np.dtype(dtype).itemsize * int(np.prod(shape)))
+        arrays[name] = torch.from_numpy(np.frombuffer(content, dtype).reshape(shape).copy())
+    return order, arrays
+
+
+if __name__ == "__main__":
+    work(*map(int, sys.argv[1:]))

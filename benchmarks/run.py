@@ -12,7 +12,6 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +50,11 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     data = peers.Data.random(EXAMPLES)
-    with threadpool_limits(options.threads), ranks.started(data) as pipes:
+    with threadpool_limits(options.threads), ranks.started(EXAMPLES) as processes:
         with working("bench: large products"):
             rates_before = best_product_rate(options.rounds)
         table = {
-            f"batch {batch_size}{', bn' * use_batchnorm}": compare(data, pipes, batch_size, use_batchnorm, options)
+            f"batch {batch_size}{', bn' * use_batchnorm}": compare(data, processes, batch_size, use_batchnorm, options)
             for use_batchnorm, batch_size in each("bench: peers", SETTINGS, "settings")
         }
         costs = {
@@ -104,7 +103,7 @@ def machine(threads: int) -> str:
 
 def compare(
     data: peers.Data,
-    pipes: Sequence[Connection],
+    processes: Sequence[ranks.Rank],
     batch_size: int,
     use_batchnorm: bool,
     options: argparse.Namespace,
@@ -119,7 +118,7 @@ def compare(
             for n in ENSEMBLES
         },
         **{
-            f"two processes x{n}": (n, ranks.compiled_engine(pipes, LAYERS, n, batch_size, use_batchnorm))
+            f"two processes x{n}": (n, ranks.compiled_engine(processes, LAYERS, n, batch_size, use_batchnorm))
             for n in ENSEMBLES[1:]
         },
         "eager autograd": (1, peers.eager(*setting, use_batchnorm)),

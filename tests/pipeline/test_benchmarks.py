@@ -1,6 +1,5 @@
 """Who is measured side by side does the same work."""
 
-import multiprocessing
 import re
 import sys
 
@@ -44,10 +43,13 @@ def test_processes_take_the_steps_of_one(use_batchnorm):
     data = peers.Data.random(300, LAYERS[0])
     batches = torch.randint(300, (6, 32), generator=torch.Generator().manual_seed(1))
     expected = peers.engine(data, LAYERS, 3, use_batchnorm)(batches)
-    with ranks.started(data) as pipes:
-        take = ranks.compiled_engine(pipes, LAYERS, 3, 32, use_batchnorm)
+    with ranks.started(300, LAYERS[0]) as processes:
+        take = ranks.compiled_engine(processes, LAYERS, 3, 32, use_batchnorm)
         torch.testing.assert_close(take(batches), expected, rtol=1e-4, atol=1e-6)
-    assert not multiprocessing.active_children()
+        again = peers.engine(data, LAYERS, 3, use_batchnorm)
+        again(batches)
+        torch.testing.assert_close(take(batches), again(batches), rtol=1e-4, atol=1e-6)
+    assert all(process.poll() is not None for process in processes)
 
 
 def as_numpy(parameters):

@@ -33,6 +33,13 @@ def costs_fall(cost, last, tolerance):
     return cost < last["low"] - tolerance
 
 
+def named(value):
+    """Name a case: a function by its name, as its address differs from one process of the tests to the next."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={getattr(each, '__name__', each)}" for key, each in value.items())
+    return str(value)
+
+
 def no_step_is_small(cost, last, tolerance):
     """A rule that compares neighbours, and forgets the low."""
     return abs(cost - last["cost"]) > tolerance
@@ -105,7 +112,7 @@ def training(  # as a student would write it, with a validation set of its own
         {"held": "no", "every": None, "is_shuffled": False, "drops": True, "own_batch": 32},
         *({"held": "no", "watches": watched, "every": 1, "is_shuffled": False} for watched in ("cost", "accuracy")),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_right_training_with_a_validation_set_of_its_own_is_not_blamed(options):
     assert judge("L_layer_model", {"L_layer_model": training(**options)}) == Row("L_layer_model", PARTLY, NEEDS)
@@ -147,7 +154,7 @@ def unshuffled(which, count):
         ({"unit": "checks"}, COUNTS_CHECKS),
         ({"unit": "checks", "every": 100}, COUNTS_CHECKS),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_wrong_validation_set_or_stopping_rule_is_called_by_its_name(options, said):
     row = judge("L_layer_model", {"L_layer_model": training(**options)})
