@@ -114,10 +114,6 @@ class Training(_Section):
         """``threads``, but no more than this machine has cores: further threads only get in each other's way."""
         return min(self.threads, _cores())
 
-    def usable_processes(self, networks: int) -> int:
-        """Return ``processes``, but no more than can have a thread and a network each."""
-        return min(self.processes, self.usable_threads, networks)
-
     def said_of_cores(self) -> str:
         """Say in one line that this machine has fewer cores than ``threads``; nothing if it has as many."""
         if self.usable_threads == self.threads:

@@ -10,14 +10,16 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 
+import torch
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
-from pipeline.network.devices import most_processes
-from pipeline.params import Params
-from stages import lifetime, run
+from pipeline.network.devices import device_of
+from pipeline.params import Params, Training
+from stages import examples, lifetime, run
 
 RUN = "TORCHELASTIC_RUN_ID"  # torchrun gives it, and a RANK, to each rank
 LAUNCHER = "STAGE_LAUNCHER"  # the launcher's process id; the launcher may be gone before a rank asks for its parent
@@ -29,11 +31,12 @@ def run_training(
     """Run a training stage, which ``python -m module arguments`` has started, with so many networks."""
 
     def start(params: Params) -> None:
-        training = params.training
-        processes = most_processes(training.device, training.usable_processes(networks(params)))
+        processes = processes_for(params.training, networks(params))
         if processes == 1:
             stage(params)
         else:
+            for each in ("train", "validation"):
+                examples(each)  # damaged ones are named once, before every rank would name them
             launch_ranks(name, processes, "-m", module, *arguments)
 
     if "RANK" in os.environ and RUN in os.environ:
@@ -41,6 +44,13 @@ def run_training(
     else:
         os.environ.pop(RUN, None)  # one that torchrun did not set: torch would take this process for a rank
         run(start, name)
+
+
+def processes_for(training: Training, networks: int) -> int:
+    """Return how many ranks train here: each has a thread, a network, and, where GPUs train, a GPU of its own."""
+    most = min(training.processes, training.usable_threads, networks)
+    on_gpus = device_of(training.device).type == "cuda"
+    return min(most, torch.cuda.device_count()) if on_gpus else most
 
 
 def launch_ranks(name: str, processes: int, *command: str) -> None:
@@ -71,6 +81,8 @@ def _interrupted(name: str, *signal_and_frame: object) -> None:
 def run_rank(stage: Callable[[Params], None], name: str) -> None:
     """Run a stage as one rank of several, which ends with its launcher."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # torchrun passes Ctrl-C on: end without a word
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # the first rank of each host says it
+        warnings.filterwarnings("ignore", "training runs without torch.compile")
     threading.Thread(target=_end_with, args=[int(os.environ.get(LAUNCHER, os.getppid()))], daemon=True).start()
     try:
         run(stage, f"{name}: rank {os.environ['RANK']} on {socket.gethostname()}")

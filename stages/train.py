@@ -16,7 +16,7 @@ from pipeline import artifacts
 from pipeline.network import distributed
 from pipeline.network.devices import take_device
 from pipeline.network.ensemble import TrainingResult
-from pipeline.params import Params
+from pipeline.params import Arm, Params
 from pipeline.text import in_columns, in_lines, shown
 from stages import MODELS, examples
 from stages.launch import run_training
@@ -26,13 +26,24 @@ ENDS = {"no improvement": "stopped without a new low", "cap reached": "reached m
 
 
 def main(params: Params, name: str) -> None:
-    if name not in params.arms:
-        raise ValueError(f"there is no arm {shown(repr(name))} in params.yaml, only {shown(', '.join(params.arms))}")
-    arm = params.arms[name]
+    arm = arm_of(params, name)
     seeds, label = params.training.seeds, f"train@{name}"
     result = train_ensemble(params, label, MODELS / name, seeds, use_batchnorm=arm.use_batchnorm, l2=arm.l2)
     if result is not None:
         _print_costs(result, label)
+
+
+def arm_of(params: Params, name: str) -> Arm:
+    """Find an arm by its name."""
+    if name not in params.arms:
+        raise ValueError(f"there is no arm {shown(repr(name))} in params.yaml, only {shown(', '.join(params.arms))}")
+    return params.arms[name]
+
+
+def networks_of(params: Params, name: str) -> int:
+    """Count the networks of an arm."""
+    arm_of(params, name)
+    return len(params.training.seeds)
 
 
 def train_ensemble(
@@ -95,7 +106,7 @@ if __name__ == "__main__":
     name = parser.parse_args().arm
     run_training(
         lambda params: main(params, name),
-        lambda params: len(params.training.seeds),
+        lambda params: networks_of(params, name),
         f"train@{name}",
         "stages.train",
         name,

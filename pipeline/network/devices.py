@@ -23,11 +23,6 @@ def device_of(name: str, rank: int = 0) -> torch.device:
     return torch.device("cuda", rank)
 
 
-def most_processes(name: str, wanted: int) -> int:
-    """Return how many processes of this host may train on a device: on GPUs, each on a GPU of its own."""
-    return min(wanted, torch.cuda.device_count()) if device_of(name).type == "cuda" else wanted
-
-
 def take_device(name: str) -> torch.device:
     """Find the device of this process, one of torchrun's or the only one, and let CUDA use no other."""
     device = device_of(name, rank=int(os.environ.get("LOCAL_RANK", "0")))

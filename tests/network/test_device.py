@@ -18,7 +18,7 @@ from pipeline import TrainingResult, artifacts, initialize_parameters, train
 from pipeline.analysis.evaluation import Evaluation, evaluate_arm
 from pipeline.analysis.timing import KINDS, time_steps
 from pipeline.network import devices, training
-from pipeline.network.devices import device_of, most_processes, take_device
+from pipeline.network.devices import device_of, take_device
 from pipeline.network.precision import ON_GPU, full_precision
 from pipeline.network.training import COST_EVERY, training_step
 from pipeline.params import load_params
@@ -89,14 +89,6 @@ def test_a_gpu_that_is_not_there_is_an_error(monkeypatch, name, count, rank, sai
     with pytest.raises(ValueError) as caught:
         device_of(name, rank)
     assert str(caught.value) == said
-
-
-@pytest.mark.parametrize(
-    ("name", "count", "processes"), [("cpu", 3, 4), ("auto", 0, 4), ("auto", 3, 3), ("cuda", 1, 1), ("cuda", 8, 4)]
-)
-def test_no_more_processes_train_on_gpus_than_there_are_gpus(monkeypatch, name, count, processes):
-    gpus(monkeypatch, count)
-    assert most_processes(name, 4) == processes
 
 
 def test_each_of_torchruns_processes_takes_the_gpu_of_its_local_rank(monkeypatch):

@@ -337,6 +337,61 @@ def has_ended(process):
     return True
 
 
+@pytest.mark.parametrize(
+    ("device", "gpus", "threads", "processes", "networks", "started"),
+    [
+        ("cpu", 0, 4, 2, 16, 2),
+        ("cpu", 0, 2, 4, 16, 2),
+        ("cpu", 3, 4, 4, 3, 3),
+        ("cpu", 0, 1, 2, 16, 1),
+        ("auto", 0, 4, 4, 16, 4),
+        ("auto", 3, 4, 4, 16, 3),
+        ("cuda", 1, 4, 4, 16, 1),
+        ("cuda", 8, 4, 4, 16, 4),
+    ],
+)
+def test_each_process_has_a_thread_a_network_and_a_gpu(
+    monkeypatch, device, gpus, threads, processes, networks, started
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(64), raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    changes = {"device": device, "threads": threads, "processes": processes}
+    training = load_params(ROOT / "params.yaml").training.model_copy(update=changes)
+    assert launch.processes_for(training, networks) == started
+
+
+def damage(workspace):
+    (workspace / "data" / "split" / "train" / "record.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("arm", "before", "said"),
+    [
+        ("baseline", damage, r"train@baseline: .*data/split/train.* is damaged.*"),
+        ("nonsense", None, r"train@nonsense: there is no arm 'nonsense' in params\.yaml.*"),
+    ],
+)
+def test_what_every_rank_would_say_is_said_once(workspace, arm, before, said):
+    if before:
+        before(workspace)
+
+    def stage():
+        launch.run_training(
+            lambda params: None,
+            lambda params: train_stage.networks_of(params, arm),
+            f"train@{arm}",
+            "stages.train",
+            arm,
+        )
+
+    with forks() as started:
+        started.append(Fork(stage, workspace / "stage.log"))
+        assert started[0].wait() == 1
+        (line,) = started[0].said().splitlines()
+    assert re.fullmatch(said, line)
+
+
 def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_torchruns_logs(workspace, monkeypatch):
     (workspace / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(workspace / "temporary"))

@@ -25,6 +25,7 @@ from wrong_params import (
 
 from pipeline.params import ParamsError, load_params
 from pipeline.text import shown
+from stages.launch import processes_for
 
 
 def complaint(tmp_path, text):
@@ -331,24 +332,14 @@ def test_networks_that_no_memory_holds_are_refused(tmp_path, changes, memory, sa
             params.require_memory(memory)
 
 
-@pytest.mark.parametrize(
-    ("threads", "processes", "networks", "used"),
-    [(4, 2, 16, 2), (2, 4, 16, 2), (4, 4, 3, 3), (1, 2, 16, 1), (4, 4, 1, 1)],
-)
-def test_each_process_has_a_thread_and_a_network(tmp_path, monkeypatch, threads, processes, networks, used):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(64), raising=False)
-    changes = {("training", "threads"): threads, ("training", "processes"): processes}
-    assert loaded(tmp_path, changes).training.usable_processes(networks) == used
-
-
 @pytest.mark.parametrize("cores", [1, 2, 64])
 def test_no_more_threads_and_processes_are_used_than_there_are_cores(tmp_path, monkeypatch, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(cores), raising=False)
     for threads, processes in ((1, 1), (2, 2), (1024, 16)):
         training = loaded(tmp_path, {("training", "threads"): threads, ("training", "processes"): processes}).training
         assert (training.threads, training.processes) == (threads, processes)  # what DVC sees
-        used = training.usable_threads, training.usable_processes(networks=100)
-        assert used == (min(threads, cores), min(processes, cores))
+        assert training.usable_threads == min(threads, cores)
+        assert processes_for(training, networks=100) == min(processes, cores)
         said = f"training.threads is {threads}: stages use no more threads and processes than this machine has cores, "
         assert training.said_of_cores() == (f"{said}{cores}" if threads > cores else "")
 
