@@ -252,7 +252,11 @@ def take_updates(parameters: Any, grads: Any) -> dict[str, tuple[Tensor, Tensor]
     for name in parameters:
         if not PARAMETER.fullmatch(str(name)):
             raise ValueError(f"{function} wants parameters W, b, mean, var with a layer's number, got {_shown(name)}")
-    number_of_layers(parameters, function)
+    L = number_of_layers(parameters, function)
+    statistics = {f"{kind}{layer}" for layer in range(1, L) for kind in ("mean", "var")}
+    for name in parameters:
+        if name[0] not in "Wb" and name not in statistics:
+            raise ValueError(f"{function} wants mean and var of hidden layers, below {L}, got {_shown(name)}")
     for name in (name for name in parameters if name[0] in "Wb"):
         if f"d{name}" not in grads:
             raise ValueError(f"{function} wants the gradient d{name} in grads, got {_names(grads)}")
@@ -410,14 +414,17 @@ def _take_numbers(function: str, name: str, array: Any) -> Tensor:
         if array.layout != torch.strided:
             raise ValueError(f"{function} wants a dense {name}, got {array.layout}: convert it by {name}.to_dense()")
         return array
+    numbers = array
     try:
         numbers = array.__array__() if hasattr(array, "__array__") else array
         if hasattr(numbers, "strides") and (not numbers.flags.writeable or min(numbers.strides, default=0) < 0):
             numbers = numbers.copy()
         return torch.as_tensor(numbers)
     except (TypeError, ValueError, RuntimeError) as error:
-        of_dtype = f" of {array.dtype}" if hasattr(array, "dtype") else ""
-        raise ValueError(f"{function} wants an array of numbers as {name}, got {_kind(array)}{of_dtype}") from error
+        dtype = getattr(numbers, "dtype", None)
+        got = _kind(array) if dtype is None else f"{_kind(array)} of {dtype}"
+        hint = f": convert it by {_floats(name, array)}" if dtype is not None and dtype.kind in "fO" else ""
+        raise ValueError(f"{function} wants an array of numbers as {name}, got {got}{hint}") from error
 
 
 def _real(value: Any) -> float:
@@ -446,6 +453,7 @@ def _networks(*arrays: Tensor) -> torch.Size | None:
 
 
 def _floats(name: str, array: Any) -> str:
+    name = name.partition(" of ")[0]  # of a cache
     return f"{name}.float()" if isinstance(array, Tensor) else f"numpy.asarray({name}, 'float32')"
 
 

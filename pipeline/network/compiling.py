@@ -33,15 +33,15 @@ def compiled(
     fails, as without a C++ compiler, a RuntimeWarning says so, and the step is returned as it is.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no GPU
-    # isolate_recompiles: torch limits how often one function is compiled, here it does so for each call of this.
-    faster: Callable[..., Tensor] = _compile(step, fullgraph=True, isolate_recompiles=True, options=OPTIONS)
     for each in (*parameters.values(), *settings.values()):
         if isinstance(each, Tensor) and each.dim() != 2:  # not of one network alone
             torch._dynamo.mark_dynamic(each, 0)
     try:
+        # isolate_recompiles: torch limits how often one function is compiled, here it does so for each call of this.
+        faster: Callable[..., Tensor] = _compile(step, fullgraph=True, isolate_recompiles=True, options=OPTIONS)
         with _shapes.patch(backed_size_oblivious=True):  # one network is compiled no other way than two
             faster(X, Y, dict(parameters), learning_rate, **settings)
-    except RuntimeError as error:  # a fault of the step itself comes again without the compiler
+    except (RuntimeError, OSError) as error:  # a fault of the step itself comes again without the compiler
         reason = str(error).strip().splitlines()[0]
         advice = "it needs a C++ compiler, such as g++, and Python's headers"
         warnings.warn(f"training runs without torch.compile ({advice}): {reason:.200}", RuntimeWarning, stacklevel=3)

@@ -305,4 +305,5 @@ def update_running_statistics(parameters: dict[str, Any], layer: int, batchnorm_
     for kind, new in {"mean": mean, "var": variance * m / (m - 1)}.items():
         name, at_start = f"{kind}{layer}", torch.full_like(new, STATISTICS_AT_START[kind])
         old = arguments.take_array("L_model_forward", name, parameters.get(name, at_start))
-        parameters[name] = ((1 - BATCHNORM_MOMENTUM) * old + BATCHNORM_MOMENTUM * new).detach()
+        updated = (1 - BATCHNORM_MOMENTUM) * old + BATCHNORM_MOMENTUM * new
+        parameters[name] = updated.detach()  # under a caller's autograd they would hold on to every batch

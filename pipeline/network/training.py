@@ -161,7 +161,7 @@ def L_layer_model(
                 )
             for step, (X_batch, Y_batch) in enumerate(mini_batches(X, Y, batch_size, num_iterations), start=1):
                 is_recorded = step % COST_EVERY == 0
-                penalty = l2_penalty(parameters, l2) if is_recorded else 0.0
+                penalty = l2_penalty(_in_double(parameters), l2) if is_recorded else 0.0
                 cost = take_step(X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
                 if is_recorded:
                     costs.append((cost + penalty).item())
@@ -273,8 +273,8 @@ def train(
             batches = mini_batches(X, Y, batch_size, max_steps, shuffle_seed)
             for step, (X_batch, Y_batch) in enumerate(batches, start=1):
                 is_recorded, parameters, penalties = step % COST_EVERY == 0, ensemble.parameters, None
-                if is_recorded:  # in double: the squares of large weights, times a large lambda, can overflow float32
-                    penalties = l2_penalty({name: each.double() for name, each in parameters.items()}, ensemble.l2)
+                if is_recorded:
+                    penalties = l2_penalty(_in_double(parameters), ensemble.l2)
                 costs = take_step(
                     X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
                 )
@@ -322,6 +322,11 @@ def batch_indices(
 def _print_costs(snapshot: Snapshot) -> None:
     costs = "  ".join(f"{cost:.6f}" for cost in snapshot.costs.tolist())
     print(f"step {snapshot.step:6d}  cost {costs}", flush=True)
+
+
+def _in_double(parameters: Parameters) -> Parameters:
+    """For the penalty: the squares of large weights, times a large lambda, can overflow float32."""
+    return {name: each.double() for name, each in parameters.items()}
 
 
 def _on_cpu(parameters: Parameters) -> Parameters:

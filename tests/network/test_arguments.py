@@ -441,6 +441,30 @@ def test_a_name_whose_number_is_none_of_a_layer_is_refused(name):
         update_parameters({name: W}, {f"d{name}": W}, 0.1)
 
 
+@pytest.mark.parametrize("name", ["mean1", "var2", "mean9"])
+def test_statistics_of_no_hidden_layer_are_refused(name):
+    with pytest.raises(ValueError, match=f"^update_parameters wants mean and var of hidden layers.*got '{name}'"):
+        update_parameters({"W1": W, "b1": W[:, :1], name: W}, {"dW1": W, "db1": W[:, :1]}, 0.1)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pd.DataFrame({"a": [True, False], "b": [0.5, 1.0]}),
+        pd.DataFrame({"a": [1.0, 2.0]}, dtype="Float64").astype(object),
+        np.ones((2, 2), dtype=object),
+        np.ones((2, 2), dtype=np.longdouble),
+    ],
+    ids=["mixed", "objects", "array of objects", "longdouble"],
+)
+def test_numbers_that_torch_does_not_take_are_refused_with_their_dtype_and_the_cure(numbers):
+    with pytest.raises(ValueError, match=r"^relu wants an array of numbers as Z, got ") as caught:
+        relu(numbers)
+    cure = re.search(r": convert it by (.*)$", str(caught.value))[1]
+    assert f"of {np.asarray(numbers).dtype}:" in str(caught.value)
+    assert relu(eval(cure, {"numpy": np, "Z": numbers}))[0].shape == numbers.shape  # the hint is code that works
+
+
 @pytest.mark.parametrize("l2", [-1.0, float("nan"), float("inf")])
 def test_an_array_of_lambdas_is_at_least_0_and_finite(l2):
     parameters = {"W1": torch.ones(3, 2), "b1": torch.zeros(3, 1)}

@@ -125,6 +125,13 @@ def test_without_a_compiler_a_warning_says_so_and_the_training_is_that_of_the_fu
     assert ours == bytes_of(tmp_path, False)[0]
 
 
+def test_a_folder_that_cannot_hold_what_is_compiled_is_said_too(tmp_path):
+    (tmp_path / "file").write_text("")
+    ours, said = bytes_of(tmp_path / "file", True)
+    assert said.startswith("training runs without torch.compile") and said.count("\n") == 1
+    assert ours == bytes_of(tmp_path, False)[0]
+
+
 def test_ctrl_c_while_it_compiles_ends_like_any_other(monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
