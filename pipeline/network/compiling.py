@@ -33,10 +33,10 @@ def compiled(
     fails, as without a C++ compiler, a RuntimeWarning says so, and the step is returned as it is.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no GPU
-    for each in (*parameters.values(), *settings.values()):
-        if isinstance(each, Tensor) and each.dim() != 2:  # not of one network alone
-            torch._dynamo.mark_dynamic(each, 0)
     try:
+        for each in (*parameters.values(), *settings.values()):
+            if isinstance(each, Tensor) and each.dim() != 2:  # not of one network alone
+                torch._dynamo.mark_dynamic(each, 0)
         # isolate_recompiles: torch limits how often one function is compiled, here it does so for each call of this.
         faster: Callable[..., Tensor] = _compile(step, fullgraph=True, isolate_recompiles=True, options=OPTIONS)
         with _shapes.patch(backed_size_oblivious=True):  # one network is compiled no other way than two
