@@ -1,4 +1,4 @@
-"""Time a training step and a validation check of each kind of arm, for one network and for the whole ensemble.
+"""Time a training step and a validation check of one network of each kind of arm.
 
 The kinds take turns, so that a busy moment of the machine falls on all of them. This is the only stage whose
 output differs from run to run; of all stages the report alone depends on it.
@@ -27,7 +27,6 @@ def main(params: Params) -> None:
         [len(X), *params.network.layers],
         validation=examples("validation", device),
         batch_size=training.batch_size,
-        networks=[1, len(training.seeds)],
         rounds=params.timing.rounds,
         steps=params.timing.steps,
         compile=training.compile,

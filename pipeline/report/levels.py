@@ -33,10 +33,8 @@ def levels(study: Study, arm: str) -> Levels:
     epochs = {each: result.epochs for each, result in study.results.items()}
     found["Epochs to the stop"] = EPOCHS, study.compare(arm, epochs)
     if study.kind(arm) != study.kind(study.reference):
-        theirs = study.step_times(study.reference)
-        for size, ours in study.step_times(arm).items():
-            where = "alone" if size == 1 else f"in an ensemble of {size}"
-            found[f"An iteration, {where} (µs)"] = STEP_TIME, compare(ours, theirs[size])
+        times = compare(study.step_times(arm), study.step_times(study.reference))
+        found["An iteration, alone (µs)"] = STEP_TIME, times
     seconds = study.compare(arm, {each: study.seconds_alone(each) for each in (arm, study.reference)})
     return {**found, "Time to the stop, alone (s)": (SECONDS, seconds)}
 

@@ -113,10 +113,9 @@ class Study:
         """Return the kind of an arm's training step; those of one kind take the same time."""
         return kind_of(self.params.arms[arm].use_batchnorm)
 
-    def step_times(self, arm: str) -> dict[int, NDArray[np.float64]]:
-        """Return microseconds a step *of one network*, a value a round, by the size of its ensemble, ascending."""
-        rounds = self.timing.seconds_per_step[self.kind(arm)]
-        return {size: 1e6 * np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}
+    def step_times(self, arm: str) -> NDArray[np.float64]:
+        """Return microseconds a step of one network alone, a value a round."""
+        return 1e6 * np.array(self.timing.seconds_per_step[self.kind(arm)])
 
     def seconds_alone(self, arm: str) -> NDArray[np.float64]:
         """Return the seconds that each network of an arm would take to its stop if it trained alone."""

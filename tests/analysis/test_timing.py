@@ -15,8 +15,8 @@ VALIDATION = tuple(each.float() for each in blobs(40, seed=1))
 ROUNDS, STEPS = 3, 2
 
 
-def timed(networks=(1, 4), rounds=ROUNDS, steps=STEPS):
-    return time_steps(X, Y, DIMS, validation=VALIDATION, batch_size=10, networks=networks, rounds=rounds, steps=steps)
+def timed(rounds=ROUNDS, steps=STEPS):
+    return time_steps(X, Y, DIMS, validation=VALIDATION, batch_size=10, rounds=rounds, steps=steps)
 
 
 @pytest.mark.parametrize(("use_batchnorm", "kind"), [(False, "plain"), (True, "batchnorm")])
@@ -24,19 +24,17 @@ def test_an_arms_kind_is_told_by_what_costs_time(use_batchnorm, kind):
     assert kind_of(use_batchnorm) == kind
 
 
-def test_every_kind_and_size_has_a_positive_time():
+def test_every_kind_has_a_positive_time():
     measured = timed()
     assert list(measured) == ["seconds_per_step", "seconds_per_check"]
     for seconds in measured.values():
         assert list(seconds) == list(KINDS)
-        assert all(list(of_kind) == ["1", "4"] for of_kind in seconds.values())
-        turns = [each for of_kind in seconds.values() for each in of_kind.values()]
-        assert all(len(each) == ROUNDS and all(0 < value < 1 for value in each) for each in turns)
+        assert all(len(each) == ROUNDS and all(0 < value < 1 for value in each) for each in seconds.values())
 
 
 @pytest.mark.parametrize(("steps", "checks"), [(100, 2), (101, 3), (0, 0)])
 def test_a_network_alone_takes_the_median_times_of_its_steps_and_checks(steps, checks):
-    per_step, per_check = ({"plain": {"1": [each, 9 * each, 2 * each], "4": [1.0] * 3}} for each in (1.0, 10.0))
+    per_step, per_check = ({"plain": [each, 9 * each, 2 * each]} for each in (1.0, 10.0))
     timing = Timing("cpu", 2, per_step, per_check)
     assert timing.seconds_alone("plain", steps, evaluate_every=50) == steps * 2 + checks * 20
 
@@ -49,16 +47,9 @@ def test_the_rounds_can_be_shown_and_the_first_that_does_not_count_among_them():
             shown.append(each)
             yield each
 
-    measured = time_steps(
-        X, Y, DIMS, validation=VALIDATION, batch_size=10, networks=(1,), rounds=2, steps=1, progress=progress
-    )
+    measured = time_steps(X, Y, DIMS, validation=VALIDATION, batch_size=10, rounds=2, steps=1, progress=progress)
     assert len(shown) == 3
-    assert all(len(of_kind["1"]) == 2 for of_kind in measured["seconds_per_step"].values())
-
-
-def test_an_ensemble_of_one_is_timed_once():
-    measured = timed(networks=(1, 1))
-    assert all(list(of_kind) == ["1"] for seconds in measured.values() for of_kind in seconds.values())
+    assert all(len(of_kind) == 2 for of_kind in measured["seconds_per_step"].values())
 
 
 def test_every_turn_is_kept_but_the_first_with_the_median_of_its_steps(monkeypatch):
@@ -71,30 +62,28 @@ def test_every_turn_is_kept_but_the_first_with_the_median_of_its_steps(monkeypat
     passed = ((0, turn, turn, turn + 500, 7) for turn in turns)
     clock = itertools.accumulate(itertools.chain.from_iterable(passed))
     monkeypatch.setattr(devices.time, "perf_counter", lambda: next(clock))
-    measured = timed(networks=(1,), steps=steps)
+    measured = timed(steps=steps)
     for kind, number in zip(KINDS, range(1, len(KINDS) + 1), strict=True):
-        assert measured["seconds_per_step"][kind]["1"] == [turn * number for turn in (1, 9, 2)]
-        assert measured["seconds_per_check"][kind]["1"] == [7, 7, 7]
+        assert measured["seconds_per_step"][kind] == [turn * number for turn in (1, 9, 2)]
+        assert measured["seconds_per_check"][kind] == [7, 7, 7]
 
 
-def test_the_kinds_take_turns_in_training_their_own_ensemble(monkeypatch):
+def test_the_kinds_take_turns_in_training_their_own_network(monkeypatch):
     calls = []
 
     def step(X_batch, Y_batch, parameters, learning_rate, *, use_batchnorm, l2):
-        assert l2.tolist() == [0] * len(parameters["W1"])
-        calls.append((id(parameters), len(parameters["W1"]), use_batchnorm, X_batch.stride()))
+        assert len(parameters["W1"]) == len(l2) == 1 and l2 == 0
+        calls.append((id(parameters), use_batchnorm, X_batch.stride()))
 
     checks = []
     monkeypatch.setattr(timing, "training_step", step)
     monkeypatch.setattr(timing, "evaluate", lambda X, Y, parameters: checks.append((id(parameters), X.shape, Y.shape)))
     timed(rounds=1)
-    once = calls[::STEPS][: len(KINDS) * 2]
+    once = calls[::STEPS][: len(KINDS)]
     assert calls == [call for _ in range(2) for call in once for _ in range(STEPS)]
-    assert [(size, use_batchnorm) for _, size, use_batchnorm, _ in once] == [
-        (size, use_batchnorm) for use_batchnorm in KINDS.values() for size in (1, 4)
-    ]
-    assert len({ensemble for ensemble, *_ in once}) == len(once)
-    assert checks == [(ensemble, *(each.shape for each in VALIDATION)) for _ in range(2) for ensemble, *_ in once]
+    assert [use_batchnorm for _, use_batchnorm, _ in once] == [*KINDS.values()]
+    assert len({network for network, *_ in once}) == len(once)
+    assert checks == [(network, *(each.shape for each in VALIDATION)) for _ in range(2) for network, *_ in once]
     assert {stride for *_, stride in calls} == {(1, DIMS[0])}
 
 
@@ -110,9 +99,9 @@ def test_the_step_is_compiled_while_the_rounds_are_shown_once_with_and_once_with
         yield from rounds
 
     monkeypatch.setattr(timing, "compiled", compiled)
-    settings = {"validation": VALIDATION, "batch_size": 10, "networks": [1, 4], "rounds": 2, "steps": STEPS}
+    settings = {"validation": VALIDATION, "batch_size": 10, "rounds": 2, "steps": STEPS}
     time_steps(X, Y, DIMS, **settings, compile=True, progress=shown)
-    assert happened == ["shown", (False, 4, 4), (True, 4, 4)]
+    assert happened == ["shown", (False, 1, 1), (True, 1, 1)]
 
 
 def test_the_data_are_left_as_they_are():
