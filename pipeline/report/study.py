@@ -114,7 +114,7 @@ class Study:
         return kind_of(self.params.arms[arm].use_batchnorm)
 
     def step_times(self, arm: str) -> dict[int, NDArray[np.float64]]:
-        """Return microseconds a step *of one network*, a value a round, by the size of its ensemble, ascending."""
+        """Return microseconds a step *of one network*, a value per round, by the size of its ensemble, ascending."""
         rounds = self.timing.seconds_per_step[self.kind(arm)]
         return {size: 1e6 * np.array(rounds[str(size)]) / size for size in sorted(map(int, rounds))}
 
