@@ -72,7 +72,7 @@ def _limits(study: Study) -> str:
         limits.append(f"the small network ({numbered(narrowest, 'number')} at the narrowest place)")
     limits.append(f"{ENDS[study.results[reference].stop_reason[k]]} (answer 4)")
     if float(study.gaps[reference][k]) < HARDLY:
-        return f"Not overfitting: on the training set it is only {percent(train)}. Probably {listed(limits)}."
+        return f"Not overfitting: on the training set it is {percent(train)}. Probably {listed(limits)}."
     return f"Overfitting (answer 7), and probably {listed(limits)}."
 
 

@@ -1207,7 +1207,7 @@ def test_overfitting_is_a_limit_only_if_the_gap_is_large(gap, said):
     train = f"{float(accuracies['train'][evaluation.headline]):.2f}\xa0%"
     rest = "the small network (5 numbers at the narrowest place) and the early stop (answer 4)."
     start = (
-        f"Not overfitting: on the training set it is only {train}. Probably"
+        f"Not overfitting: on the training set it is {train}. Probably"
         if gap < 3
         else "Overfitting (answer 7), and probably"
     )
