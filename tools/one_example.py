@@ -27,7 +27,8 @@ def one_example(
     left.imshow(image.reshape(side, side), cmap=INK_MAP)
     left.set_title("image")
     sizes = np.minimum(layers, UNITS_SHOWN)
-    places = [np.linspace(size, -size, size) / 2 for size in sizes]
+    heights = [*sizes[:-1], UNITS_SHOWN]  # so that the units of the last layer stand beside the names of the classes
+    places = [np.linspace(height, -height, size) / 2 for height, size in zip(heights, sizes, strict=True)]
     for column, (here, after) in enumerate(itertools.pairwise(places)):
         ends = np.array([(a, b) for a in here for b in after])
         middle.plot([column, column + 1], ends.T, color="#BBBBBB", linewidth=0.2, zorder=1)
@@ -40,11 +41,10 @@ def one_example(
     middle.set(title="layers", ylim=(-UNITS_SHOWN / 2 - 4, UNITS_SHOWN / 2 + 1))
     for axis in (left, middle):
         axis.set_axis_off()
-    bars = right.barh(range(len(classes)), 100 * probabilities, color=PALETTE[0])
+    bars = right.barh(places[-1], 100 * probabilities, 0.8 * UNITS_SHOWN / len(classes), color=PALETTE[0])
     right.bar_label(bars, ["" if each < 0.05 else f"{100 * each:.0f} %" for each in probabilities], padding=2)
-    right.set_yticks(range(len(classes)), classes)
-    right.set(title="probability", xlim=(0, 125), xticks=[])
-    right.invert_yaxis()  # as the units of the last layer stand
+    right.set_yticks(places[-1], classes)
+    right.set(title="probability", xlim=(0, 125), xticks=[], ylim=middle.get_ylim())
     right.spines[:].set_visible(False)
     right.tick_params(length=0)
     right.grid(visible=False)

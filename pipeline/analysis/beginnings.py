@@ -19,7 +19,7 @@ from pipeline.network.precision import full_precision
 
 @full_precision()
 def first_gradient_norms(X: Tensor, Y: Tensor, result: TrainingResult) -> DataFrame:
-    """Measure the norm of ``dW{l}`` before the first step: a row a network, a column ``W{l}`` a layer.
+    """Measure the norm of ``dW{l}`` before the first step: a row per network, a column ``W{l}`` per layer.
 
     ``X`` is ``(n_0, m)`` and ``Y`` ``(n_L, m)``. Networks with batch norm go through it.
     """
@@ -50,12 +50,12 @@ def start(result: TrainingResult) -> dict[str, Tensor]:
 
 
 def weight_norms(parameters: Mapping[str, Tensor]) -> DataFrame:
-    """Measure the norm of each ``W{l}``: a row a network, a column a layer."""
+    """Measure the norm of each ``W{l}``: a row per network, a column per layer."""
     return DataFrame({name: W.norm(dim=1) for name, W in _flat(parameters).items()})
 
 
 def along_start(result: TrainingResult) -> DataFrame:
-    """Measure how much of each ``W{l}`` lies along its random start: a row a network, a column a layer.
+    """Measure how much of each ``W{l}`` lies along its random start: a row per network, a column per layer.
 
     It is the share of the squared norm that lies along the start, ``100 * (W . W_0)^2 / (||W||^2 * ||W_0||^2)``.
     """

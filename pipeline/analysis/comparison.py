@@ -36,7 +36,7 @@ QUANTITIES = {
     "equal_steps_cost": Quantity("validation cost at equal steps", "nats", 4, "worse", "better"),
     "steps": Quantity("training steps until the stop", "steps", 0, "more", "fewer"),
     "half_cost_steps": Quantity("steps until the cost is half that of guessing", "steps", 0, "later", "sooner"),
-    "dead_units": Quantity("dead units", "units a network", 2, "more", "fewer"),
+    "dead_units": Quantity("dead units", "units per network", 2, "more", "fewer"),
 }
 # These are in the report alone.
 SECONDS = Quantity("time to stop", "s", 1, "longer", "shorter")
@@ -63,7 +63,7 @@ def compare_arms(
 
 
 def _values(result: TrainingResult, evaluation: Evaluation, steps: NDArray[Any], half: float) -> dict[str, ArrayLike]:
-    """Return each quantity's values, one a network.
+    """Return each quantity's values, one per network.
 
     Whether a network collapsed is 0 or 100, whose paired comparison is McNemar's exact test.
     """

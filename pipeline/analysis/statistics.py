@@ -27,7 +27,7 @@ class Comparison:
     pairs: int  # all that count
     mean: float = math.nan  # of the arm and of the other, over these pairs
     reference: float = math.nan
-    alone: tuple[int, float] | None = None  # the pair that makes more than a third of a clear difference, and its part
+    alone: tuple[int, float] | None = None  # the pair that makes more than a third of the difference, and its part
 
     @property
     def excludes_zero(self) -> bool:
@@ -38,12 +38,6 @@ class Comparison:
 def share_interval(count: int, of: int) -> tuple[float, float]:
     """Bound the probability of what happened ``count`` times in ``of``: Clopper and Pearson's 95 % interval."""
     low, high = stats.binomtest(count, of).proportion_ci(CONFIDENCE)
-    return float(low), float(high)
-
-
-def median_interval(values: ArrayLike) -> tuple[float, float]:
-    """Bound the median: the exact sign test's 95 % interval, NaN for too few values (below six)."""
-    low, high = stats.quantile_test(np.asarray(values), p=0.5).confidence_interval(CONFIDENCE)
     return float(low), float(high)
 
 
@@ -64,22 +58,23 @@ def compare(values: ArrayLike, reference: ArrayLike, labels: Sequence[int] | Non
     """Compare two arms' values, ``(networks,)`` each, that are paired by seed: ``values - reference``.
 
     A pair does not count if one of its values is not finite, because its network diverged. ``labels`` are the names of
-    the pairs, from 1 if not given.
+    the pairs, from 1 if not given. No pair is named if they are too few for an interval, or if one makes more than all
+    of the difference, as chance does where the others cancel out.
     """
     ours, theirs = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
     if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
-        raise ValueError(f"values and reference must be one value a seed each, got {ours.shape} and {theirs.shape}")
+        raise ValueError(f"values and reference must be one value per seed each, got {ours.shape} and {theirs.shape}")
     finite = np.flatnonzero(np.isfinite(ours) & np.isfinite(theirs))
     differences = ours[finite] - theirs[finite]
     if not len(finite):
         return Comparison(math.nan, -math.inf, math.inf, 0, 0, 0)
     low, high = typical_interval(differences)
-    alone = None
-    if low > 0 or high < 0:
-        parts = 100 * differences / differences.sum()
+    alone, total = None, differences.sum()
+    if math.isfinite(low) and total:
+        parts = 100 * differences / total
         largest = int(parts.argmax())
         label = int(finite[largest]) + 1 if labels is None else labels[finite[largest]]
-        alone = (label, float(parts[largest])) if parts[largest] > MUCH else None
+        alone = (label, float(parts[largest])) if MUCH < parts[largest] <= 100 else None
     return Comparison(
         difference=float(differences.mean()),
         low=low,

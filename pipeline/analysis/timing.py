@@ -21,7 +21,7 @@ from pipeline.network.training import mini_batches, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
 KINDS = {"plain": False, "batchnorm": True}  # lambda costs no time: the same code runs if it is 0
-Seconds = dict[str, list[float]]  # a value a round, by kind
+Seconds = dict[str, list[float]]  # a value per round, by kind
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def time_steps(
 
     ``X`` is ``(n_0, examples)``, ``Y`` ``(n_L, examples)``, ``validation`` such a pair; the device of ``X`` computes.
     Each kind takes ``rounds`` turns, after one to warm up that does not count; a turn is ``steps`` training steps,
-    compiled or not, and one validation check. ``progress`` goes through the rounds and may show it. Returns
-    ``seconds_per_step`` and ``seconds_per_check`` by kind, a value a round. That of the steps is their median, which a
-    busy moment of the machine hardly moves.
+    compiled or not, and one validation check. ``progress`` goes through the rounds and may show it. A GPU is waited
+    for after each step. Returns ``seconds_per_step`` and ``seconds_per_check`` by kind, a value per round. That of the
+    steps is their median, which a busy moment of the machine hardly moves.
     """
     networks = {
         kind: initialize_ensemble(layers_dims, range(1), use_batchnorm=use_batchnorm, device=X.device)

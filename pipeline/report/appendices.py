@@ -128,12 +128,13 @@ def write_intervals(document: Document, study: Study) -> None:
         f"subsets of the {numbered(pairs, 'pair')} (Hartigan, 1969). It holds the shifts that a sign-flip permutation "
         "test does not reject. That is right whatever the tails; a t interval is not, and the bootstrap covers too "
         "seldom with few pairs. If two arms do differ, their differences may be skewed: whether zero lies outside "
-        "keeps its meaning, and the ends are a guide. A network collapsed or not, so McNemar's exact test decides. "
-        "Below six pairs there is no interval. Intervals are not corrected for their number."
+        "keeps its meaning, and the ends are a guide. Collapse is yes or no, so McNemar's exact test takes the "
+        "interval's place there. Below six pairs there is no interval. Intervals are not corrected for their number."
     )
     document.paragraph(
-        "**Others.** The gap of train and validation accuracy is a paired difference, too. A median has the interval "
-        "of the exact sign test, a share that of the exact binomial test (Clopper and Pearson, 1934)."
+        "**Others.** The gap of train and validation accuracy is a paired difference, too. An arm's mean accuracy has "
+        "the same kind of interval, over its networks; a few bad networks make it skewed, so its ends are a guide. A "
+        "share has the interval of the exact binomial test (Clopper and Pearson, 1934)."
     )
 
 
@@ -163,7 +164,7 @@ def write_others(document: Document, study: Study) -> None:
     )
     table = side_by_side(study, arms).drop(columns=["Batch size", "Lowest validation cost (nats)"])
     caption = "The headline models of the other arms, and the mean test accuracy over all networks."
-    widths = [3.2, *[1.6] * len(table.columns)]
+    widths = [2.5, *[1.5] * len(table.columns)]
     document.table(table.reset_index(names="Arm"), caption, name="other_results", widths=widths)
     verdicts = {
         QUANTITIES[name].title.capitalize(): [verdict(study.comparisons[arm][name], QUANTITIES[name]) for arm in arms]

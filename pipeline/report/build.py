@@ -38,7 +38,7 @@ def build_report(study: Study) -> bytes:
     digest = hashlib.sha256(study.params.model_dump_json().encode()).hexdigest()[:DIGEST]
     document = Document(
         "A neural network from scratch",
-        f"{data}: {listed(arms)}; {numbered(networks, 'network')} an arm",
+        f"{data}: {listed(arms)}; {numbered(networks, 'network')} per arm",
         footer=f"{data} \N{MIDDLE DOT} parameters {digest}",
     )
     document.paragraph(SIGNATURE)
@@ -58,6 +58,7 @@ def build_report(study: Study) -> bytes:
     chapter_questions.write(document, study)
     document.heading("The cost at every 100th iteration", label="8", name="costs")
     _cost_tables(document, study)
+    document.stop_counting()
     document.heading("Formulas", label="Appendix A", name="formulas")
     chapter_functions.write_formulas(document)
     document.heading("Mistakes of the best model", label="Appendix B")
@@ -91,15 +92,15 @@ def _method(document: Document, study: Study) -> None:
     )
     document.paragraph(
         f"**Arms and networks.** An arm is a variant of the network. Each arm trains "
-        f"{numbered(len(training.seeds), 'network')}, one a seed. The seed decides only the start; split and batches "
+        f"{numbered(len(training.seeds), 'network')}, one per seed. The seed decides only the start; split and batches "
         "are the same for all. So arms are compared in pairs of networks with the same start. An arm's "
         "**headline model** is its network with the lowest validation cost."
     )
     document.paragraph(
-        "**Reading the numbers.** Costs are in nats (natural logarithm), without the L2 penalty. A difference, taken "
-        "before rounding, is clear if its interval excludes zero, but too close to zero to call if one end is within "
-        f"{percent(100 * ROUNDING, 0)} of its length: another processor could decide otherwise. At equal iterations: "
-        "at the last check of both of a pair."
+        "**Reading the numbers.** Costs are in nats, without the L2 penalty. A difference, before rounding, is clear "
+        "if its interval excludes zero. It is too close to zero to call if an end is nearer than "
+        f"{percent(100 * ROUNDING, 0)} of the length: another processor could decide otherwise. 'At equal iterations' "
+        "is the last check that both networks of a pair reached."
     )
 
 

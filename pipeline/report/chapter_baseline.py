@@ -22,6 +22,13 @@ WHY = {
 SUMMARIES = {"mean": "Mean", "std": "Standard deviation", "median": "Median", "min": "Lowest", "max": "Highest"}
 
 
+def why_it_stopped(study: Study) -> str:
+    """Say why the headline model of the reference stopped: "the validation cost had no new low for 100 …"."""
+    limits = {each: getattr(study.params.training, each) for each in ("patience", "max_steps")}
+    reason = WHY[study.results[study.reference].stop_reason[study.headline(study.reference)]]
+    return reason.format(**{name: numbered(limit, "training step") for name, limit in limits.items()})
+
+
 def write(document: Document, study: Study) -> None:
     """Write the section."""
     arm, card, training = study.reference, study.card, study.params.training
@@ -46,11 +53,10 @@ def write(document: Document, study: Study) -> None:
         f"training stops after {numbered(training.patience, 'step')} without a new low{by}, or at "
         f"{numbered(training.max_steps, 'step')}. The parameters of the best step are kept."
     )
-    limits = {each: numbered(getattr(training, each), "training step") for each in ("patience", "max_steps")}
     document.paragraph(
         f"**4b. Iterations and epochs.** The headline model (seed {result.seeds[k]}) trained for "
         f"**{numbered(result.steps[k], 'iteration')}, {result.epochs[k]:.1f} epochs**. It stopped because "
-        f"{WHY[result.stop_reason[k]].format(**limits)}. Its best step is {result.best_step[k]:,} ([[training]])."
+        f"{why_it_stopped(study)}. Its best step is {result.best_step[k]:,} ([[training]])."
     )
     final = [f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in card.sizes]
     document.paragraph(
@@ -58,8 +64,8 @@ def write(document: Document, study: Study) -> None:
         "[[confusion]] shows which classes the headline model confuses."
     )
     document.paragraph(
-        "**4c. Costs.** Section [[costs]] lists the cost and the index of every 100th training step. The training "
-        "prints them too, as `L_layer_model` does."
+        "**4c. Costs.** Section [[costs]], page [[costs:page]], lists the cost and the index of every 100th training "
+        "step. The training prints them too, as `L_layer_model` does."
     )
     values = DataFrame(
         {

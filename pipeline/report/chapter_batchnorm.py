@@ -13,7 +13,7 @@ from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.levels import Levels, in_words, levels, levels_table
 from pipeline.report.study import Study
-from pipeline.report.wording import listed, numbered, percent, share, signed, verdict
+from pipeline.report.wording import is_clear, listed, numbered, percent, share, signed, verdict
 
 WENT_WELL = 3.0  # points below the best network of all arms, up to which a training went well
 # By column of the headline models' results, the row of the levels.
@@ -51,8 +51,8 @@ def write(document: Document, study: Study) -> None:
     where = "a GPU" if study.timing.device == "cuda" else numbered(study.timing.threads, "thread")
     document.paragraph(
         f"**Running time** on {where} ([[batchnorm_levels]]). "
-        f"{in_words(rows, 'An iteration, alone (µs)', 'Time to the stop, alone (s)')} Batch norm adds a mean, a "
-        "variance and the gradient through both to each iteration."
+        f"{in_words(rows, 'An iteration, alone (µs)', 'Time to the stop, alone (s)', with_means=True)} Batch norm adds "
+        "a mean, a variance and the gradient through both to each iteration."
     )
     levels_table(document, study, arm, rows, name="batchnorm_levels")
     _curves(document, study)
@@ -62,9 +62,10 @@ def write(document: Document, study: Study) -> None:
 
 
 def _opposite(study: Study, arm: str, rows: Levels) -> str:
-    """Name the levels in which the two headline models differ in the other direction than the means."""
+    """Name the levels in which the means clearly differ, and the two headline models in the other direction."""
     apart = study.headlines.loc[arm, [*HEADLINE]].astype(float) - study.headlines.loc[study.reference, [*HEADLINE]]
-    opposite = [title for name, title in HEADLINE.items() if apart[name] * rows[title][1].difference < 0]
+    means = {name: rows[title][1] for name, title in HEADLINE.items()}
+    opposite = [HEADLINE[name] for name, each in means.items() if is_clear(each) and apart[name] * each.difference < 0]
     if not opposite:
         return ""
     named = listed([title.partition(" (")[0].lower() for title in opposite])
@@ -110,10 +111,9 @@ def _why(document: Document, study: Study, arm: str) -> None:
     activations = {each: DataFrame(study.evaluations[each].activations) for each in arms}
     for last in map(str, activations[arm].columns[-1:]):  # a network without a hidden layer has none
         compared = study.compare(arm, {each: activations[each][last] for each in arms})
-        why = ", because batch norm hands on normalised outputs" if compared.high < 0 else ""
         document.paragraph(
-            f"**Activations.** The 99th percentile of the outputs of layer {last[1:]} at the best step: "
-            f"{verdict(compared, ACTIVATION)}{why}."
+            f"**Activations.** The 99th percentile of what layer {last[1:]} hands on (after batch norm, where there is "
+            f"one), at the best step: {verdict(compared, ACTIVATION)}."
         )
         medians = ", ".join(f"{activations[each][last].median():.2g} ({study.names[each]})" for each in arms)
         title = f"Activations in layer {last[1:]}, medians: {medians}"
@@ -125,13 +125,13 @@ def _why(document: Document, study: Study, arm: str) -> None:
         for each in arms
     ]
     document.paragraph(
-        f"**How often training goes well.** It went well if the network is within {WENT_WELL:g} points of this run's "
-        f"best ({percent(best)}): {listed(shares)}. [[networks]] shows every network; "
-        "[[health]] names those that collapsed."
+        f"**How often training goes well.** Here that means within {WENT_WELL:g} points of this run's best network, "
+        f"{percent(best)}. It went well for {listed(shares)}. [[networks]] shows every network; [[health]] names those "
+        "that collapsed."
     )
     caption = (
-        "Left: the norm of each layer's gradient before the first step. Right: the 99th percentile of each hidden "
-        "layer's output at the best step. A mark is a network, a bar the median."
+        "Left: the norm of each layer's gradient before the first step. Right: the 99th percentile of what each hidden "
+        "layer hands on, at the best step. A mark is a network, a bar the median."
     )
     picture = figures.by_layer(panels, {each: study.titles[each] for each in arms})
     document.figure(picture, caption, f"{'. '.join(title for title, _ in panels)}.", name="why")
@@ -144,10 +144,10 @@ def _late_start(study: Study, layer: str) -> str:
     correlation, p, is_proven = late_start(norms, study.results[reference], study.evaluations[reference])
     if math.isnan(correlation) or math.isnan(p):  # of too few networks
         return ""
-    proven = "so this is part of the reason" if is_proven else "not clear, so this is a possible reason only"
+    proven = "so this is part of the reason for the speed" if is_proven else "so this is a possible reason only"
     return (
-        f" Over the {study.names[reference]} networks the rank correlation of the norm in {layer} with the steps to "
-        f"half the cost of guessing is {signed(correlation, 2)} (p = {p:.2g}): {proven}."
+        f" Do {study.names[reference]} networks with a small gradient in {layer} take more steps to half the cost of "
+        f"guessing? The rank correlation is {signed(correlation, 2)} (p = {p:.2g}), {proven}."
     )
 
 

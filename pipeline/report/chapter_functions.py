@@ -56,7 +56,7 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
             "its L2 penalty. Every 100 steps the cost is printed and kept. Each epoch visits every example once, in a "
             "new order; the batch in which an epoch ends goes on with the next. With a validation set, training stops "
             "when the validation cost has had no new low for long enough, and returns the parameters of the lowest. "
-            "`train` takes the same `training_step`, but trains an ensemble at once: one network a seed."
+            "`train` takes the same `training_step`, but trains an ensemble at once: one network per seed."
         ),
         "predict": "An example counts if p of its class c is above every other. Batch norm uses running statistics.",
     },

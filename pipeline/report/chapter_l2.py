@@ -71,8 +71,8 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
         "`l2_penalty` takes all weights, without the biases; `L_layer_model` adds it to the cost that it returns, and "
         "`L_model_backward` adds its gradient to that of each W. The factor one half makes the gradient lambda times "
         "W, as PyTorch's `weight_decay` has it. Biases are not penalised, because they move the boundary between "
-        "classes and do not make it steep. The pipeline records data cost and penalty apart. Its iterations take the "
-        f"same time with any lambda, as the same code runs if lambda is 0.{decay}"
+        "classes and do not make it steep. The pipeline records data cost and penalty apart. An iteration takes "
+        f"the same time with any lambda, as the same code runs if lambda is 0.{decay}"
     )
 
 
@@ -94,7 +94,7 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     )
     share = study.compare(arm, {each: along[each]["W1"] for each in arms})
     kept = [study.names[each] for each in along if along[each]["W1"].mean() > 50]
-    document.heading("The weights with and without L2", level=2, label="6.1")
+    document.heading("The weights with and without L2", level=2, label="6.1", new_page=True)
     document.paragraph(
         f"Norm of W1: {roughly(compared['W1'], NORM)}; [[weights]] has every layer. Share of its squared norm along "
         f"the random start: {verdict(share, ALONG_START)}"

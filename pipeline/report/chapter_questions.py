@@ -7,11 +7,14 @@ import math
 import numpy as np
 
 from pipeline.analysis.diagnosis import guessing_cost
+from pipeline.report.chapter_baseline import why_it_stopped
 from pipeline.report.chapter_summary import HARDLY
 from pipeline.report.document import Document
 from pipeline.report.levels import levels
 from pipeline.report.study import Study
-from pipeline.report.wording import is_settled, nearness, numbered, percent
+from pipeline.report.wording import is_clear, listed, nearness, numbered, percent
+
+ENDS = {"no improvement": "the early stop", "cap reached": "the cap on steps", "diverged": "the divergence"}
 
 
 def write(document: Document, study: Study) -> None:
@@ -27,6 +30,8 @@ def questions(study: Study) -> dict[str, str]:
     layers, cost = result.layers_dims, float(evaluation.costs["validation"][k])
     gap = float(study.gaps[reference][k])
     checks = math.ceil(training.patience / training.evaluate_every)
+    patience = f" That is only {numbered(checks, 'check')}, so noise of the validation cost can stop a training early."
+    stopped_early = result.stop_reason[k] == "no improvement"
     return {
         "Why does the backward pass of the output layer give p - y?": (
             "dA = -y / p goes through softmax's Jacobian: p (-y / p + 1) = p - y. With equal probabilities it is "
@@ -42,18 +47,13 @@ def questions(study: Study) -> dict[str, str]:
             "mean over the validation set)."
         ),
         "Why did training stop when it did?": (
-            f"Its patience ran out (4b). It is only {numbered(checks, 'check')} long, so noise of the validation cost "
-            "can stop a training early."
+            f"Because {why_it_stopped(study)} (4b).{patience if stopped_early else ''}"
         ),
         "Which result could be chance?": _chance(study),
-        "Why is the accuracy not 98 %?": (
-            f"Probably because the layers {'-'.join(map(str, layers))} leave "
-            f"{numbered(min(layers[1:-1], default=layers[-1]), 'number')} at the narrowest place to tell {layers[-1]} "
-            "classes apart."
-        ),
+        "What limits the accuracy?": _limits(study),
         "Does the network overfit?": (
             f"{'Hardly' if gap < HARDLY else 'Yes'}: the {study.names[reference]} headline model's train accuracy is "
-            f"{gap:.2f} points above its validation accuracy (4c has both)."
+            f"{abs(gap):.2f} points {'below' if gap < 0 else 'above'} its validation accuracy (4c has both)."
         ),
         "Why several networks, and not one run?": _one_run(study),
         "Why must the gradient pass through batch norm's mean and variance?": (
@@ -64,6 +64,18 @@ def questions(study: Study) -> dict[str, str]:
     }
 
 
+def _limits(study: Study) -> str:
+    reference, k = study.reference, study.headline(study.reference)
+    layers, train = study.results[reference].layers_dims, float(study.evaluations[reference].accuracies["train"][k])
+    narrowest, limits = min(layers[1:-1], default=layers[-1]), []
+    if narrowest < layers[-1]:
+        limits.append(f"the small network ({numbered(narrowest, 'number')} at the narrowest place)")
+    limits.append(f"{ENDS[study.results[reference].stop_reason[k]]} (answer 4)")
+    if float(study.gaps[reference][k]) < HARDLY:
+        return f"Not overfitting: on the training set it is {percent(train)}. Probably {listed(limits)}."
+    return f"Overfitting (answer 7), and probably {listed(limits)}."
+
+
 def _chance(study: Study) -> str:
     tables = {"batchnorm_levels": study.with_batchnorm, "l2_levels": study.with_l2}
     compared = {
@@ -72,14 +84,14 @@ def _chance(study: Study) -> str:
         if arm is not None
         for title, (_, each) in levels(study, arm).items()
     }
-    clear = {row: found for row, found in compared.items() if found.excludes_zero}
+    clear = {row: found for row, found in compared.items() if is_clear(found)}
     if not clear:
         return f"Of {numbered(len(compared), 'difference')} none is clear."
     table, title = min(clear, key=lambda row: nearness(clear[row]))
-    settled = sum(map(is_settled, clear.values()))
     return (
-        f'Most likely "{title.partition(" (")[0]}" in [[{table}]], whose interval ends closest to zero. '
-        f"{settled} of {numbered(len(compared), 'difference')} are clear; by chance one in twenty would be."
+        f'Most likely "{title.partition(" (")[0]}" in [[{table}]]: of {len(clear)} clear differences its interval ends '
+        f"closest to zero. One in twenty of all {len(compared)} would be clear by chance; rows that measure the same "
+        "are not independent."
     )
 
 
@@ -90,8 +102,8 @@ def _one_run(study: Study) -> str:
     ours, theirs = (study.evaluations[each].accuracies["test"].numpy() for each in (study.reference, arm))
     lower = percent(100 * float(np.mean(theirs[:, None] < ours[None, :])), 0)
     return (
-        f"Because single networks differ: a {study.names[arm]} network has a lower test accuracy than a "
-        f"{study.names[study.reference]} network in {lower} of all pairs."
+        f"Because single networks differ. If one network of each arm is drawn at random, the {study.names[arm]} one "
+        f"has a lower test accuracy than the {study.names[study.reference]} one in {lower} of the draws."
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pandas import DataFrame
 
 from pipeline.analysis import tables
-from pipeline.analysis.beginnings import gradient_factors, late_start
+from pipeline.analysis.beginnings import gradient_factors
 from pipeline.analysis.comparison import GAP, QUANTITIES
 from pipeline.analysis.diagnosis import COLLAPSED
-from pipeline.analysis.statistics import compare, median_interval
+from pipeline.analysis.statistics import compare, typical_interval
 from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.document import Document
@@ -27,14 +27,14 @@ def write(document: Document, study: Study) -> None:
         title = source_of(data).title
         document.paragraph(f"**The data set {wanted} could not be fetched: everything below is about {title}.**")
     document.paragraph(
-        "**Brief 4: page [[baseline:page]], 5: page [[batchnorm:page]], 6: page [[l2:page]]**; its functions: page "
-        "[[functions:page]]. [[summary]] sets the runs side by side, [[headlines]] draws their costs. Brackets hold "
-        "95 % intervals ([[interval]]).",
+        "**Brief 4: page [[baseline:page]], 5: page [[batchnorm:page]], 6: page [[l2:page]], costs: page "
+        "[[costs:page]]**; its functions: page [[functions:page]]. [[summary]] sets the runs side by side, "
+        "[[headlines]] draws their costs. Brackets hold 95 % intervals ([[interval]]).",
         keep_with_next=True,
     )
     caption = (
-        "The headline model of each arm: its best network by validation cost. Last row: all its networks, ± the "
-        "standard deviation."
+        "The headline model of each arm: its best network by validation cost. The last two rows are of all its "
+        "networks."
     )
     table = side_by_side(study, study.in_full).T.reset_index(names="")
     document.table(table, caption, name="summary", widths=[6.4, *[9.6 / len(study.in_full)] * len(study.in_full)])
@@ -45,7 +45,7 @@ def write(document: Document, study: Study) -> None:
 
 
 def side_by_side(study: Study, arms: Iterable[str]) -> DataFrame:
-    """Return the results of arms, one a row, by their titles."""
+    """Return the results of arms, one per row, by their titles."""
     results = study.headlines.loc[[*arms]]
     seconds = [study.seconds_alone(arm)[study.headline(arm)] for arm in results.index]
     table = DataFrame(
@@ -57,7 +57,8 @@ def side_by_side(study: Study, arms: Iterable[str]) -> DataFrame:
             "Epochs to the stop": results["epochs"].map("{:.1f}".format),
             "Lowest validation cost (nats)": results["cost"].map("{:.4f}".format),
             "Seconds to train it alone": [f"{each:.1f}" for each in seconds],
-            "Mean test accuracy, all networks (%)": tables.with_deviation(results),
+            "Mean test accuracy, all networks (%)": results["mean_test"].map("{:.2f}".format),
+            "Its standard deviation (points)": results["sd_test"].map("{:.2f}".format),
         }
     )
     return table.rename(index=study.titles)
@@ -89,9 +90,8 @@ def _of_the_reference(study: Study) -> str:
     if len(test) == 1:
         return f"**{title}: {percent(float(test[0]))} of the test set.**"
     return (
-        f"**{title}: median test accuracy {percent(float(test.quantile(0.5)))}**{between(*median_interval(test), 2)}. "
-        f"Its {numbered(len(test), 'network')} span {percent(float(test.min()))} to {percent(float(test.max()))}, "
-        "because their random starts differ; data, batches and settings are the same."
+        f"**{title}: mean test accuracy {percent(float(test.mean()))}**{between(*typical_interval(test), 2)}. Its "
+        "networks differ, because their random starts do; data, batches and settings are the same."
     )
 
 
@@ -113,12 +113,11 @@ def _of_batchnorm(study: Study, arm: str) -> str:
         return said
     ours, theirs = (gradient_factors(study.gradients[each]) for each in (arm, reference))
     layer = str(theirs.idxmax())
-    *_, is_late = late_start(study.gradients[reference][layer], study.results[reference], study.evaluations[reference])
-    why = "Part of the reason: before" if is_late else "A possible reason: before"
-    why = why if helps and ours[layer] < theirs[layer] else "Before"
+    if not helps or ours[layer] >= theirs[layer]:
+        return said
     return (
-        f"{said} {why} the first step the norm of the gradient of {layer} differs {theirs[layer]:.2g}-fold between the "
-        f"{study.names[reference]} networks, and {ours[layer]:.2g}-fold between the {study.names[arm]} networks."
+        f"{said} A possible reason: the first gradients of {layer} differ more between the {study.names[reference]} "
+        f"networks than between the {study.names[arm]} networks (section [[reasons]])."
     )
 
 
@@ -145,17 +144,18 @@ def _of_overfitting(study: Study) -> str:
     parameters = study.results[study.reference].parameters
     weights = sum(each[0].numel() for name, each in parameters.items() if name[0] in "Wb")
     hardly, examples = largest.difference < HARDLY, study.card.sizes["train"]
-    finding = f"overfit (a gap of at least {HARDLY:g} points)"
+    finding = "overfit"
     if hardly:
         have_learnt = all(float(each["test"].median()) >= COLLAPSED for each in accuracies)
-        finding = f"hardly overfit (a gap below {HARDLY:g} points)" + ": what they learn generalises" * have_learnt
+        finding = "hardly overfit" + ": what they learn generalises" * have_learnt
     said = (
         f"**The networks {finding}.** The gap, train minus validation accuracy, is on average at most "
         f"{largest.difference:.2f} points{between(largest.low, largest.high, 2)} in an arm."
     )
     if hardly != (weights < examples):  # few weights keep a network from overfitting, many let it
         return said
-    return f"{said} A possible reason: {weights:,} weights and biases learn from {numbered(examples, 'example')}."
+    more, fewer = ("training examples", "weights and biases")[:: 1 if hardly else -1]
+    return f"{said} A possible reason: there are more {more} than {fewer}."
 
 
 def _headline_costs(document: Document, study: Study) -> None:

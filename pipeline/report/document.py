@@ -54,9 +54,9 @@ class Document:
         self._docx: Any = docx.Document()
         self._contents: Any = None
         self._counts = {"Figure": 0, "Table": 0}
-        self._page = 1  # as the page breaks say; a page that runs over is counted by the word processor
+        self._page: int | None = 1  # as the page breaks say; a page that runs over is counted by the word processor
         self._headings: dict[str, str] = {}  # name by text of those in the contents
-        self._targets: dict[str, tuple[str, str, int]] = {}  # bookmark, text and page by name
+        self._targets: dict[str, tuple[str, str, int | None]] = {}  # bookmark, text and page by name
         self._references: list[tuple[str, Any, Any]] = []
         self._drop_template_parts()
         self._lay_out(footer)
@@ -75,7 +75,7 @@ class Document:
         """
         paragraph = self._docx.add_heading(label, level)
         paragraph.paragraph_format.page_break_before = new_page or None
-        self._page += new_page
+        self._page = self._page and self._page + new_page
         gap = " " if label[-1:].isdigit() else ". " if label else ""
         paragraph.add_run(f"{gap}{text}")
         if level == 1:
@@ -90,6 +90,10 @@ class Document:
         self._add_marked(paragraph, text)
         paragraph.paragraph_format.keep_with_next = keep_with_next or None
         return paragraph
+
+    def stop_counting(self) -> None:
+        """Leave the pages from here on to the word processor: a long table came before, of unknown height."""
+        self._page = None
 
     def contents(self) -> None:
         """Reserve the place of the table of contents."""
@@ -206,7 +210,7 @@ class Document:
                 raise ValueError(f"the text refers to [[{name}]], and nothing has that name")
             bookmark, text, page = self._targets[name]
             instruction.text = f" {'PAGEREF' if is_page else 'REF'} {bookmark} \\h "
-            result.text = str(page) if is_page else text
+            result.text = str(page or "") if is_page else text
 
     def _drop_template_parts(self) -> None:
         """Remove parts of python-docx's template: its picture, Word 2010's copy of the styles, its author."""
@@ -247,11 +251,11 @@ class Document:
         _add_field(foot, "PAGE", "1")
 
     def _fill_contents(self) -> None:
-        """Write the table of contents: an entry a heading, a link with a field for its page."""
+        """Write the table of contents: an entry per heading, a link with a field for its page."""
         for text, name in self._headings.items() if self._contents else ():
-            bookmark, *_ = self._targets[name]
+            bookmark, _, page = self._targets[name]
             paragraph = self._contents.insert_paragraph_before(f"{text}\t", style=CONTENTS_STYLE)
-            _add_field(paragraph, f"PAGEREF {bookmark} \\h")
+            _add_field(paragraph, f"PAGEREF {bookmark} \\h", str(page or ""))
             link = OxmlElement("w:hyperlink", {qn("w:anchor"): bookmark})
             link.extend(paragraph._p.r_lst)
             paragraph._p.append(link)

@@ -28,10 +28,11 @@ from pipeline.analysis.evaluation import Evaluation
 from pipeline.network.ensemble import TrainingResult
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; the templates of the plots page have them too.
-# In grey, markers and dashes tell the arms apart. A figure with a line or bar an arm has at most four arms.
+# In grey, markers and dashes tell the arms apart. A figure with a line or bar per arm has at most four arms.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vPX*"
 DASHES: Any = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 3)), (0, (8, 2)), (0, (1, 3)))
+ENDS = {"o": 9, "s": 4}  # marks and their sizes in points, of the best step and of the stop, which is close to it
 NO_ARM = "#4D4D4D"  # the colour of what belongs to no single arm
 # Each runs one way in grey too, in so few shades that a picture of 256 colours holds them.
 WEIGHT_MAP, INK_MAP, SHARE_MAP = (mpl.colormaps[name].resampled(96) for name in ("cividis", "gray_r", "Blues"))
@@ -56,18 +57,20 @@ Titles = Mapping[str, str]  # the title of each arm, in their order
 @mpl.rc_context(STYLE)
 def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles: Titles, title: str) -> bytes:
     """Draw the headline models' data cost at every 100th step, on one axis; ``ends`` are best step and stop by arm."""
-    figure, axis = _figure(1.95, title)
+    figure, axis = _figure(2.7, title)
     lines = []
     for column, (arm, (best, stop)) in enumerate(ends.items()):
         of_arm, look = costs[costs["arm"] == arm].set_index("step")["cost"], _line(column)
         lines += axis.plot(of_arm.index, of_arm, **look | {"linewidth": 0.9})
-        for step, marker in ((best, "o"), (stop, "s")):
+        for step, (marker, size) in zip((best, stop), ENDS.items(), strict=True):
             if len(of_arm):
                 place = min(of_arm.index, key=lambda recorded: abs(recorded - step))
-                axis.plot(step, of_arm[place], marker, color=look["color"], ms=5, mec="black", mew=0.8, zorder=4)
+                axis.plot(step, of_arm[place], marker, color=look["color"], ms=size, mec="black", mew=0.8, zorder=4)
     axis.set(ylabel="cost (nats)", ylim=(0, None))
     _count_steps(axis)
-    marks = [Line2D([], [], marker=marker, linestyle="", color=NO_ARM, mec="black") for marker in "os"]
+    marks = [
+        Line2D([], [], marker=marker, ms=size, linestyle="", color=NO_ARM, mec="black") for marker, size in ENDS.items()
+    ]
     _legend(figure, [*lines, *marks], {**titles, " best": "best step", " stop": "stop"})
     return _png(figure)
 
@@ -88,9 +91,9 @@ def training(result: TrainingResult, k: int, title: str) -> bytes:
 
 @mpl.rc_context(STYLE)
 def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: Titles) -> bytes:
-    """Draw a value of every network by layer, an arm a colour, bars at the medians; a panel a quantity.
+    """Draw a value of every network by layer, a colour per arm, bars at the medians, a panel per quantity.
 
-    ``panels`` is keyed by title and label of the axis, and holds by arm a row a network, a column a layer.
+    ``panels`` is keyed by title and label of the axis, and holds by arm a row per network, a column per layer.
     """
     figure, axes = _figure(2.8, "", 1, len(panels), squeeze=False)
     width, looks = 0.8 / len(titles), [_mark(column) for column in range(len(titles))]

@@ -10,7 +10,7 @@ from pipeline.analysis.comparison import EPOCHS, GAP, QUANTITIES, SECONDS, STEP_
 from pipeline.analysis.statistics import Comparison, compare
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, is_settled, most_by_one, roughly
+from pipeline.report.wording import interval, is_clear, most_by_one, roughly
 
 Levels = dict[str, tuple[Quantity, Comparison]]
 COMPARED = {
@@ -39,10 +39,15 @@ def levels(study: Study, arm: str) -> Levels:
     return {**found, "Time to the stop, alone (s)": (SECONDS, seconds)}
 
 
-def in_words(rows: Levels, *titles: str) -> str:
-    """Say what rows of the table of two arms show; the table has their numbers."""
-    said = {title: roughly(compared, quantity) for title, (quantity, compared) in rows.items() if title in titles}
-    return " ".join(f"{title.partition(' (')[0]}: {each}." for title, each in said.items())
+def in_words(rows: Levels, *titles: str, with_means: bool = False) -> str:
+    """Say what rows of the table of two arms show, perhaps after the means: "4.1 against 3.0 s, longer …"."""
+    said = []
+    for title in titles:
+        (quantity, compared), (name, _, unit) = rows[title], title.rstrip(")").partition(" (")
+        ours, theirs = (f"{each:,.{quantity.decimals}f}" for each in (compared.mean, compared.reference))
+        means = f"{ours} against {theirs} {unit}, " if with_means and compared.pairs else ""
+        said.append(f"{name}: {means}{roughly(compared, quantity)}.")
+    return " ".join(said)
 
 
 def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, name: str) -> None:
@@ -79,6 +84,6 @@ def compared_table(
     pairs = [most_by_one(each, ": ") for each in compared]
     if any(pairs):
         table = table.assign(Alone=pairs)
-        caption += " Alone: the seed or round that makes more than a third of a clear difference."
-    unclear = [row for row, each in enumerate(compared) if not (each.excludes_zero and is_settled(each))]
+        caption += " Alone: the seed or round that makes more than a third of a difference."
+    unclear = [row for row, each in enumerate(compared) if not is_clear(each)]
     document.table(table, caption, name=name, widths=widths[: len(table.columns)], grey=unclear)

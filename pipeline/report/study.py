@@ -114,7 +114,7 @@ class Study:
         return kind_of(self.params.arms[arm].use_batchnorm)
 
     def step_times(self, arm: str) -> NDArray[np.float64]:
-        """Return microseconds a step of one network alone, a value a round."""
+        """Return microseconds a step of one network alone, a value per round."""
         return 1e6 * np.array(self.timing.seconds_per_step[self.kind(arm)])
 
     def seconds_alone(self, arm: str) -> NDArray[np.float64]:

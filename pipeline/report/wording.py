@@ -12,9 +12,10 @@ ROUNDING = 0.15  # of an interval's length: its ends moved by 0.12 between proce
 
 
 def verdict(comparison: Comparison, quantity: Quantity) -> str:
-    """Say how an arm compares with the reference: "better by 1.30 points [0.60, 2.20], 14 of 16 seeds".
+    """Say how an arm compares with the reference: "better by 1.30 points [0.60, 2.20]".
 
-    A pair that makes more than a third of the difference is named: " (seed 3 alone makes 54 %)".
+    A pair that makes more than a third of the difference is named: " (seed 3 alone makes 54 %)". What has no interval
+    has a count: "fewer by 12.50 % of all, 2 of 16 seeds".
     """
     low, high, pairs = comparison.low, comparison.high, comparison.pairs
     if not pairs:
@@ -24,9 +25,10 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
     direction, count = _side(comparison, quantity)
     size = f"{abs(comparison.difference):,.{quantity.decimals}f}"
     nearest, farthest = sorted((abs(low), abs(high)))
-    interval = between(nearest, farthest, quantity.decimals) if quantity.interval else ""
+    counted = f", {count} of {pairs} {quantity.pair}s"
+    interval = between(nearest, farthest, quantity.decimals) if quantity.interval else counted
     alone = f" ({quantity.pair} {most_by_one(comparison, ' alone makes ')})" if comparison.alone else ""
-    return f"{direction} by {_with_unit(size, quantity.unit)}{interval}, {count} of {pairs} {quantity.pair}s{alone}"
+    return f"{direction} by {_with_unit(size, quantity.unit)}{interval}{alone}"
 
 
 def roughly(comparison: Comparison, quantity: Quantity) -> str:
@@ -73,6 +75,11 @@ def interval(comparison: Comparison, quantity: Quantity) -> str:
 def is_settled(comparison: Comparison) -> bool:
     """Whether another processor's rounding, which moves the interval's ends, leaves zero on the same side of them."""
     return math.isinf(comparison.low) or nearness(comparison) > ROUNDING
+
+
+def is_clear(comparison: Comparison) -> bool:
+    """Whether the interval excludes zero, on any processor."""
+    return comparison.excludes_zero and is_settled(comparison)
 
 
 def nearness(comparison: Comparison) -> float:

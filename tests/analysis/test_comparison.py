@@ -40,6 +40,10 @@ def compared(ours=OURS, theirs=THEIRS):
     return compare_arms(ours, measured(OUR_TEST), theirs, measured(THEIR_TEST))
 
 
+def paired(ours, theirs):
+    return compare(ours, theirs, OURS.seeds)
+
+
 def first_below(result, cost):
     """Look for the first evaluation below a cost in a plain loop."""
     return [
@@ -55,15 +59,15 @@ def test_arms_are_compared_in_nine_quantities():
     ours, theirs = with_dead(OUR_TEST, [0, 3, 3]), with_dead(THEIR_TEST, [1])
     half = math.log(2) / 2  # of a made-up evaluation's two classes
     expected = {
-        "test_accuracy": compare(OUR_TEST, THEIR_TEST),
-        "spread": compare(*(np.abs(np.array(each) - np.median(each)) for each in (OUR_TEST, THEIR_TEST))),
-        "collapsed": compare([0] * 8, [0] * 8),
-        "validation_cost": compare(ours.costs["validation"], theirs.costs["validation"]),
-        "steps": compare(OURS.steps, THEIRS.steps),
-        "equal_steps_accuracy": compare(*at_equal_steps("validation_accuracies")),
-        "equal_steps_cost": compare(*at_equal_steps("validation_costs")),
-        "half_cost_steps": compare(first_below(OURS, half), first_below(THEIRS, half)),
-        "dead_units": compare([1, 0, 0, 2, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0]),
+        "test_accuracy": paired(OUR_TEST, THEIR_TEST),
+        "spread": paired(*(np.abs(np.array(each) - np.median(each)) for each in (OUR_TEST, THEIR_TEST))),
+        "collapsed": paired([0] * 8, [0] * 8),
+        "validation_cost": paired(ours.costs["validation"], theirs.costs["validation"]),
+        "steps": paired(OURS.steps, THEIRS.steps),
+        "equal_steps_accuracy": paired(*at_equal_steps("validation_accuracies")),
+        "equal_steps_cost": paired(*at_equal_steps("validation_costs")),
+        "half_cost_steps": paired(first_below(OURS, half), first_below(THEIRS, half)),
+        "dead_units": paired([1, 0, 0, 2, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0]),
     }
     assert compare_arms(OURS, ours, THEIRS, theirs) == expected
     assert set(expected) == set(QUANTITIES)

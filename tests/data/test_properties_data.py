@@ -134,18 +134,6 @@ def test_rank_correlation(two):
 
 
 @reproducible
-@given(st.lists(st.integers(-99, 99), min_size=1, max_size=18))
-def test_median_interval(values):
-    low, high = statistics.median_interval(values)
-    if len(values) < 6:
-        assert math.isnan(low) and math.isnan(high)
-    else:
-        assert low <= np.median(values) <= high
-        assert {low, high} <= set(values)
-        assert statistics.median_interval([-value for value in values]) == pytest.approx((-high, -low))
-
-
-@reproducible
 @given(samples, st.floats(0.5, 0.99))
 def test_typical_interval(sample, confidence):
     before = sample.copy()

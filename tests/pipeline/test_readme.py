@@ -1,6 +1,7 @@
 """What the README shows is true: its table, its numbers, its commands, its Python and its pictures."""
 
 import ast
+import functools
 import importlib.util
 import inspect
 import io
@@ -14,21 +15,26 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import docx
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from clones import STAGES
 from dvc.cli.parser import get_main_parser
 from pandas import DataFrame, Series
+from scipy.stats import binomtest
 
 import pipeline
 import stages
 from pipeline import artifacts
+from pipeline.analysis.statistics import CONFIDENCE, Comparison
 from pipeline.analysis.timing import KINDS, Timing
 from pipeline.params import load_params
-from tools import readme, summary
+from pipeline.report.wording import ROUNDING, is_clear
+from tools import one_example, readme, summary
 
 README = Path("README.md").read_text(encoding="utf-8")
 PARAMS = load_params(Path("params.yaml"))
@@ -144,13 +150,31 @@ def test_a_picture_that_fails_leaves_the_readme_and_the_other_pictures_as_they_w
     assert made == {"seeds.png": b"new", "network.png": b"digit", "report.png": b"page", "report.docx": b"report"}
 
 
+def test_the_picture_of_a_digit_has_each_class_beside_its_unit(monkeypatch):
+    caught = []
+    monkeypatch.setattr(one_example.Figure, "savefig", lambda figure, content: caught.append(figure))
+    monkeypatch.setattr(one_example, "Image", SimpleNamespace(open=lambda content: None))
+    monkeypatch.setattr(one_example, "in_few_colours", lambda image: b"")
+    one_example.one_example(np.zeros(784), [784, 20, 7, 5, 10], np.full(10, 0.1), [*"0123456789"])
+    (figure,) = caught
+    figure.draw_without_rendering()
+    _, middle, right = figure.axes
+    units = middle.transData.transform(middle.collections[-1].get_offsets())[:, 1]
+    bars = [right.transData.transform((0, bar.get_y() + bar.get_height() / 2))[1] for bar in right.patches]
+    labels = {label.get_text(): label.get_window_extent() for label in right.get_yticklabels()}
+    assert units.tolist() == pytest.approx(bars)
+    for place, box in zip(units, labels.values(), strict=True):
+        assert box.y0 < place < box.y1
+    assert [*labels] == [*"0123456789"] and units[0] > units[-1]  # 0 is on top
+
+
 def test_the_report_beside_the_docs_has_the_committed_metrics():
     report = docx.Document("docs/report.docx")
     rows = {row.cells[0].text: [cell.text for cell in row.cells] for row in report.tables[0].rows}
     for column, arm in enumerate(PARAMS.arms, start=1):
         headline, mean = (json.loads(committed(f"metrics/{kind}/{arm}.json")) for kind in ("headline", "mean"))
         assert rows["Test accuracy (%)"][column] == f"{headline['test']:.2f}"
-        assert rows["Mean test accuracy, all networks (%)"][column].startswith(f"{mean['test']:.2f} ± ")
+        assert rows["Mean test accuracy, all networks (%)"][column].startswith(f"{mean['test']:.2f}")
     assert Path("docs/report.docx").stat().st_size < 2**20
 
 
@@ -270,10 +294,13 @@ def test_every_number_in_its_text_is_that_of_the_study_or_measured():
     expected = results[["mean_test", "test"]]
     seed, part = alone("L2")
     assert 45 < part < 55  # "half of L2's difference"
+    p = [binomtest(count, networks).pvalue for count in range(networks + 1)]  # of the sign test
+    clear = next(count for count in range(networks // 2, networks + 1) if p[count] < 1 - CONFIDENCE)
     of_the_study = {
         *(f"{seed}", f"{math.floor(expected.min(axis=None))}", f"{round(expected.max(axis=None))}"),
         *("-".join(map(str, layers)), f"{networks * len(PARAMS.arms)}", f"{PARAMS.training.batch_size}"),
-        *(f"{math.log(layers[-1]):.2f}", f"{layers[-1]}"),
+        *(f"{math.log(layers[-1]):.2f}", f"{layers[-1]}", f"{100 * ROUNDING:.0f}"),
+        *(f"{networks}", f"{clear}", f"{p[clear]:.2f}"),
     }
     of_the_text = {
         *("1", "2", "3", "4", "5", "6"),  # sections of the assignment
@@ -286,6 +313,27 @@ def test_every_number_in_its_text_is_that_of_the_study_or_measured():
     assert of_the_study <= found
 
 
+def test_what_it_says_of_the_intervals_of_the_first_table_is_what_the_report_says():
+    table = pd.read_csv(io.StringIO(committed("plots/results.csv"))).set_index("arm")
+    clear = {arm: is_clear(Comparison(*row, 0, 0, 16)) for arm, row in table[["difference", "low", "high"]].iterrows()}
+    assert (clear["Batch norm"], clear["L2"]) == (True, False)
+    said = "Batch norm's difference is clear; L2's interval ends too close to zero to call it."
+    assert said in " ".join(TEXT.split())
+
+
+def test_the_command_that_pairs_the_old_networks_with_the_new_ones_does_so(tmp_path):
+    command = shlex.split(re.search(r"`(git diff .* plots/seeds\.csv)`", README)[1])
+    (tmp_path / "plots").mkdir()
+    seeds = tmp_path / "plots" / "seeds.csv"
+    run = functools.partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, text=True)
+    seeds.write_text("arm,seed,test\nBatch norm,0,93.26\nBatch norm,1,94.21\n")
+    for arguments in ("init -q", "add .", "-c user.name=a -c user.email=a commit -qm a"):
+        run(["git", *arguments.split()])
+    seeds.write_text("arm,seed,test\nBatch norm,0,93.5\nBatch norm,1,94.2\n")
+    found = run(command).stdout.splitlines()
+    assert found[-2:] == ["Batch norm,0,[-93.26-]{+93.5+}", "Batch norm,1,[-94.21-]{+94.2+}"]
+
+
 def test_every_number_in_words_is_that_of_the_study_or_measured():
     """A number is told by the words around it; what no sentence below holds is in the text without a reason."""
     networks, arms = len(PARAMS.training.seeds), len(PARAMS.arms)
@@ -296,7 +344,7 @@ def test_every_number_in_words_is_that_of_the_study_or_measured():
         *(f"trains {WORDS[arms]} variants", f"trains {WORDS[networks]} networks", f"the {WORDS[networks]} networks"),
         *(f"its {WORDS[networks]} networks", f"best of {WORDS[networks]}", f"each arm has {WORDS[networks]}"),
         *(f"layer has {WORDS[narrowest]} units", f"among {WORDS[classes]} classes", f"{WORDS[classes]} probabilities"),
-        *(f") by {WORDS[math.isqrt(networks)]}.", f"prints {WORDS[rows]} rows per arm"),
+        f"prints {WORDS[rows]} rows per arm",
         f"A {['third', 'fourth', 'fifth'][arms - 2]} arm is {WORDS[lines]} lines",
         *("Two commands", "If the two disagree", "a difference of two values"),
     ]
@@ -307,7 +355,7 @@ def test_every_number_in_words_is_that_of_the_study_or_measured():
             "the pipeline six to nine",
         ),
         *("a quarter of a point", "by up to two points"),  # as docs/elsewhere.md says
-        *("three times the result", "half that of guessing", "more than a third"),  # a rule of thumb, definitions
+        *("half that of guessing", "more than a third"),  # definitions
         "half of L2's difference",  # as the test above says
     ]
     elsewhere = " ".join(Path("docs/elsewhere.md").read_text(encoding="utf-8").split())
