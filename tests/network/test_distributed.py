@@ -269,14 +269,17 @@ def test_a_rank_that_dies_on_another_host_is_named_with_its_host(hosts, tmp_path
     assert said[0].endswith(line(0, lost(1, "host-1"), "host-0"))
 
 
+TWO = " -S training.threads=2"  # so that two ranks start
+
+
 @pytest.mark.long
 def test_an_experiment_starts_ranks_and_dvc_takes_what_torchrun_made_as_the_result_of_a_stage(clone, tmp_path):
     here = clone.copied(tmp_path / "here")
-    here.shell(Page("scaling.md", "A thousand seeds").take("dvc exp run", **{"0 999": "0 4"}) + " train@l2")
+    here.shell(Page("scaling.md", "A thousand seeds").take("dvc exp run", **{"0 999": "0 4"}) + f"{TWO} train@l2")
     assert len(artifacts.read_record(TrainingResult, here.folder / "models" / "l2").seeds) == 5
     here.shell("git checkout . && dvc checkout")
     few = {"0 15": "0 1", "1.0e-4,1.0e-3,3.0e-3,1.0e-2,": ""}
-    here.shell(Page("scaling.md", "A grid of lambdas").take("dvc exp run", **few))
+    here.shell(Page("scaling.md", "A grid of lambdas").take("dvc exp run", **few, **{" l2_path": f"{TWO} l2_path"}))
     grid = artifacts.read_record(TrainingResult, here.folder / "results" / "l2_path")
     assert (grid.l2, grid.seeds) == ([0.0, 0.0, 0.03, 0.03], [0, 1, 0, 1])
     here.shell("git checkout . && dvc checkout")
@@ -292,7 +295,7 @@ def test_an_experiment_starts_ranks_and_dvc_takes_what_torchrun_made_as_the_resu
 @pytest.mark.long
 def test_machines_train_all_arms_and_the_first_takes_the_results_and_goes_on(clone, tmp_path):
     page, here = Page("scaling.md", "A thousand seeds"), clone.copied(tmp_path / "here")
-    assert "processes=2" in page.take("dvc exp run")  # on one machine: above
+    assert "training.seeds=" in page.take("dvc exp run")  # on one machine: as in any run
     split = page.take("dvc exp run", **{"0 999": "0 5", "threads=16": "threads=2"})
     assert ran(here.shell(split)) == ["check"]  # the split is there
     export_machine, export_others = page.take("export"), page.take("export", eth0="lo")
@@ -359,6 +362,18 @@ def test_each_process_has_a_thread_a_network_and_a_gpu(
     changes = {"device": device, "threads": threads, "processes": processes}
     training = load_params(ROOT / "params.yaml").training.model_copy(update=changes)
     assert launch.processes_for(training, networks) == started
+
+
+def test_two_ranks_write_the_same_bytes_each_time(workspace):
+    written = []
+    for _ in range(2):
+        with forks() as started:
+            started.append(start_stage(workspace))
+            assert started[0].wait() == 0, started[0].said()
+        written.append({each.name: each.read_bytes() for each in (workspace / "models" / "baseline").iterdir()})
+        shutil.rmtree(workspace / "models")
+    assert {"record.json", "parameters.safetensors"} <= set(written[0])
+    assert written[0] == written[1]
 
 
 def damage(workspace):
@@ -511,7 +526,6 @@ def checked(clone, tmp_path_factory):
     return checked
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("by", STOPPED_BY)
 def test_whatever_stops_ranks_under_dvc_one_line_says_it_and_nothing_is_left(checked, tmp_path, by):
     stop, line = STOPPED_BY[by]
