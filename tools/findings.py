@@ -15,10 +15,17 @@ Convert = Callable[[Tensor], Any]
 Solution = Mapping[str, Callable[..., Any]]
 
 TOLERANCE = 1e-4  # of the largest number: room for any small eps, and for float32; a wrong formula is further off
+ROUNDING = 1e-12  # what is smaller is zero: a sum that cancels out
 L2_NAMES = ("l2", "lam", "reg", "decay")  # parts of a name that means lambda
+BATCHNORM_NAMES = ("batchnorm", "batch_norm", "use_bn")  # parts of a name that means the switch of batch norm
 TRANSPOSED = "transposed"
 NOT_RETURNED = "is missing from what the function returns"
-RECOGNISED, UNKNOWN, RAISES, NOTHING = 1, 2, 3, 4  # how bad a finding is; of several attempts the best counts
+# How bad a finding is; of several attempts the best counts. A note does not make a function wrong.
+NOTE, RECOGNISED, UNKNOWN, NEEDS, RAISES, NOTHING = range(6)
+
+
+class MoreArgumentsError(TypeError):
+    """A function requires arguments that the assignment does not pass, and whose meaning is not known here."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +51,56 @@ def arguments_of(function: Callable[..., Any] | None) -> dict[str, inspect.Param
         return {}
 
 
-def required_of(function: Callable[..., Any], given: int) -> list[str]:
-    """Name the arguments that a function must have besides so many given ones."""
-    further = list(arguments_of(function).values())[given:]
-    return [each.name for each in further if each.default is each.empty and "VAR" not in each.kind.name]
+def lambdas_of(function: Callable[..., Any] | None) -> list[str]:
+    """Name the arguments that mean lambda, or switch it on."""
+    return named_like(function, L2_NAMES)
 
 
-def lambda_of(function: Callable[..., Any] | None) -> str | None:
-    """Return the name that a function has for lambda."""
-    names = arguments_of(function)
-    return next((name for name in names if any(part in name.lower() for part in L2_NAMES)), None)
+def batchnorm_of(function: Callable[..., Any] | None) -> str | None:
+    """Return the name that a function has for the switch of batch norm."""
+    return next(iter(named_like(function, BATCHNORM_NAMES)), None)
 
 
-def l2_arguments(function: Callable[..., Any], given: int, parameters: Any, l2: float) -> dict[str, Any]:
-    """Pass lambda, and the parameters if it takes them: under such a name, or as the cost's third argument."""
-    if (name := lambda_of(function)) is None:
-        return {}
-    further = [each for each in list(arguments_of(function).values())[given:] if each.name != name]
-    takes = [each.name for each in further if "param" in each.name.lower()]
-    third = [each.name for each in further[:1] if given == 2 and each.default in (each.empty, None)]
-    return {name: l2} | dict.fromkeys((takes or third)[:1], parameters)
+def named_like(function: Callable[..., Any] | None, parts: Sequence[str]) -> list[str]:
+    """Name the arguments with one of these parts in their names, but none that takes a word."""
+    taken = {name: each for name, each in arguments_of(function).items() if not isinstance(each.default, str)}
+    return [name for name in taken if any(part in name.lower() for part in parts)]
+
+
+def options_of(
+    function: Callable[..., Any], given: int, values: Mapping[str, Any], l2: float | None = None
+) -> dict[str, Any]:
+    """Pass what a function takes besides so many given arguments, if its name tells what it means.
+
+    Without ``l2`` lambda keeps its default, or is 0 if it has none. The parameters may be the cost's third argument.
+    """
+    further = {name: each for name, each in list(arguments_of(function).items())[given:] if "VAR" not in each.kind.name}
+    required = [name for name, each in further.items() if each.default is each.empty]
+    options = {name: values[name] for name in further if name in values}
+    options |= dict.fromkeys(further.keys() & {batchnorm_of(function)}, values.get("use_batchnorm", False))
+    lambdas = [name for name in lambdas_of(function) if name in further]
+    for name in lambdas if l2 is not None else set(lambdas) & set(required):
+        is_switch = name.startswith("use") or isinstance(further[name].default, bool)
+        options[name] = bool(l2) if is_switch else l2 or 0.0
+    others = [name for name in further if name not in [*options, *lambdas]]
+    theirs = [name for name in others if "param" in name.lower()]
+    if lambdas and given == 2 and not theirs:
+        theirs = [name for name in others[:1] if name in required or further[name].default is None]
+    if theirs and (theirs[0] in required or "parameters" in values):
+        options[theirs[0]] = values.get("parameters", {})
+    if needed := [name for name in required if name not in options]:
+        raise MoreArgumentsError(f"requires {', '.join(needed)}, and the assignment does not pass that")
+    return options
+
+
+def needed_by(function: Callable[..., Any] | None, given: int) -> str:
+    """Say what a function requires besides so many arguments, if its meaning is not known."""
+    try:
+        if function:
+            options_of(function, given, {})
+    except MoreArgumentsError as error:
+        return str(error)
+    return ""
 
 
 def outputs_of(result: Any, names: list[str]) -> dict[str, Any]:
@@ -91,8 +128,9 @@ def is_close(array: Tensor, other: Tensor) -> bool:
     array, other = array.squeeze(), other.squeeze()
     if array.dim() and array.shape != other.shape:
         return False
-    scale = other.nan_to_num(0, 0, 0).abs().max().item() or 1.0
-    return torch.allclose(array.expand_as(other), other, rtol=0, atol=TOLERANCE * scale, equal_nan=True)
+    scale = other.nan_to_num(0, 0, 0).abs().max().item()
+    atol = max(TOLERANCE * scale, ROUNDING)
+    return torch.allclose(array.expand_as(other), other, rtol=0, atol=atol, equal_nan=True)
 
 
 def holds(cache: Any, wanted: list[Tensor]) -> bool:

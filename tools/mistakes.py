@@ -35,8 +35,8 @@ CONVENTIONS = (NOT_DIVIDED, AS_IT_IS, FOR_LABELS)  # no mistakes in a network wh
 class Cache:
     """A cache as an argument: as the reader's own forward function makes it, or as the assignment has it."""
 
-    forward: str
-    arguments: tuple[Any, ...]  # of the forward function
+    forwards: tuple[str, ...]  # functions that may return it as their second output
+    arguments: tuple[Any, ...]  # of these functions
     forms: tuple[Any, ...]
 
 
@@ -260,6 +260,7 @@ def compute_cost(draw: Draw) -> Iterator[Case]:
                 ("log of zero: 0 * log(0) is NaN", {"cost": -(Y * AL.log()).sum() / m}),
             ],
             where,
+            {"m": m},
         )
 
 
@@ -313,7 +314,7 @@ def Linear_backward(draw: Draw) -> Iterator[Case]:
     """``dA_prev``, ``dW`` and ``db`` for any ``dZ``."""
     n, k, m = draw.sizes(3)
     dZ, A_prev, W, b = draw(n, m), draw(k, m), draw(n, k), draw(n, 1)
-    cache = Cache("linear_forward", (A_prev, W, b), ((A_prev, W, b), {"A": A_prev, "W": W, "b": b}))
+    cache = Cache(("linear_forward",), (A_prev, W, b), ((A_prev, W, b), {"A": A_prev, "W": W, "b": b}))
     yield Case((dZ, cache), *of_linear(dZ, A_prev, W, b))
 
 
@@ -349,7 +350,7 @@ def relu_backward(draw: Draw) -> Iterator[Case]:
     dA, Z = draw(n, m), draw(n, m)
     Z[0, 0] = 0
     dZ, wrong = of_relu(dA, Z)
-    yield Case((dA, Cache("relu", (Z,), (Z,))), {"dZ": dZ}, [(name, {"dZ": value}) for name, value in wrong])
+    yield Case((dA, Cache(("relu",), (Z,), (Z,))), {"dZ": dZ}, [(name, {"dZ": value}) for name, value in wrong])
 
 
 def softmax_backward(draw: Draw) -> Iterator[Case]:
@@ -357,7 +358,7 @@ def softmax_backward(draw: Draw) -> Iterator[Case]:
     n, m = draw.sizes(2)
     dA, Z = draw(n, m), draw(n, m)
     dZ, wrong = of_softmax(dA, Z)
-    yield Case((dA, Cache("softmax", (Z,), (Z,))), {"dZ": dZ}, [(name, {"dZ": value}) for name, value in wrong])
+    yield Case((dA, Cache(("softmax",), (Z,), (Z,))), {"dZ": dZ}, [(name, {"dZ": value}) for name, value in wrong])
 
 
 def linear_activation_backward(draw: Draw) -> Iterator[Case]:
@@ -368,7 +369,7 @@ def linear_activation_backward(draw: Draw) -> Iterator[Case]:
     linear = {"A": A_prev, "W": W, "b": b}
     for activation, of in (("relu", of_relu), ("softmax", of_softmax)):
         forms = ({"linear_cache": linear, "activation_cache": Z}, ((A_prev, W, b), Z), (linear, Z))
-        cache = Cache("linear_activation_forward", (A_prev, W, b, activation), forms)
+        cache = Cache(("linear_activation_forward",), (A_prev, W, b, activation), forms)
         dZ, wrong = of(dA, Z)
         right, mistakes = of_linear(dZ, A_prev, W, b)
         for name, wrong_dZ in wrong:
@@ -384,14 +385,15 @@ def L_model_backward(draw: Draw) -> Iterator[Case]:
     for use_batchnorm, normalise in ((False, as_it_is), (True, batchnorm)):
         parameters = of_small_logits(X, drawn, normalise)
         _, ours = pipeline.L_model_forward(X, dict(parameters), use_batchnorm)
-        cache = Cache("L_model_forward", (X, parameters, use_batchnorm), (ours,))
+        cache = Cache(("L_model_forward",), (X, parameters, use_batchnorm), (ours,))
         right = network_gradients(X, Y, parameters, normalise)
         mistakes = network_mistakes(right, m)
         for name, function in [*BACKWARD_BATCHNORM, *FORWARD_BATCHNORM] if use_batchnorm else []:
             wrong = network_gradients(X, Y, parameters, function)
             mistakes += [(name, wrong), *((f"{name}; {also}", value) for also, value in network_mistakes(wrong, m))]
         AL, where = forward(X, parameters, normalise), " with batch norm" * use_batchnorm
-        yield Case((AL, Y, cache), right, mistakes, where, {"use_batchnorm": use_batchnorm, "parameters": parameters})
+        options = {"use_batchnorm": use_batchnorm, "parameters": parameters, "m": m}
+        yield Case((AL, Y, cache), right, mistakes, where, options)
 
 
 def network_gradients(X: Tensor, Y: Tensor, parameters: dict[str, Tensor], normalise: Function) -> Values:
@@ -430,6 +432,7 @@ def Update_parameters(draw: Draw) -> Iterator[Case]:
             ("the learning rate is left out", without),
             ("not updated", parameters),
         ],
+        options={"m": 1},
         keeps_arguments=False,
     )
 
@@ -452,7 +455,7 @@ def batchnorm_backward(draw: Draw) -> Iterator[Case]:
     ]
     for name, mean_of in averages:
         wrong.append((name, {"dA": (dNA - mean_of(dNA) - NA * mean_of(dNA * NA)) / _std(A)}))
-    yield Case((dNA, Cache("batchnorm_forward", (A,), forms)), gradient(batchnorm), wrong)
+    yield Case((dNA, Cache(("batchnorm_forward", "apply_batchnorm"), (A,), forms)), gradient(batchnorm), wrong)
 
 
 # Section 3.

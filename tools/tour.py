@@ -1,12 +1,13 @@
-"""What `docs/tour.ipynb` needs besides the pipeline: its examples, and two kinds of picture in the report's style."""
+"""What `docs/tour.ipynb` needs besides the pipeline: examples, comparisons, and pictures in the report's style."""
 
 from __future__ import annotations
 
 from pipeline.report import figures  # first: it sets Matplotlib's backend
 
 # isort: split
+import functools
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -17,10 +18,14 @@ from pandas import DataFrame
 from PIL import Image
 from torch import Tensor
 
-from pipeline import artifacts
+from pipeline import L_model_forward, artifacts, compute_cost
+from pipeline.analysis.evaluation import activation_percentiles
 from pipeline.data import download, preprocessing
+from pipeline.network.ensemble import initialize_ensemble
+from pipeline.network.training import mini_batches, training_step
 from stages import SPLIT
 from stages import examples as prepared
+from tools.gradcheck import by_autograd
 
 TRAIN, OTHERS = 10_000, 2_000  # examples of a set at most: enough to learn from, few enough for seconds
 CELL, GAP, TITLE = 0.36, 0.3, 0.3  # inches: side of a number's cell, between two matrices, above them
@@ -60,6 +65,58 @@ def examples() -> Examples:
         for (X, Y), most in ((sets[name], most) for name, most in limits.items())
     )
     return Examples(card.name, card.classes, *train, validation, test)
+
+
+def cost_of(X: Tensor, Y: Tensor, start: Mapping[str, Tensor]) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """Make the cost a function of some parameters; all others are those of the start."""
+
+    def cost(at: Mapping[str, Tensor]) -> Tensor:
+        AL, _ = L_model_forward(X, {**start, **at}, use_batchnorm=False)
+        return compute_cost(AL, Y)
+
+    return cost
+
+
+def differences(ours: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> str:
+    """Name the largest difference of each gradient from that of another way."""
+    return ", ".join(f"d{name} {(ours[f'd{name}'] - each).abs().max():.0e}" for name, each in others.items())
+
+
+def error_of_W1(dW1: Tensor, G: Tensor, X: Tensor, parameters: Mapping[str, Tensor]) -> float:
+    """Compare a gradient of the outputs, weighted by G, with that by autograd; batch norm is on."""
+
+    def f(at: Mapping[str, Tensor]) -> Tensor:
+        P, _ = L_model_forward(X, {**parameters, **at}, use_batchnorm=True)
+        return (G * P).sum() / X.shape[1]
+
+    right = by_autograd(f, {"W1": parameters["W1"]})["W1"]
+    return (dW1 - right).abs().max().item()
+
+
+def trained(data: Examples, layers: list[int], use_batchnorm: bool, steps: int) -> tuple[dict[str, Tensor], DataFrame]:
+    """Train sixteen networks; return them, and each 50 steps the median scale of each hidden layer's output."""
+    networks = initialize_ensemble(layers, range(16), use_batchnorm=use_batchnorm, dtype=data.X.dtype)
+    scales = {}
+    for step, batch in enumerate(mini_batches(data.X, data.Y, 128, steps)):
+        if step % 50 == 0:
+            of_each = activation_percentiles(data.X[:, :1000], networks)
+            scales[step] = [percentiles.median().item() for percentiles in of_each.values()]
+        training_step(*batch, networks, learning_rate=0.1, use_batchnorm=use_batchnorm)
+    return networks, DataFrame(scales, index=[f"layer {layer}" for layer in range(1, len(layers) - 1)]).T
+
+
+def mean_activations(parameters: dict[str, Tensor], data: Examples, use_batchnorm: bool) -> Tensor:
+    """Mean output of the last hidden layer for each class of the validation set, (units, classes)."""
+    X, Y = data.validation
+    _, caches = L_model_forward(X, parameters, use_batchnorm, inference=True)
+    A: Tensor = caches[-1]["linear_cache"]["A"]
+    return A @ Y.T / Y.sum(dim=1)
+
+
+def how_often_wrong(worse: np.ndarray, better: np.ndarray, k: int) -> float:
+    """Count, of all draws of k from each, those in which the worse have the higher mean; in per cent."""
+    of_worse, of_better = (functools.reduce(np.add.outer, [each] * k).ravel() for each in (worse, better))
+    return 100 * float(np.searchsorted(np.sort(of_better), of_worse).mean()) / len(of_better)
 
 
 @mpl.rc_context(STYLE | {"figure.constrained_layout.use": False, "axes.grid": False})

@@ -28,7 +28,7 @@ from tools.check_my_functions import (
     known_in,
     settled,
 )
-from tools.mistakes import AS_EVALUATED, AS_IT_IS
+from tools.mistakes import AS_EVALUATED, AS_IT_IS, NOT_DIVIDED
 
 OURS = known_in(vars(pipeline))
 
@@ -309,7 +309,6 @@ CASES = [
     ("softmax_backward", diagonal_softmax_backward, "only the diagonal of the Jacobian"),
     ("softmax_backward", lambda dA, Z: dA, "dA comes back as it is"),
     ("softmax_backward", softmax_backward_of_labels, "it takes dA for Y"),
-    ("softmax_backward", lambda dA, cache, Y: dA, "requires Y, and the assignment does not pass that"),
     ("batchnorm_backward", statistics_as_constants, "mean and variance are taken as constants"),
     ("batchnorm_backward", constants_of_A, "mean and variance are taken as constants"),
     ("batchnorm_backward", variance_as_a_constant, "batch norm's variance is taken as a constant"),
@@ -512,6 +511,78 @@ def test_lambda_and_the_parameters_may_have_other_names_and_places_and_no_defaul
     assert [judge(name, solution) for name in [*solution, "L2"]] == [Row(name, RIGHT) for name in [*solution, "L2"]]
 
 
+def test_of_a_flag_and_a_strength_of_l2_both_are_passed():
+    def compute_cost(AL, Y, parameters, use_l2, lambd):
+        return penalised_cost(AL, Y, parameters, lambd) if use_l2 is True else pipeline.compute_cost(AL, Y)
+
+    def Update_parameters(parameters, grads, learning_rate, use_l2=False, lambd=0.5):
+        return decayed(parameters, grads, learning_rate, lambd if use_l2 is True else 0)
+
+    solution = {"compute_cost": compute_cost, "Update_parameters": Update_parameters}
+    assert [judge(name, solution) for name in [*solution, "L2"]] == [Row(name, RIGHT) for name in [*solution, "L2"]]
+
+
+@pytest.mark.parametrize("default", [{}, {"m": 1}])
+def test_lambda_may_be_divided_by_an_argument_m(default):
+    def compute_cost(AL, Y, parameters=None, lambd=0.0):
+        return penalised_cost(AL, Y, parameters, lambd / Y.shape[1])
+
+    def Update_parameters(parameters, grads, learning_rate, lambd, m):
+        return decayed(parameters, grads, learning_rate, lambd / m)
+
+    Update_parameters.__defaults__ = (0.0, 1) if default else None
+    solution = {"compute_cost": compute_cost, "Update_parameters": Update_parameters}
+    assert [judge(name, solution) for name in [*solution, "L2"]] == [Row(name, RIGHT) for name in [*solution, "L2"]]
+
+
+@pytest.mark.parametrize("defaults", [None, (False,)])
+def test_the_switch_of_batch_norm_is_passed_under_any_of_its_names(defaults):
+    def L_model_backward(AL, Y, caches, use_bn):
+        return network_backward(AL, Y, caches, pipeline.batchnorm_backward if use_bn else statistics_as_constants)
+
+    def with_l2(AL, Y, caches, use_batch_norm, lambd=0.0):
+        grads = L_model_backward(AL, Y, caches, use_batch_norm)
+        W = {f"dW{layer}": cache["linear_cache"]["W"] for layer, cache in enumerate(caches, start=1)}
+        return {name: each + lambd * W.get(name, 0) for name, each in grads.items()}
+
+    def Predict(X, Y, parameters, use_bn):
+        return pipeline.Predict(X, Y, parameters)
+
+    for function in (L_model_backward, Predict):
+        function.__defaults__ = defaults
+    assert judge("L_model_backward", {"L_model_backward": L_model_backward}).state == RIGHT
+    assert judge("L2", {"compute_cost": penalised_cost, "L_model_backward": with_l2}).state == RIGHT
+    assert judge("Predict", OURS | {"Predict": Predict}).state == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "said"),
+    [
+        ("softmax_backward", lambda dA, cache, Y: dA, "requires Y"),
+        ("softmax_backward", lambda dA, cache, Y=None: pipeline.softmax(cache)[0] - Y, "needs Y"),
+        ("batchnorm_backward", lambda dNA, A, mu, var: dNA / var, "requires mu, var"),
+        ("batchnorm_backward", lambda dNA, cache: cache["xhat"], "raises"),
+    ],
+    ids=["required", "None", "of batch norm", "a cache of his own"],
+)
+def test_a_function_that_needs_what_the_assignment_does_not_pass_is_not_judged(name, function, said):
+    row = judge(name, {name: function})
+    assert row.state == UNJUDGED and said in row.words
+
+
+def test_batch_norm_may_be_a_function_of_the_readers_own_form():
+    def apply_batchnorm(A):
+        return pipeline.apply_batchnorm(A), {"mine": A}
+
+    def batchnorm_backward(dNA, cache):
+        return pipeline.batchnorm_backward(dNA, batchnorm_forward(cache["mine"])[1])
+
+    solution = {"apply_batchnorm": apply_batchnorm, "batchnorm_backward": batchnorm_backward}
+    assert [judge(name, solution) for name in solution] == [Row(name, RIGHT) for name in solution]
+    rows = [Row("L_model_backward", RIGHT), Row("batchnorm_backward", WRONG, "dA: wrong")]
+    assert [row.state for row in settled(rows)] == [RIGHT, UNJUDGED]
+
+
 def test_where_no_argument_is_lambda_the_row_of_l2_says_so():
     row = judge("L2", {"compute_cost": lambda AL, Y, alpha=0.0: 0.0})
     assert row == Row("L2", MISSING, "no argument for lambda found in compute_cost")
@@ -523,9 +594,19 @@ def test_another_convention_is_right_only_in_a_network_whose_gradients_are():
     mistake = Row("relu", WRONG, "A: Z comes back", ["Z comes back"], is_known=True)
     slow, unknown = Row("compute_cost", WRONG, "has not ended"), Row("L_model_backward", WRONG, "dW1: wrong")
     known = Row("L_model_backward", WRONG, "dW1: constants", ["constants"], is_known=True)
-    for network, state in ((Row("L_model_backward", RIGHT), RIGHT), (known, RIGHT), (unknown, WRONG)):
+    by_it = Row("L_model_backward", WRONG, "dW1: half", ["half"], alone="")
+    for network, state in (
+        *((Row("L_model_backward", RIGHT), RIGHT), (known, RIGHT), (by_it, WRONG)),
+        *((unknown, UNJUDGED), (Row("L_model_backward", MISSING), UNJUDGED)),
+    ):
         rows = settled([convention, mistake, slow, network])
         assert [row.state for row in rows[:3]] == [state, WRONG, WRONG]
+
+
+@pytest.mark.parametrize(("whole", "state"), [("dW, db", UNJUDGED), ("dW", WRONG)])
+def test_gradients_may_carry_the_m_from_the_last_layer_on_but_not_half_of_them(whole, state):
+    (row,) = settled([Row("Linear_backward", WRONG, f"{whole}: {NOT_DIVIDED}", [NOT_DIVIDED], is_known=True)])
+    assert row.state == state and NOT_DIVIDED in row.words
 
 
 def test_caches_may_have_the_readers_own_form_and_arrays_may_be_numpy_s():
@@ -737,6 +818,14 @@ def test_a_convention_stays_right_where_the_network_has_a_mistake_of_another_kin
     assert row.words.endswith("batch norm's mean and variance are taken as constants")
 
 
+def test_a_convention_is_not_called_wrong_where_another_function_is_and_only_that_is_to_be_mended():
+    labels = [("dA = -Y / AL", "dA = Y"), ("P * (dA - (P * dA).sum(axis=0))", "P - dA")]
+    rows = judged([*labels, ("dZ.sum(axis=1, keepdims=True) / m", "dZ.sum(axis=0)[:1] + 0 * dZ[:, :1]")])
+    assert [row.function for row in rows.values() if row.state == WRONG] == ["Linear_backward"]
+    assert {row.words for row in rows.values() if row.words.startswith("mend")} == {"mend Linear_backward first"}
+    assert rows["softmax_backward"].words.endswith("it takes dA for Y: right only in a network made for it")
+
+
 def test_that_the_forward_pass_is_wrong_is_no_fault_of_the_backward_pass():
     def L_model_forward(X, parameters, use_batchnorm):
         doubled = {name: 2 * each for name, each in parameters.items()}
@@ -807,8 +896,8 @@ def test_functions_that_hang_end_python_print_ask_or_stand_beside_get_a_row_each
         "softmax": "ends Python",
         "relu": "raises SystemExit: enough",
         "compute_cost": "it waits for input()",
-        "apply_batchnorm": "requires gamma, and the assignment does not pass that",
     }
+    assert rows["apply_batchnorm"].words == "requires gamma, and the assignment does not pass that"
     assert {name for name, row in rows.items() if row.state == RIGHT} == {"initialize_parameters", "relu_backward"}
     assert capfd.readouterr() == ("", "")
 
@@ -842,7 +931,9 @@ def test_several_files_are_checked_on_one_command_line(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("states", "status"), [([RIGHT, PARTLY], 0), ([RIGHT, WRONG], 1), (["missing", RIGHT], 1)])
+@pytest.mark.parametrize(
+    ("states", "status"), [([RIGHT, PARTLY, UNJUDGED], 0), ([RIGHT, WRONG], 1), (["missing", RIGHT], 1)]
+)
 def test_the_exit_status_is_0_if_nothing_is_wrong_or_missing(tmp_path, monkeypatch, states, status):
     rows = [Row(name, state) for name, state in zip(ASSIGNMENT, states, strict=False)]
     monkeypatch.setattr(check_my_functions, "rows_of", lambda path: rows)

@@ -7,9 +7,9 @@ import torch
 import pipeline
 from pipeline.network.training import training_step
 from tools import trainings
-from tools.check_my_functions import PARTLY, RIGHT, WRONG, Row, judge
+from tools.check_my_functions import PARTLY, RIGHT, UNJUDGED, WRONG, Row, judge
 from tools.mistakes import AS_EVALUATED
-from tools.trainings import COUNTS_CHECKS, KEPT_AS_A_REFERENCE, ON_A_PLATEAU
+from tools.trainings import COUNTS_CHECKS, KEPT_AS_A_REFERENCE, LEFT_OUT, ON_A_PLATEAU, TRAINS_ON
 
 NEEDS = "copy of the best parameters not checked: it needs the arguments validation, evaluate_every, patience"
 
@@ -102,7 +102,7 @@ def training(  # as a student would write it, with a validation set of its own
         {"part": 0.1, "is_shuffled": False, "drops": True},
         {"part": 0.25, "drops": True},
         {"returns": "last"},
-        {"patience": 1000, "every": 100},
+        {"patience": 300, "every": 100},
         {"watches": "accuracy"},
         {"watches": "accuracy", "every": 100, "patience": 200},
         {"every": 1, "dtype": torch.float32},
@@ -147,18 +147,30 @@ def unshuffled(which, count):
         ({"held": "first", "every": None}, unshuffled("first", 20)),
         ({"held": "first", "watches": "accuracy", "every": 1}, unshuffled("first", 20)),
         ({"held": "first", "is_shuffled": False, "dtype": torch.float32}, unshuffled("first", 20)),
-        ({"tolerance": 1e-3}, ON_A_PLATEAU),
-        ({"tolerance": 1e-3, "every": 100, "held": "no"}, ON_A_PLATEAU),
-        ({"tolerance": 1e-4, "every": 1, "improves": no_step_is_small}, ON_A_PLATEAU),
-        ({"tolerance": 1e-3, "every": 50, "improves": no_step_is_small}, ON_A_PLATEAU),
-        ({"unit": "checks"}, COUNTS_CHECKS),
-        ({"unit": "checks", "every": 100}, COUNTS_CHECKS),
+        ({"unit": "checks", "every": 10}, TRAINS_ON.format("1,000")),
+        ({"unit": "checks", "every": 100}, TRAINS_ON.format("10,100")),
+        ({"patience": 1000, "every": 100}, TRAINS_ON.format("1,100")),
     ],
     ids=named,
 )
 def test_a_wrong_validation_set_or_stopping_rule_is_called_by_its_name(options, said):
     row = judge("L_layer_model", {"L_layer_model": training(**options)})
     assert (row.state, row.words, row.is_known) == (WRONG, said, True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tolerance": 1e-3},
+        {"tolerance": 1e-3, "every": 100, "held": "no"},
+        {"tolerance": 1e-4, "every": 1, "improves": no_step_is_small},
+        {"tolerance": 1e-3, "every": 50, "improves": no_step_is_small},
+    ],
+    ids=named,
+)
+def test_a_rule_that_stops_on_a_plateau_is_named_but_not_called_wrong_as_the_assignment_allows_it(options):
+    row = judge("L_layer_model", {"L_layer_model": training(**options)})
+    assert row == Row("L_layer_model", PARTLY, f"{NEEDS}; {ON_A_PLATEAU}")
 
 
 def test_a_slow_training_is_not_trained_so_long_that_it_would_be_ended(monkeypatch):
@@ -207,7 +219,7 @@ def test_a_stop_that_keeps_a_reference_or_counts_checks_is_seen(is_copied, unit)
 
 def test_a_stop_on_a_plateau_is_seen_where_the_validation_set_is_an_argument_too():
     row = judge("L_layer_model", {"L_layer_model": l_layer_model(tolerance=1e-3)})
-    assert (row.state, row.words) == (WRONG, ON_A_PLATEAU)
+    assert row == Row("L_layer_model", RIGHT, ON_A_PLATEAU)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +237,7 @@ def predict_by(normalise):
     """Predict with batch norm: by the statistics of the set, or as it should be."""
 
     def Predict(X, Y, parameters, use_bn=False):
+        use_bn = use_bn and normalise != "none"
         AL, _ = pipeline.L_model_forward(X, dict(parameters), use_bn, inference=normalise == "running")
         return 100 * (AL.argmax(0) == torch.as_tensor(Y).argmax(0)).double().mean()
 
@@ -243,3 +256,22 @@ def test_the_switch_of_batch_norm_may_have_another_name_or_be_of_predict_alone(t
     right, wrong = (judge("Predict", trained | {"Predict": predict_by(how)}) for how in ("running", "the set"))
     assert (right.state == RIGHT) == trains and right.state != WRONG
     assert (wrong.state, wrong.words) == (WRONG, "accuracy: " + AS_EVALUATED)
+
+
+def test_a_prediction_that_leaves_batch_norm_out_is_seen_however_easy_the_data():
+    row = judge("Predict", {"L_layer_model": L_layer_model, "Predict": predict_by("none")})
+    assert (row.state, row.words) == (WRONG, "accuracy: " + LEFT_OUT)
+
+
+def test_a_training_that_requires_more_than_the_assignment_passes_is_not_judged():
+    def more(X, Y, layers_dims, learning_rate, num_iterations, batch_size, use_batchnorm, lambd, X_val, Y_val):
+        return pipeline.L_layer_model(X, Y, layers_dims, learning_rate, num_iterations, batch_size, progress=False)
+
+    def enough(X, Y, layers_dims, learning_rate, num_iterations, batch_size, use_batchnorm, lambd):
+        return L_layer_model(X, Y, layers_dims, learning_rate, num_iterations, batch_size, use_batchnorm)
+
+    solution = {"L_layer_model": more, "Predict": predict_by("running")}
+    said = "requires X_val, Y_val, and the assignment does not pass that"
+    assert judge("L_layer_model", solution) == Row("L_layer_model", UNJUDGED, said)
+    assert judge("Predict", solution) == Row("Predict", PARTLY, f"batch norm not checked: L_layer_model {said}")
+    assert judge("L_layer_model", {"L_layer_model": enough}).state == PARTLY
