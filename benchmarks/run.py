@@ -39,7 +39,7 @@ def main() -> None:
     """Run everything; a few minutes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each; the median counts")
-    parser.add_argument("--seconds", type=float, default=0.1, help="length of a turn, about")
+    parser.add_argument("--seconds", type=float, default=0.08, help="length of a turn, about")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: print the table of a GPU")
     options = parser.parse_args()

@@ -26,17 +26,14 @@ Seconds = dict[str, list[float]]  # a value per round, by kind
 
 @dataclass(frozen=True)
 class Timing:
-    """What the timing stage records, of one network alone."""
+    """What the timing stage records, of one network alone; on the CPU on one thread."""
 
     device: Literal["cpu", "cuda"]
-    threads: int
     seconds_per_step: Seconds
     seconds_per_check: Seconds
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
         """Refuse kinds that lack a round."""
-        if self.threads < 1:
-            raise ValueError(f"threads is {self.threads}: must be 1 or more")
         if not self.seconds_per_step.keys() == self.seconds_per_check.keys() == KINDS.keys():
             raise ValueError(f"seconds_per_step and seconds_per_check must be of {', '.join(KINDS)}")
         rounds = [*self.seconds_per_step.values(), *self.seconds_per_check.values()]

@@ -48,7 +48,7 @@ def write(document: Document, study: Study) -> None:
         "**Number of iterations** ([[batchnorm_levels]], [[accuracy]]). "
         f"{in_words(rows, 'Iterations to half the cost of guessing', 'Iterations to the stop')}"
     )
-    where = "a GPU" if study.timing.device == "cuda" else numbered(study.timing.threads, "thread")
+    where = "a GPU" if study.timing.device == "cuda" else "one thread"
     document.paragraph(
         f"**Running time** on {where} ([[batchnorm_levels]]). "
         f"{in_words(rows, 'An iteration, alone (µs)', 'Time to the stop, alone (s)', with_means=True)} Batch norm adds "

@@ -35,7 +35,7 @@ def test_every_kind_has_a_positive_time():
 @pytest.mark.parametrize(("steps", "checks"), [(100, 2), (101, 3), (0, 0)])
 def test_a_network_alone_takes_the_median_times_of_its_steps_and_checks(steps, checks):
     per_step, per_check = ({"plain": [each, 9 * each, 2 * each]} for each in (1.0, 10.0))
-    timing = Timing("cpu", 2, per_step, per_check)
+    timing = Timing("cpu", per_step, per_check)
     assert timing.seconds_alone("plain", steps, evaluate_every=50) == steps * 2 + checks * 20
 
 

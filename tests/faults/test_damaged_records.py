@@ -36,7 +36,7 @@ KIND_OF_RECORD = {
     "a data set": lambda: DATASET,
     "a card": lambda: CARD,
     "examples": lambda: Examples(IMAGES, LABELS, torch.arange(6)),
-    "a timing": lambda: Timing("cpu", 2, SECONDS, SECONDS),
+    "a timing": lambda: Timing("cpu", SECONDS, SECONDS),
 }
 SIZES = {  # which the stages know when they read a record
     TrainingResult: lambda record: {"pixels": record.sizes["pixels"], "classes": record.sizes["classes"]},

@@ -102,7 +102,7 @@ def test_a_damaged_result_is_said_in_one_line_with_what_heals_it(trained, tmp_pa
     for path, table in tables.items():
         path.write_text(table, encoding="utf-8")
     seconds = {kind: [0.1] for kind in KINDS}
-    artifacts.write_json(Path("results/timing.json"), vars(Timing("cpu", 1, seconds, seconds)))
+    artifacts.write_json(Path("results/timing.json"), vars(Timing("cpu", seconds, seconds)))
     Path("README.md").write_text("<!-- results -->\nold\n<!-- end -->", encoding="utf-8")
     Path("report.docx").write_bytes(b"report")
     monkeypatch.setattr(readme.shutil, "which", lambda program: None)

@@ -124,7 +124,6 @@ def study(learning_rate=0.2):
         gradients={name: first_gradient_norms(*SETS["train"], result) for name, result in results.items()},
         timing=Timing(
             device="cpu",
-            threads=1,
             seconds_per_step={kind: [1e-4, 3e-4, 1e-4] if kind != "batchnorm" else SLOWER for kind in KINDS},
             seconds_per_check={kind: [2e-3, 4e-3, 3e-3] for kind in KINDS},
         ),
