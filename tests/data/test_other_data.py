@@ -78,7 +78,7 @@ def assert_is_about(folder, name, title, classes, arms=("baseline", "batchnorm_l
     assert set(plots["confusion"]["predicted"].astype(str)) == set(classes)
     written = docx.Document(folder / "report.docx")
     text = text_of(written)
-    assert f"\n{title}: " in text and "; 3 networks an arm" in text
+    assert f"\n{title}: " in text and "; 3 networks per arm" in text
     assert "could not be fetched" not in text and re.search(r"\bMNIST\b(?<!-MNIST)", text) is None
     assert "Batch norm and L2" in text.splitlines()  # a cell of a table
     described = " ".join(each._inline.docPr.get("descr") for each in written.inline_shapes)

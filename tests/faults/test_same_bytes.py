@@ -128,7 +128,7 @@ def test_every_stage_writes_the_same_bytes_in_an_environment_that_is_strange(clo
     assert len(before) > len(names)
 
 
-@pytest.mark.parametrize("name", ["train@l2", "l2_path", "evaluate", "timing"])
+@pytest.mark.parametrize("name", ["train@l2", "l2_path", "evaluate"])
 def test_params_yaml_decides_on_how_many_threads_a_stage_computes(finished, name):
     threads = torch.get_num_threads() + 1
     params = (finished / "params.yaml").read_text()
