@@ -492,7 +492,9 @@ def answers(path: Path, names: list[str]) -> Iterator[Row]:
     """Start a worker, and pass on its rows: the first is of the file; the last says so if it ends before its time."""
     command = [sys.executable, "-m", "tools.check_my_functions", "--worker", str(path), *names]
     env = os.environ | {"MPLBACKEND": "agg"}  # a figure on a screen would wait for somebody to close it
-    with subprocess.Popen([*command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env) as worker:
+    # Unbuffered: select does not see a row that a buffer already holds.
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "bufsize": 0}
+    with subprocess.Popen([*command], env=env, **streams) as worker:
         try:
             for name in ["", *names]:
                 seconds = LONG_SECONDS if name in ("", "L_layer_model") else SECONDS

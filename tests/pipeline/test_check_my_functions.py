@@ -1,5 +1,6 @@
 """A reader's functions: ours are right in every row, and each known mistake is called by its name."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -914,6 +915,19 @@ def test_a_file_that_cannot_be_imported_gets_one_line(tmp_path, monkeypatch, sou
     monkeypatch.setattr(check_my_functions, "LONG_SECONDS", 5 if "while" in source else 60)
     (row,) = check_my_functions.rows_of(written(tmp_path, source))
     assert row.function == "" and row.state == WRONG and said in row.words
+
+
+def test_rows_that_arrive_together_are_all_read_at_once(tmp_path, monkeypatch):
+    """They did not if a buffer held the second: the function was said to have no end."""
+    row = json.dumps({"function": "relu", "state": RIGHT})
+    worker = tmp_path / "worker"
+    worker.write_text(f"#!/bin/sh\nprintf '%s\\n%s\\n' '{row}' '{row}'\nexec sleep 60\n")
+    worker.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(worker))
+    monkeypatch.setattr(check_my_functions, "SECONDS", 3)
+    rows = check_my_functions.answers(tmp_path / "solution.py", ["relu"])
+    assert [next(rows).state, next(rows).state] == [RIGHT, RIGHT]
+    rows.close()
 
 
 def test_several_files_are_checked_on_one_command_line(tmp_path):
