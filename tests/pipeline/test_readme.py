@@ -351,7 +351,7 @@ def test_every_number_in_words_is_that_of_the_study_or_measured():
     measured = [
         *(
             "two slow cores",
-            "each takes three to four minutes",
+            "take three to four minutes each, and the tests eight to ten",
         ),
         *("a quarter of a point", "by up to two points"),  # as docs/elsewhere.md says
         *("half that of guessing", "more than a third"),  # definitions
