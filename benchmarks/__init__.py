@@ -2,7 +2,7 @@
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "0")  # as in the stages
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as in the stages
 
 LAYERS = [784, 20, 7, 5, 10]
 EXAMPLES = 48_000  # MNIST's to train on

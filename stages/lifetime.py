@@ -73,7 +73,8 @@ def report_uncaught(kind: type[BaseException], error: BaseException, trace: Trac
 
 
 sys.excepthook = report_uncaught
-# A thread that waits for another sleeps at once. By default it spins, and so may hold the core that the other needs.
-os.environ.setdefault("GOMP_SPINCOUNT", "0")  # read by GNU's OpenMP when torch is imported
+# A thread that waits for another spins for about a tenth of a millisecond, as a product is soon done, then sleeps. By
+# default it spins for much longer, and so may hold the core that the other needs.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # read by GNU's OpenMP when torch is imported
 if "DVC_STAGE" in os.environ and os.name == "posix":
     end_with_dvc()
