@@ -36,7 +36,6 @@ DASHES: Any = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (6, 1, 1, 1, 1, 1)),
 LINES: Any = [{"color": colour, "linestyle": dashes} for colour, dashes in zip(PALETTE, DASHES, strict=True)]
 MARKS: Any = [{"color": colour, "marker": marker} for colour, marker in zip(PALETTE, MARKERS, strict=True)]
 ENDS = {"o": 9, "s": 4}  # marks and their sizes in points, of the best step and of the stop, which is close to it
-NO_ARM = "#4D4D4D"  # the colour of what belongs to no single arm
 # Each runs one way in grey too, in so few shades that a picture of 256 colours holds them.
 WEIGHT_MAP, INK_MAP, SHARE_MAP = (mpl.colormaps[name].resampled(96) for name in ("cividis", "gray_r", "Blues"))
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer
@@ -50,7 +49,7 @@ STYLE: Any = mpl.rcParamsDefault | {  # all settings, so that none of the reader
     **{"axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left"},
     **{"xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "legend.frameon": False},
     **{"axes.grid": True, "axes.axisbelow": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.6},
-    **{"axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1.4, "hatch.linewidth": 0.5},
+    **{"axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1.4},
     **{"figure.titlesize": 9, "figure.titleweight": "bold", "figure.constrained_layout.use": True},
 }
 Titles = Mapping[str, str]  # the title of each arm, in their order
@@ -69,7 +68,7 @@ def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles
                 place = min(of_arm.index, key=lambda recorded: abs(recorded - step))
                 axis.plot(step, of_arm[place], marker, color=look["color"], ms=size, mec="black", mew=0.8, zorder=4)
     axis.set_ylim(bottom=0)
-    lines += [Line2D([], [], marker=each, ms=size, ls="", color=NO_ARM, mec="black") for each, size in ENDS.items()]
+    lines += [Line2D([], [], marker=each, ms=size, ls="", color="#4D4D4D", mec="black") for each, size in ENDS.items()]
     _legend(figure, lines, [*titles.values(), "best step", "stop"])
     return _png(figure)
 
@@ -176,9 +175,8 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str], title: st
     figure, axes = _figure(0.3 + 1.05 * lines, title, lines, columns)
     separator = " " if max(map(len, classes)) <= 3 else "\n"
     fields = [mistakes[field].tolist() for field in ("true", "predicted", "confidence")]
-    images = _as_images(mistakes["images"])
-    for axis, image, true, predicted, confidence in zip(axes.flat, images, *fields, strict=False):
-        axis.imshow(image, cmap=INK_MAP)
+    for axis, pixels, true, predicted, confidence in zip(axes.flat, mistakes["images"].numpy(), *fields, strict=False):
+        axis.imshow(pixels.reshape(math.isqrt(len(pixels)), -1), cmap=INK_MAP)
         label = f"{classes[true]}{separator}as {classes[predicted]}\n{100 * confidence:.1f} %"
         axis.set_title(label, fontsize=7, fontweight="normal", loc="center")
     for axis in axes.flat:
@@ -195,7 +193,7 @@ def first_layer_weights(weights: Mapping[str, Tensor], titles: Titles, title: st
     limit = max(float(W.abs().quantile(0.995)) for W in weights.values())
     for axis, (arm, of_arm) in zip(panels.flat, titles.items(), strict=True):
         strongest = weights[arm].square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
-        tiles = _tiled(_as_images(weights[arm][strongest]), UNITS_A_LINE)
+        tiles = _tiled(weights[arm][strongest])
         image = axis.imshow(tiles, cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest")
         axis.set_title(textwrap.fill(of_arm, LINE), fontsize=8)
         axis.set_axis_off()
@@ -238,19 +236,15 @@ def _count_decades(axis: Axes) -> None:
     axis.minorticks_off()
 
 
-def _as_images(pixels: Tensor) -> NDArray[Any]:
-    """Make images, ``(count, side, side)``, of flat ones."""
+def _tiled(pixels: Tensor) -> NDArray[Any]:
+    """Lay flat images out in lines; the gaps are NaN, which is not drawn."""
     side = math.isqrt(pixels.shape[1])
-    return pixels.reshape(len(pixels), side, side).numpy()
-
-
-def _tiled(images: NDArray[Any], columns: int) -> NDArray[Any]:
-    """Lay images out in lines of so many; the gaps are NaN, which is not drawn."""
-    side = images.shape[-1]
-    missing, below, beside = -len(images) % columns, max(1, side // 6), side // 2  # so that lines of ten fill the width
+    below, beside = max(1, side // 6), side // 2  # so that a line fills the width
+    images = pixels.reshape(len(pixels), side, side).numpy()
+    missing = -len(images) % UNITS_A_LINE
     tiles = np.pad(images, ((0, missing), (0, below), (0, beside)), constant_values=np.nan)
-    sheet = np.vstack([np.hstack([*tiles[first : first + columns]]) for first in range(0, len(tiles), columns)])
-    return sheet[:-below, :-beside]
+    lines = [np.hstack([*line]) for line in np.split(tiles, len(tiles) // UNITS_A_LINE)]
+    return np.vstack(lines)[:-below, :-beside]
 
 
 def in_few_colours(image: Image.Image) -> bytes:
