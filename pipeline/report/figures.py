@@ -44,8 +44,7 @@ LINE_HEIGHT = 0.14  # inches
 TALLEST = 9.0  # inches of a figure that fits a page with its caption
 WIDTH = 6.3  # inches between the report's margins
 STYLE: Any = mpl.rcParamsDefault | {  # all settings, so that none of the reader's own is left
-    **{"font.family": FONT, "font.size": 8, "axes.labelsize": 8, "figure.dpi": 300},
-    **{"text.parse_math": False},  # a $ is a letter
+    **{"font.family": FONT, "font.size": 8, "figure.dpi": 300, "text.parse_math": False},  # a $ is a letter
     **{"axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left"},
     **{"xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "legend.frameon": False},
     **{"axes.grid": True, "axes.axisbelow": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.6},
