@@ -33,8 +33,8 @@ from pipeline.network.ensemble import TrainingResult
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vPX*"
 DASHES: Any = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 3)), (0, (8, 2)), (0, (1, 3)))
-LINES: Any = [{"color": colour, "linestyle": dashes} for colour, dashes in zip(PALETTE, DASHES, strict=True)]
-MARKS: Any = [{"color": colour, "marker": marker} for colour, marker in zip(PALETTE, MARKERS, strict=True)]
+LINE_LOOKS: Any = [{"color": colour, "linestyle": dashes} for colour, dashes in zip(PALETTE, DASHES, strict=True)]
+MARK_LOOKS: Any = [{"color": colour, "marker": marker} for colour, marker in zip(PALETTE, MARKERS, strict=True)]
 ENDS = {"o": 9, "s": 4}  # marks and their sizes in points, of the best step and of the stop, which is close to it
 # Each runs one way in grey too, in so few shades that a picture of 256 colours holds them.
 WEIGHT_MAP, INK_MAP, SHARE_MAP = (mpl.colormaps[name].resampled(96) for name in ("cividis", "gray_r", "Blues"))
@@ -59,7 +59,7 @@ def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles
     """Draw the headline models' data cost at every 100th step, on one axis; ``ends`` are best step and stop by arm."""
     figure, axis = _over_steps(2.7, title, "cost (nats)")
     lines = []
-    for (arm, steps), look in zip(ends.items(), LINES, strict=False):
+    for (arm, steps), look in zip(ends.items(), LINE_LOOKS, strict=False):
         of_arm = costs[costs["arm"] == arm].set_index("step")["cost"]
         lines += axis.plot(of_arm, **look, linewidth=0.9)
         for step, (marker, size) in zip(steps, ENDS.items(), strict=True):
@@ -77,7 +77,7 @@ def training(result: TrainingResult, k: int, title: str) -> bytes:
     """Draw a network's cost on the batch of every 100th step and on the validation set; best step and stop marked."""
     figure, axis = _over_steps(2.9, title, "cost (nats)")
     axis.plot(result.cost_steps, result.costs[:, k], color="#777777", linewidth=0.9, label="training batch")
-    axis.plot(result.evaluation_steps, result.validation_costs[:, k], **LINES[0], label="validation set")
+    axis.plot(result.evaluation_steps, result.validation_costs[:, k], **LINE_LOOKS[0], label="validation set")
     axis.axvline(result.best_step[k], color="#666666", linestyle=":", linewidth=1, label="best step")
     axis.axvline(result.steps[k], color="#666666", linestyle="-.", linewidth=1, label="stop")
     axis.set_ylim(bottom=0)
@@ -92,7 +92,7 @@ def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: 
     ``panels`` is keyed by title and label of the axis, and holds by arm a row per network, a column per layer.
     """
     figure, axes = _figure(2.8, "", 1, len(panels), squeeze=False)
-    width, looks = 0.8 / len(titles), MARKS[: len(titles)]
+    width, looks = 0.8 / len(titles), MARK_LOOKS[: len(titles)]
     for axis, ((title, label), by_arm) in zip(axes.flat, panels.items(), strict=True):
         for column, (arm, look) in enumerate(zip(titles, looks, strict=True)):
             values = by_arm[arm]
@@ -112,7 +112,7 @@ def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: 
 def accuracy_curves(accuracies: DataFrame, titles: Titles, title: str) -> bytes:
     """Draw validation accuracy against steps, median and quartiles over the networks."""
     figure, axis = _over_steps(2.4, title, "accuracy (%)")
-    for arm, look in zip(titles, LINES, strict=False):
+    for arm, look in zip(titles, LINE_LOOKS, strict=False):
         band = accuracies[accuracies["arm"] == arm]
         axis.fill_between(band["step"], band["low"], band["high"], color=look["color"], alpha=0.18, linewidth=0)
         axis.plot(band["step"], band["median"], **look)
@@ -130,7 +130,7 @@ def accuracy_floor(accuracies: DataFrame) -> float:
 def seed_distribution(accuracies: Mapping[str, ArrayLike], titles: Titles, title: str) -> bytes:
     """Draw every network's test accuracy, an arm a row, the networks of a seed joined across the arms."""
     figure, axis = _figure(min(TALLEST, 0.9 + 0.45 * len(titles)), title)
-    looks = dict(zip(titles, itertools.cycle(MARKS), strict=False))  # where many arms have a row each, they repeat
+    looks = dict(zip(titles, itertools.cycle(MARK_LOOKS), strict=False))  # where many arms have a row each, they repeat
     order = list(titles)
     order[:2] = order[1::-1] if len(order) > 2 else order[:2]  # lines join the reference with an arm on either side
     values = np.stack([np.asarray(accuracies[arm]) for arm in order])
