@@ -32,7 +32,8 @@ DIGIT_WIDTH, NARROW_WIDTH = 0.507, 0.27  # of Calibri's digits and signs, and of
 NUMBER = re.compile(r"(?:[-+−]?[\d,]+((?:\.\d+)?(?: ± [\d,.]+| \[[-+−\d,. ]+\])?))?")  # what follows its whole part
 CONTENTS_STYLE, TABLE_TEXT = "toc 1", "No Spacing"
 PLAIN_TEXT = re.compile(r'(?<=>)(?<!preserve">)[^<]+')  # of an equation: between tags, and in no run yet
-MARKS = re.compile(r"(\[\[\w*(?::page)?\]\]|`|\*\*)")
+REFERENCE = re.compile(r"\[\[(\w*)(:page)?\]\]")
+MARKS = re.compile(r"(\[\[[\w:]*\]\]|`|\*\*)")
 # By style the size in points, and the space before and after.
 TEXTS = {"Normal": (10, 0, 6), "List Bullet": (10, 0, 4), CONTENTS_STYLE: (9, 0, 0), TABLE_TEXT: (8.5, 0, 0)}
 TITLES = {"Title": (22, 0, 2), "Subtitle": (12, 0, 10), "Heading 1": (15, 18, 6), "Heading 2": (12, 12, 4)}
@@ -183,9 +184,8 @@ class Document:
                 is_code = not is_code
             elif part == "**" and not is_code:
                 is_bold = not is_bold
-            elif part.startswith("[["):  # to be filled in when everything has its number
-                name, _, page = part.strip("[]").partition(":")
-                kind = "PAGEREF" if page else "REF"
+            elif reference := REFERENCE.fullmatch(part):  # to be filled in when everything has its number
+                name, kind = reference[1], "PAGEREF" if reference[2] else "REF"
                 self._references.append((name, kind, _add_field(paragraph, f"{kind} _{name} \\h")))
                 for run in paragraph.runs[-5:]:  # of the field; word processors take the look of the first or the last
                     run.bold = is_bold or None
