@@ -25,8 +25,6 @@ from pipeline.report.document import Document
 from pipeline.report.study import Study
 from pipeline.report.wording import ROUNDING, listed, numbered, percent
 
-SIGNATURE = f"Name {'_' * 27}   Date {'_' * 13}   Signature {'_' * 24}"
-DIGEST = 16  # hexadecimal digits of the parameters' checksum
 COST_COLUMNS = 10  # of a table: as many blocks of steps and costs as there is room for
 
 
@@ -35,45 +33,37 @@ def build_report(study: Study) -> bytes:
     data, networks = source_of(study.card.name).title, len(study.params.training.seeds)
     others = [numbered(len(study.in_brief), "other arm")] if study.in_brief else []
     arms = [*(study.names[arm] for arm in study.in_full), *others]
-    digest = hashlib.sha256(study.params.model_dump_json().encode()).hexdigest()[:DIGEST]
+    digest = hashlib.sha256(study.params.model_dump_json().encode()).hexdigest()
     document = Document(
         "A neural network from scratch",
         f"{data}: {listed(arms)}; {numbered(networks, 'network')} per arm",
-        footer=f"{data} \N{MIDDLE DOT} parameters {digest}",
+        footer=f"{data} \N{MIDDLE DOT} parameters {digest[:16]}",
     )
-    document.paragraph(SIGNATURE)
+    document.paragraph(f"Name {'_' * 27}   Date {'_' * 13}   Signature {'_' * 24}")
     chapter_summary.write(document, study)
     document.heading("Functions and method: sections 1 to 3", name="functions", new_page=True)
     chapter_functions.write_table(document)
     _method(document, study)
     document.heading("Contents", level=2)
     document.contents()
-    document.heading(f"{study.titles[study.reference]} on {data}", label="4", name="baseline", new_page=True)
-    chapter_baseline.write(document, study)
-    document.heading("Batch normalisation", label="5", name="batchnorm", new_page=True)
-    chapter_batchnorm.write(document, study)
-    document.heading("The L2 norm", label="6", name="l2", new_page=True)
-    chapter_l2.write(document, study)
-    document.heading("Questions one might be asked", label="7", name="questions", new_page=True)
-    chapter_questions.write(document, study)
-    document.heading("The cost at every 100th iteration", label="8", name="costs")
-    _cost_tables(document, study)
-    document.stop_counting()
-    document.heading("Formulas", label="Appendix A", name="formulas")
-    chapter_functions.write_formulas(document)
-    document.heading("Mistakes of the best model", label="Appendix B")
-    appendices.write_mistakes(document, study)
-    document.heading("Confusion matrices", label="Appendix C")
-    appendices.write_confusions(document, study)
-    document.heading("Plateaus, collapse and dead units", label="Appendix D", name="health")
-    appendices.write_health(document, study)
-    document.heading("Which intervals, and why", label="Appendix E", name="interval")
-    appendices.write_intervals(document, study)
-    document.heading("How to make this report again", label="Appendix F")
-    appendices.write_reproduction(document, study)
+    sections = [
+        ("4", f"{study.titles[study.reference]} on {data}", "baseline", chapter_baseline.write),
+        ("5", "Batch normalisation", "batchnorm", chapter_batchnorm.write),
+        ("6", "The L2 norm", "l2", chapter_l2.write),
+        ("7", "Questions one might be asked", "questions", chapter_questions.write),
+        ("8", "The cost at every 100th iteration", "costs", _cost_tables),
+        ("Appendix A", "Formulas", "formulas", lambda document, _: chapter_functions.write_formulas(document)),
+        ("Appendix B", "Mistakes of the best model", "best_mistakes", appendices.write_mistakes),
+        ("Appendix C", "Confusion matrices", "confusions", appendices.write_confusions),
+        ("Appendix D", "Plateaus, collapse and dead units", "health", appendices.write_health),
+        ("Appendix E", "Which intervals, and why", "interval", appendices.write_intervals),
+        ("Appendix F", "How to make this report again", "reproduction", appendices.write_reproduction),
+    ]
     if study.in_brief:
-        document.heading("The other arms", label="Appendix G", name="others")
-        appendices.write_others(document, study)
+        sections.append(("Appendix G", "The other arms", "others", appendices.write_others))
+    for label, title, name, write in sections:
+        document.heading(title, label=label, name=name, new_page=label in ("4", "5", "6", "7"))
+        write(document, study)
     return document.to_bytes()
 
 
@@ -127,3 +117,4 @@ def _cost_tables(document: Document, study: Study) -> None:
         parts = [texts[k::blocks].reset_index(drop=True) for k in range(blocks)]  # a page break leaves their order
         caption = "Cost of the headline models at every 100th training step."
         document.table(pd.concat(parts, axis=1).fillna(""), caption, name=f"costs_{part}")
+    document.stop_counting()

@@ -38,7 +38,7 @@ def write(document: Document, study: Study) -> None:
     )
     table = side_by_side(study, study.in_full).T.reset_index(names="")
     document.table(table, caption, name="summary", widths=[6.4, *[9.6 / len(study.in_full)] * len(study.in_full)])
-    document.heading("Findings")
+    document.heading("Findings", name="findings")
     for finding in findings(study):
         document.paragraph(finding, style="List Bullet")
     _headline_costs(document, study)

@@ -21,27 +21,23 @@ from docx.oxml import OxmlElement, parse_xml
 from docx.oxml.ns import nsdecls, qn
 from docx.shared import Cm, Pt, RGBColor
 
-from pipeline.report.equations import displayed
-
 INK, GREY = RGBColor(0x1F, 0x2A, 0x44), RGBColor(0x76, 0x76, 0x76)
 FONT = "Calibri"
 PROJECT, LANGUAGE = "mnist-from-scratch", "en-GB"
 TEXT_WIDTH = 16.0  # cm between the margins
 LONG_TABLE = 24  # rows from which a table may be divided between pages
 ROWS_TOGETHER = 3  # at the start and the end of a divided table
-PROPERTY = 255  # letters that a property of the document can have
 CELL_MARGIN = 4.5  # points at the left and the right of a cell
 DIGIT_WIDTH, NARROW_WIDTH = 0.507, 0.27  # of Calibri's digits and signs, and of its other marks, in font sizes
-NUMBER = re.compile(r"([-+−]?[\d,]+)((\.\d+)?( ± [\d,.]+| \[[-+−\d,. ]+\])?)|()()")  # whole, and what follows it
-CONTENTS_STYLE, TABLE_TEXT = "toc 1", "Table Text"
-REFERENCE = re.compile(r"\[\[\w+(?::page)?\]\]")
-MARKS = re.compile(rf"({REFERENCE.pattern}|`|\*\*)")
-# Size in points, and space before and after.
-STYLES = {
-    **{"Normal": (10, 0, 6), "List Bullet": (10, 0, 4), CONTENTS_STYLE: (9, 0, 0), TABLE_TEXT: (8.5, 0, 0)},
-    **{"Title": (22, 0, 2), "Subtitle": (12, 0, 10), "Caption": (9, 4, 10)},
-    **{"Heading 1": (15, 18, 6), "Heading 2": (12, 12, 4)},
-}
+NUMBER = re.compile(r"(?:[-+−]?[\d,]+((?:\.\d+)?(?: ± [\d,.]+| \[[-+−\d,. ]+\])?))?")  # what follows its whole part
+CONTENTS_STYLE, TABLE_TEXT = "toc 1", "No Spacing"
+PLAIN_TEXT = re.compile(r'(?<=>)(?<!preserve">)[^<]+')  # of an equation: between tags, and in no run yet
+REFERENCE = re.compile(r"\[\[(\w*)(:page)?\]\]")
+MARKS = re.compile(r"(\[\[[\w:]*\]\]|`|\*\*)")
+# By style the size in points, and the space before and after.
+TEXTS = {"Normal": (10, 0, 6), "List Bullet": (10, 0, 4), CONTENTS_STYLE: (9, 0, 0), TABLE_TEXT: (8.5, 0, 0)}
+TITLES = {"Title": (22, 0, 2), "Subtitle": (12, 0, 10), "Heading 1": (15, 18, 6), "Heading 2": (12, 12, 4)}
+TITLES |= {"Caption": (9, 4, 10)}
 APPLICATION = """<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
 <Properties xmlns="http://schemas.openxmlformats.org/officeDocument/2006/extended-properties">\
 <Application>python-docx</Application></Properties>"""
@@ -53,15 +49,14 @@ class Document:
     def __init__(self, title: str, subtitle: str, *, footer: str = "") -> None:
         self._docx: Any = docx.Document()
         self._contents: Any = None
-        self._counts = {"Figure": 0, "Table": 0}
         self._page: int | None = 1  # as the page breaks say; a page that runs over is counted by the word processor
         self._headings: dict[str, str] = {}  # name by text of those in the contents
-        self._targets: dict[str, tuple[str, str, int | None]] = {}  # bookmark, text and page by name
-        self._references: list[tuple[str, Any, Any]] = []
+        self._targets: dict[str, dict[str, str]] = {}  # by name what each kind of field shows
+        self._references: list[tuple[str, str, Any]] = []  # name, kind of field, and the run that shows its result
         self._drop_template_parts()
         self._lay_out(footer)
         properties = self._docx.core_properties
-        properties.title, properties.subject, properties.comments = title, subtitle[:PROPERTY], ""
+        properties.title, properties.subject, properties.comments = title, subtitle[:255], ""
         properties.author, properties.last_modified_by, properties.language = PROJECT, PROJECT, LANGUAGE
         for date in ("dcterms:created", "dcterms:modified"):  # of the template
             properties._element.remove(properties._element.find(qn(date)))
@@ -71,7 +66,7 @@ class Document:
     def heading(self, text: str, level: int = 1, *, label: str = "", name: str = "", new_page: bool = False) -> None:
         """Add a heading, perhaps behind a ``label`` such as "4" or "Appendix A"; it can begin a page.
 
-        Level 1 enters the contents.
+        Level 1 enters the contents and needs a ``name``.
         """
         paragraph = self._docx.add_heading(label, level)
         paragraph.paragraph_format.page_break_before = new_page or None
@@ -79,7 +74,6 @@ class Document:
         gap = " " if label[-1:].isdigit() else ". " if label else ""
         paragraph.add_run(f"{gap}{text}")
         if level == 1:
-            name = name or text
             self._headings[paragraph.text] = name
         if name:
             self._name(name, label or text, paragraph.runs[:1])
@@ -108,37 +102,30 @@ class Document:
         for side in ("distT", "distB", "distL", "distR"):  # without them LibreOffice adds 3 mm and moves the picture
             picture._inline.set(side, "0")
         picture._inline.docPr.set("descr", f"{caption} {shown}".strip())
-        picture._inline.docPr.set("name", f"Figure {self._counts['Figure'] + 1}")
-        self._caption("Figure", caption, name)
+        picture._inline.docPr.set("name", f"Figure {len(self._docx.inline_shapes)}")
+        self._caption("Figure", len(self._docx.inline_shapes), caption, name)
 
     def table(
-        self,
-        texts: pd.DataFrame,
-        caption: str,
-        *,
-        name: str,
-        widths: Sequence[float] | None = None,
-        grey: Collection[int] = (),
+        self, texts: pd.DataFrame, caption: str, *, name: str, widths: Sequence[float] = (), grey: Collection[int] = ()
     ) -> None:
         """Add a table with a numbered caption above; its header row is repeated on every page, and widths are in cm.
 
         Columns of numbers are aligned at the decimal point. Some rows can be ``grey``.
         """
-        self._caption("Table", caption, name)
-        rows = [list(texts.columns), *texts.to_numpy().tolist()]
+        self._caption("Table", 1 + len(self._docx.tables), caption, name)
         widths = widths or [TEXT_WIDTH / len(texts.columns)] * len(texts.columns)
-        tabs = [_decimal_tab(list(each), width) for (_, each), width in zip(texts.items(), widths, strict=True)]
-        table = self._docx.add_table(rows=len(rows), cols=len(widths))
+        last = len(texts)
+        apart = range(ROWS_TOGETHER, last - ROWS_TOGETHER + 1) if last >= LONG_TABLE else ()
+        table = self._docx.add_table(rows=1 + last, cols=len(widths))
         table.style, table.alignment, table.autofit = "Report Table", WD_TABLE_ALIGNMENT.CENTER, False
-        for column, width in zip(table.columns, widths, strict=True):
+        for column, (title, of_column), width in zip(table.columns, texts.items(), widths, strict=True):
             column.width = Cm(width)
-        last, is_short = len(rows) - 1, len(rows) <= LONG_TABLE
-        for index, (row, texts_of_row) in enumerate(zip(table.rows, rows, strict=True)):
-            is_kept = index < last and (is_short or index < ROWS_TOGETHER or index > last - ROWS_TOGETHER)
-            for cell, text, width, tab in zip(row.cells, texts_of_row, widths, tabs, strict=True):
+            tab = _decimal_tab(of_column, width)
+            for index, (cell, text) in enumerate(zip(column.cells, [title, *of_column], strict=True)):
                 cell.width = Cm(width)
                 paragraph = cell.paragraphs[0]
-                paragraph.style, paragraph.paragraph_format.keep_with_next = TABLE_TEXT, is_kept
+                paragraph.style = TABLE_TEXT
+                paragraph.paragraph_format.keep_with_next = index < last and index not in apart
                 self._add_marked(paragraph, f"**{text}**" if index == 0 and text else text)
                 if index - 1 in grey:
                     for run in paragraph.runs:
@@ -147,6 +134,7 @@ class Document:
                     paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
                 elif tab and text:  # a word processor aligns a cell's number at a decimal tab stop by itself
                     paragraph.paragraph_format.tab_stops.add_tab_stop(tab, WD_TAB_ALIGNMENT.DECIMAL)
+        for row in table.rows:
             row._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
         table.rows[0]._tr.trPr.append(OxmlElement("w:tblHeader"))
         gap = self._docx.add_paragraph().paragraph_format
@@ -154,12 +142,17 @@ class Document:
 
     def equation(self, formula: str, *, keep_with_next: bool = False) -> None:
         """Add an equation on a line of its own; see :mod:`pipeline.report.equations`."""
-        self.paragraph("", keep_with_next=keep_with_next)._p.append(displayed(formula))
+        xml = f"<m:oMathPara {nsdecls('m', 'w')}><m:oMath>{formula}</m:oMath></m:oMathPara>"
+        in_runs = PLAIN_TEXT.sub(r'<m:r><m:t xml:space="preserve">\g<0></m:t></m:r>', xml)
+        self.paragraph("", keep_with_next=keep_with_next)._p.append(parse_xml(in_runs))
 
     def to_bytes(self) -> bytes:
         """Return the file; the same document gives the same bytes."""
         self._fill_contents()
-        self._fill_references()
+        for name, kind, result in self._references:
+            if name not in self._targets:
+                raise ValueError(f"the text refers to [[{name}]], and nothing has that name")
+            result.text = self._targets[name][kind]
         written, packed = io.BytesIO(), io.BytesIO()
         self._docx.save(written)
         with zipfile.ZipFile(written) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
@@ -167,13 +160,12 @@ class Document:
                 target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
         return packed.getvalue()
 
-    def _caption(self, kind: str, text: str, name: str) -> None:
-        self._counts[kind] += 1
+    def _caption(self, kind: str, number: int, text: str, name: str) -> None:
         paragraph = self._docx.add_paragraph(style="Caption")
         paragraph.paragraph_format.keep_with_next = kind == "Table"  # its caption stands above it
         paragraph.add_run(f"{kind} ")
-        _add_field(paragraph, f"SEQ {kind} \\* ARABIC", str(self._counts[kind]))
-        self._name(name, f"{kind} {self._counts[kind]}", paragraph.runs)
+        _add_field(paragraph, f"SEQ {kind} \\* ARABIC", str(number))
+        self._name(name, f"{kind} {number}", paragraph.runs)
         self._add_marked(paragraph, f". {text}")
 
     def _name(self, name: str, text: str, runs: Sequence[Any]) -> None:
@@ -181,8 +173,8 @@ class Document:
         if name in self._targets:
             raise ValueError(f"two things are named {name}")
         number = {qn("w:id"): str(len(self._targets))}
-        self._targets[name] = f"_Ref{len(self._targets):06d}", text, self._page
-        runs[0]._r.addprevious(OxmlElement("w:bookmarkStart", {**number, qn("w:name"): self._targets[name][0]}))
+        self._targets[name] = {"REF": text, "PAGEREF": str(self._page or "")}
+        runs[0]._r.addprevious(OxmlElement("w:bookmarkStart", {**number, qn("w:name"): f"_{name}"}))
         runs[-1]._r.addnext(OxmlElement("w:bookmarkEnd", number))
 
     def _add_marked(self, paragraph: Any, text: str) -> None:
@@ -192,9 +184,9 @@ class Document:
                 is_code = not is_code
             elif part == "**" and not is_code:
                 is_bold = not is_bold
-            elif REFERENCE.match(part):  # to be filled in when everything has its number
-                instruction, result = _add_field(paragraph, "")
-                self._references.append((part.strip("[]"), instruction, result))
+            elif reference := REFERENCE.fullmatch(part):  # to be filled in when everything has its number
+                name, kind = reference[1], "PAGEREF" if reference[2] else "REF"
+                self._references.append((name, kind, _add_field(paragraph, f"{kind} _{name} \\h")))
                 for run in paragraph.runs[-5:]:  # of the field; word processors take the look of the first or the last
                     run.bold = is_bold or None
             else:
@@ -202,15 +194,6 @@ class Document:
                 run.bold = is_bold or None
                 if is_code:
                     run.font.name, run.font.size = "Consolas", paragraph.style.font.size - Pt(1)
-
-    def _fill_references(self) -> None:
-        for reference, instruction, result in self._references:
-            name, _, is_page = reference.partition(":")
-            if name not in self._targets:
-                raise ValueError(f"the text refers to [[{name}]], and nothing has that name")
-            bookmark, text, page = self._targets[name]
-            instruction.text = f" {'PAGEREF' if is_page else 'REF'} {bookmark} \\h "
-            result.text = str(page or "") if is_page else text
 
     def _drop_template_parts(self) -> None:
         """Remove parts of python-docx's template: its picture, Word 2010's copy of the styles, its author."""
@@ -227,21 +210,19 @@ class Document:
         section.top_margin, section.bottom_margin = Cm(2.2), Cm(2.2)
         self._docx.settings.element.find(qn("w:zoom")).set(qn("w:percent"), "100")  # python-docx lacks it; required
         styles = self._docx.styles
-        for name in (CONTENTS_STYLE, TABLE_TEXT):
-            style = styles.add_style(name, WD_STYLE_TYPE.PARAGRAPH, builtin=name == CONTENTS_STYLE)
-            style.base_style = styles["Normal"]
-        tabs = styles[CONTENTS_STYLE].paragraph_format.tab_stops
-        tabs.add_tab_stop(Cm(TEXT_WIDTH), WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.DOTS)
-        for name, (size, before, after) in STYLES.items():
+        for fonts in styles.element.iter(qn("w:rFonts")):  # which the template takes from its theme
+            fonts.attrib.clear()
+            fonts.attrib.update(dict.fromkeys(map(qn, ("w:ascii", "w:hAnsi", "w:eastAsia")), FONT))
+        contents = styles.add_style(CONTENTS_STYLE, WD_STYLE_TYPE.PARAGRAPH, builtin=True)
+        contents.base_style = styles["Normal"]
+        contents.paragraph_format.tab_stops.add_tab_stop(Cm(TEXT_WIDTH), WD_TAB_ALIGNMENT.RIGHT, WD_TAB_LEADER.DOTS)
+        for name, (size, before, after) in (TEXTS | TITLES).items():
             style = styles[name]
-            style.font.name, style.font.size = FONT, Pt(size)
-            style.element.rPr.rFonts.set(qn("w:eastAsia"), FONT)
-            for theme in ("asciiTheme", "hAnsiTheme", "eastAsiaTheme", "cstheme"):
-                style.element.rPr.rFonts.attrib.pop(qn(f"w:{theme}"), None)
+            style.font.size = Pt(size)
             style.paragraph_format.space_before, style.paragraph_format.space_after = Pt(before), Pt(after)
-            if name not in ("Normal", "List Bullet", CONTENTS_STYLE, TABLE_TEXT):
+            if name in TITLES:
                 style.font.color.rgb, style.font.italic = INK, False
-        styles["Normal"].paragraph_format.line_spacing, styles[TABLE_TEXT].paragraph_format.line_spacing = 1.1, 1.0
+        styles["Normal"].paragraph_format.line_spacing = 1.1
         styles["Caption"].font.bold = False
         styles.element.append(parse_xml(TABLE_STYLE))
         next(styles.element.iter(qn("w:lang"))).set(qn("w:val"), LANGUAGE)
@@ -253,10 +234,9 @@ class Document:
     def _fill_contents(self) -> None:
         """Write the table of contents: an entry per heading, a link with a field for its page."""
         for text, name in self._headings.items() if self._contents else ():
-            bookmark, _, page = self._targets[name]
             paragraph = self._contents.insert_paragraph_before(f"{text}\t", style=CONTENTS_STYLE)
-            _add_field(paragraph, f"PAGEREF {bookmark} \\h", str(page or ""))
-            link = OxmlElement("w:hyperlink", {qn("w:anchor"): bookmark})
+            self._add_marked(paragraph, f"[[{name}:page]]")
+            link = OxmlElement("w:hyperlink", {qn("w:anchor"): f"_{name}"})
             link.extend(paragraph._p.r_lst)
             paragraph._p.append(link)
 
@@ -277,27 +257,21 @@ TABLE_STYLE = f"""
 </w:style>"""
 
 
-def _decimal_tab(texts: Sequence[str], width: float) -> Any:
+def _decimal_tab(texts: pd.Series, width: float) -> Any:
     """Return the place of a column's decimal point, so that the longest number ends at the right; None for words."""
     numbers = [NUMBER.fullmatch(text) for text in texts]
     if not all(numbers):
         return None
-    behind = [number[2] or "" for number in numbers if number]
+    behind = [number[1] or "" for number in numbers if number]
     widths = [sum(NARROW_WIDTH if letter in ",.[] " else DIGIT_WIDTH for letter in each) for each in behind]
-    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(STYLES[TABLE_TEXT][0] * max(widths, default=0))
+    return Cm(width) - Pt(2 * CELL_MARGIN) - Pt(TEXTS[TABLE_TEXT][0] * max(widths, default=0))
 
 
-def _add_field(paragraph: Any, instruction: str, result: str = "") -> tuple[Any, Any]:
-    """Add a field; return the element of its instruction and the run of its result."""
-    _add_to_run(paragraph, "w:fldChar", "w:fldCharType", "begin")
-    element = _add_to_run(paragraph, "w:instrText", "xml:space", "preserve")
-    element.text = f" {instruction} "
-    _add_to_run(paragraph, "w:fldChar", "w:fldCharType", "separate")
-    run = paragraph.add_run(result)
-    _add_to_run(paragraph, "w:fldChar", "w:fldCharType", "end")
-    return element, run
-
-
-def _add_to_run(paragraph: Any, tag: str, attribute: str, value: str) -> Any:
-    paragraph.add_run()._r.append(element := OxmlElement(tag, {qn(attribute): value}))
-    return element
+def _add_field(paragraph: Any, instruction: str, result: str = "") -> Any:
+    """Add a field; return the run of its result."""
+    mark = '<w:r><w:fldChar w:fldCharType="{}"/></w:r>'.format
+    code = f'<w:r><w:instrText xml:space="preserve"> {instruction} </w:instrText></w:r>'
+    shown = f"<w:r><w:t>{result}</w:t></w:r>"
+    runs = f"<w:p {nsdecls('w')}>{mark('begin')}{code}{mark('separate')}{shown}{mark('end')}</w:p>"
+    paragraph._p.extend(parse_xml(runs))
+    return paragraph.runs[-2]

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-from docx.oxml import parse_xml
-from docx.oxml.ns import nsdecls
-
-PLAIN_TEXT = re.compile(r'(?<=>)(?<!preserve">)[^<]+')  # between tags, and in no run yet
-
 
 def word(value: str) -> str:
     """Return upright text, such as the name of a function."""
@@ -42,9 +34,3 @@ def total(index: str, summand: str) -> str:
         '<m:nary><m:naryPr><m:chr m:val="∑"/><m:limLoc m:val="undOvr"/><m:supHide m:val="1"/></m:naryPr>'
         f"<m:sub>{index}</m:sub><m:sup/><m:e>{summand}</m:e></m:nary>"
     )
-
-
-def displayed(equation: str) -> Any:
-    """Return the XML element of an equation on a line of its own."""
-    xml = f"<m:oMathPara {nsdecls('m', 'w')}><m:oMath>{equation}</m:oMath></m:oMathPara>"
-    return parse_xml(PLAIN_TEXT.sub(r'<m:r><m:t xml:space="preserve">\g<0></m:t></m:r>', xml))

@@ -6,9 +6,10 @@ from pipeline.report.drawing import FONT  # first: it sets the backend
 
 # isort: split
 import io
+import itertools
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -18,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from pandas import DataFrame
 from PIL import Image
@@ -32,8 +33,9 @@ from pipeline.network.ensemble import TrainingResult
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vPX*"
 DASHES: Any = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 3)), (0, (8, 2)), (0, (1, 3)))
+LINE_LOOKS: Any = [{"color": colour, "linestyle": dashes} for colour, dashes in zip(PALETTE, DASHES, strict=True)]
+MARK_LOOKS: Any = [{"color": colour, "marker": marker} for colour, marker in zip(PALETTE, MARKERS, strict=True)]
 ENDS = {"o": 9, "s": 4}  # marks and their sizes in points, of the best step and of the stop, which is close to it
-NO_ARM = "#4D4D4D"  # the colour of what belongs to no single arm
 # Each runs one way in grey too, in so few shades that a picture of 256 colours holds them.
 WEIGHT_MAP, INK_MAP, SHARE_MAP = (mpl.colormaps[name].resampled(96) for name in ("cividis", "gray_r", "Blues"))
 UNITS_SHOWN, UNITS_A_LINE = 20, 10  # of the first layer
@@ -41,14 +43,12 @@ LINE, LONG_LINE = 29, 80  # letters of an arm's title, above a figure
 LINE_HEIGHT = 0.14  # inches
 TALLEST = 9.0  # inches of a figure that fits a page with its caption
 WIDTH = 6.3  # inches between the report's margins
-THOUSANDS = "{x:,.0f}"  # as the text writes them
 STYLE: Any = mpl.rcParamsDefault | {  # all settings, so that none of the reader's own is left
-    **{"font.family": FONT, "font.size": 8, "axes.labelsize": 8, "figure.dpi": 300},
-    **{"text.parse_math": False},  # a $ is a letter
+    **{"font.family": FONT, "font.size": 8, "figure.dpi": 300, "text.parse_math": False},  # a $ is a letter
     **{"axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left"},
     **{"xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "legend.frameon": False},
     **{"axes.grid": True, "axes.axisbelow": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.6},
-    **{"axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1.4, "hatch.linewidth": 0.5},
+    **{"axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1.4},
     **{"figure.titlesize": 9, "figure.titleweight": "bold", "figure.constrained_layout.use": True},
 }
 Titles = Mapping[str, str]  # the title of each arm, in their order
@@ -57,35 +57,31 @@ Titles = Mapping[str, str]  # the title of each arm, in their order
 @mpl.rc_context(STYLE)
 def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles: Titles, title: str) -> bytes:
     """Draw the headline models' data cost at every 100th step, on one axis; ``ends`` are best step and stop by arm."""
-    figure, axis = _figure(2.7, title)
+    figure, axis = _over_steps(2.7, title, "cost (nats)")
     lines = []
-    for column, (arm, (best, stop)) in enumerate(ends.items()):
-        of_arm, look = costs[costs["arm"] == arm].set_index("step")["cost"], _line(column)
-        lines += axis.plot(of_arm.index, of_arm, **look | {"linewidth": 0.9})
-        for step, (marker, size) in zip((best, stop), ENDS.items(), strict=True):
+    for (arm, steps), look in zip(ends.items(), LINE_LOOKS, strict=False):
+        of_arm = costs[costs["arm"] == arm].set_index("step")["cost"]
+        lines += axis.plot(of_arm, **look, linewidth=0.9)
+        for step, (marker, size) in zip(steps, ENDS.items(), strict=True):
             if len(of_arm):
                 place = min(of_arm.index, key=lambda recorded: abs(recorded - step))
                 axis.plot(step, of_arm[place], marker, color=look["color"], ms=size, mec="black", mew=0.8, zorder=4)
-    axis.set(ylabel="cost (nats)", ylim=(0, None))
-    _count_steps(axis)
-    marks = [
-        Line2D([], [], marker=marker, ms=size, linestyle="", color=NO_ARM, mec="black") for marker, size in ENDS.items()
-    ]
-    _legend(figure, [*lines, *marks], {**titles, " best": "best step", " stop": "stop"})
+    axis.set_ylim(bottom=0)
+    lines += [Line2D([], [], marker=each, ms=size, ls="", color="#4D4D4D", mec="black") for each, size in ENDS.items()]
+    _legend(figure, lines, [*titles.values(), "best step", "stop"])
     return _png(figure)
 
 
 @mpl.rc_context(STYLE)
 def training(result: TrainingResult, k: int, title: str) -> bytes:
     """Draw a network's cost on the batch of every 100th step and on the validation set; best step and stop marked."""
-    figure, axis = _figure(2.9, title)
+    figure, axis = _over_steps(2.9, title, "cost (nats)")
     axis.plot(result.cost_steps, result.costs[:, k], color="#777777", linewidth=0.9, label="training batch")
-    axis.plot(result.evaluation_steps, result.validation_costs[:, k], **_line(0), label="validation set")
-    for step, name, style in ((result.best_step[k], "best step", ":"), (result.steps[k], "stop", "-.")):
-        axis.axvline(step, color="#666666", linestyle=style, linewidth=1, label=name)
-    axis.set(ylabel="cost (nats)", ylim=(0, None))
-    _count_steps(axis)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    axis.plot(result.evaluation_steps, result.validation_costs[:, k], **LINE_LOOKS[0], label="validation set")
+    axis.axvline(result.best_step[k], color="#666666", linestyle=":", linewidth=1, label="best step")
+    axis.axvline(result.steps[k], color="#666666", linestyle="-.", linewidth=1, label="stop")
+    axis.set_ylim(bottom=0)
+    figure.legend(loc="outside lower center", ncols=4)
     return _png(figure)
 
 
@@ -96,36 +92,32 @@ def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: 
     ``panels`` is keyed by title and label of the axis, and holds by arm a row per network, a column per layer.
     """
     figure, axes = _figure(2.8, "", 1, len(panels), squeeze=False)
-    width, looks = 0.8 / len(titles), [_mark(column) for column in range(len(titles))]
+    width, looks = 0.8 / len(titles), MARK_LOOKS[: len(titles)]
     for axis, ((title, label), by_arm) in zip(axes.flat, panels.items(), strict=True):
-        for column, arm in enumerate(titles):
+        for column, (arm, look) in enumerate(zip(titles, looks, strict=True)):
             values = by_arm[arm]
             places = 1 + np.arange(values.shape[1]) + (column - (len(titles) - 1) / 2) * width
-            spread = np.linspace(-0.25, 0.25, len(values))[:, None] * width
-            axis.scatter(
-                np.broadcast_to(places, values.shape) + spread, values, s=9, alpha=0.8, linewidth=0, **looks[column]
-            )
+            spread = places + np.linspace(-0.25, 0.25, len(values))[:, None] * width
+            axis.scatter(spread, values, s=9, alpha=0.8, linewidth=0, **look)
             axis.hlines(values.median(), places - 0.42 * width, places + 0.42 * width, color="black", linewidth=1.4)
         axis.set(title=textwrap.fill(title, LONG_LINE // 2), ylabel=label, xlabel="layer")
         _count_decades(axis)
         axis.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1))
         axis.grid(axis="x", visible=False)
-    _legend(figure, [Line2D([], [], linestyle="", **look) for look in looks], titles)
+    _legend(figure, [Line2D([], [], linestyle="", **look) for look in looks], titles.values())
     return _png(figure)
 
 
 @mpl.rc_context(STYLE)
 def accuracy_curves(accuracies: DataFrame, titles: Titles, title: str) -> bytes:
     """Draw validation accuracy against steps, median and quartiles over the networks."""
-    figure, axis = _figure(2.4, title)
-    for column, arm in enumerate(titles):
-        band, look = accuracies[accuracies["arm"] == arm], _line(column)
+    figure, axis = _over_steps(2.4, title, "accuracy (%)")
+    for arm, look in zip(titles, LINE_LOOKS, strict=False):
+        band = accuracies[accuracies["arm"] == arm]
         axis.fill_between(band["step"], band["low"], band["high"], color=look["color"], alpha=0.18, linewidth=0)
         axis.plot(band["step"], band["median"], **look)
-    _count_steps(axis)
-    highest = min(100.0, max(accuracies["high"], default=100.0) + 2)
-    axis.set(ylabel="accuracy (%)", ylim=(accuracy_floor(accuracies), highest))
-    _legend(figure, axis.lines, titles)
+    axis.set_ylim(accuracy_floor(accuracies), min(100.0, max(accuracies["high"], default=100.0) + 2))
+    _legend(figure, axis.lines, titles.values())
     return _png(figure)
 
 
@@ -138,12 +130,13 @@ def accuracy_floor(accuracies: DataFrame) -> float:
 def seed_distribution(accuracies: Mapping[str, ArrayLike], titles: Titles, title: str) -> bytes:
     """Draw every network's test accuracy, an arm a row, the networks of a seed joined across the arms."""
     figure, axis = _figure(min(TALLEST, 0.9 + 0.45 * len(titles)), title)
+    looks = dict(zip(titles, itertools.cycle(MARK_LOOKS), strict=False))  # where many arms have a row each, they repeat
     order = list(titles)
     order[:2] = order[1::-1] if len(order) > 2 else order[:2]  # lines join the reference with an arm on either side
     values = np.stack([np.asarray(accuracies[arm]) for arm in order])
     axis.plot(values, range(len(titles)), color="#BBBBBB", linewidth=0.7, zorder=1)
     for row, (arm, of_arm) in enumerate(zip(order, values, strict=True)):
-        axis.scatter(of_arm, [row] * len(of_arm), s=16, alpha=0.8, zorder=2, **_mark(list(titles).index(arm)))
+        axis.scatter(of_arm, [row] * len(of_arm), s=16, alpha=0.8, zorder=2, **looks[arm])
         axis.vlines(np.median(of_arm), row - 0.3, row + 0.3, color="black", linewidth=1.4, zorder=3)
     axis.set(xlabel="test accuracy (%)", ylim=(len(values) - 0.5, -0.5))
     axis.set_yticks(range(len(titles)), [textwrap.fill(titles[arm], LINE) for arm in order])
@@ -181,9 +174,8 @@ def confident_mistakes(evaluation: Evaluation, classes: Sequence[str], title: st
     figure, axes = _figure(0.3 + 1.05 * lines, title, lines, columns)
     separator = " " if max(map(len, classes)) <= 3 else "\n"
     fields = [mistakes[field].tolist() for field in ("true", "predicted", "confidence")]
-    images = _as_images(mistakes["images"])
-    for axis, image, true, predicted, confidence in zip(axes.flat, images, *fields, strict=False):
-        axis.imshow(image, cmap=INK_MAP)
+    for axis, pixels, true, predicted, confidence in zip(axes.flat, mistakes["images"].numpy(), *fields, strict=False):
+        axis.imshow(pixels.reshape(math.isqrt(len(pixels)), -1), cmap=INK_MAP)
         label = f"{classes[true]}{separator}as {classes[predicted]}\n{100 * confidence:.1f} %"
         axis.set_title(label, fontsize=7, fontweight="normal", loc="center")
     for axis in axes.flat:
@@ -200,7 +192,7 @@ def first_layer_weights(weights: Mapping[str, Tensor], titles: Titles, title: st
     limit = max(float(W.abs().quantile(0.995)) for W in weights.values())
     for axis, (arm, of_arm) in zip(panels.flat, titles.items(), strict=True):
         strongest = weights[arm].square().sum(dim=1).argsort(descending=True, stable=True)[:shown]
-        tiles = _tiled(_as_images(weights[arm][strongest]), UNITS_A_LINE)
+        tiles = _tiled(weights[arm][strongest])
         image = axis.imshow(tiles, cmap=WEIGHT_MAP, vmin=-limit, vmax=limit, interpolation="nearest")
         axis.set_title(textwrap.fill(of_arm, LINE), fontsize=8)
         axis.set_axis_off()
@@ -218,53 +210,40 @@ def _figure(height: float, title: str = "", rows: int = 1, columns: int = 1, **l
     return figure, figure.subplots(rows, columns, **layout)
 
 
-def _legend(figure: Figure, handles: Any, titles: Titles) -> None:
+def _over_steps(height: float, title: str, label: str) -> tuple[Figure, Axes]:
+    """Make a figure whose axis counts training steps."""
+    figure, axis = _figure(height, title)
+    axis.set(xlabel="training step", ylabel=label)
+    axis.xaxis.set_major_locator(MaxNLocator(9))
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    return figure, axis
+
+
+def _legend(figure: Figure, handles: Sequence[Any], titles: Iterable[str]) -> None:
     """Name the arms below the panels, in as many columns as their titles leave room for; lines make it taller."""
-    names = [textwrap.fill(title, LINE) for title in titles.values()]
-    longest = max(len(line) for name in names for line in name.split("\n"))
-    columns = max(1, 90 // (longest + 8))
+    names = [textwrap.fill(title, LINE) for title in titles]
+    columns = max(1, 90 // (max(map(len, "\n".join(names).split("\n"))) + 8))
     lines = math.ceil(len(names) / columns) * max(name.count("\n") + 1 for name in names)
     figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * (lines - 1))
     figure.legend(list(handles), names, loc="outside lower center", ncols=min(columns, len(names)))
 
 
-def _count_steps(axis: Axes) -> None:
-    axis.set_xlabel("training step")
-    axis.xaxis.set_major_locator(MaxNLocator(9))
-    axis.xaxis.set_major_formatter(StrMethodFormatter(THOUSANDS))
-
-
 def _count_decades(axis: Axes) -> None:
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
 
 
-def _line(column: int) -> dict[str, Any]:
-    """Return the look of an arm's lines."""
-    return {"color": PALETTE[column], "linestyle": DASHES[column]}
-
-
-def _mark(column: int) -> dict[str, Any]:
-    """Return the look of an arm's marks; where many arms have a row each, the looks repeat."""
-    return {"color": PALETTE[column % len(PALETTE)], "marker": MARKERS[column % len(MARKERS)]}
-
-
-def _as_images(pixels: ArrayLike) -> NDArray[Any]:
-    """Make images, ``(count, side, side)``, of flat ones."""
-    flat = np.asarray(pixels)
-    return flat.reshape(len(flat), *[math.isqrt(flat.shape[-1])] * 2)
-
-
-def _tiled(images: NDArray[Any], columns: int) -> NDArray[Any]:
-    """Lay images out in lines of so many; the gaps are NaN, which is not drawn."""
-    lines, side = math.ceil(len(images) / columns), images.shape[-1]
-    down, right = side + max(1, side // 6), side + side // 2  # so that lines of ten fill the width
-    tiles = np.full((lines * columns, down, right), np.nan)
-    tiles[: len(images), :side, :side] = images
-    sheet = tiles.reshape(lines, columns, down, right).swapaxes(1, 2).reshape(lines * down, columns * right)
-    return sheet[: side - down, : side - right]
+def _tiled(pixels: Tensor) -> NDArray[Any]:
+    """Lay flat images out in lines; the gaps are NaN, which is not drawn."""
+    side = math.isqrt(pixels.shape[1])
+    below, beside = max(1, side // 6), side // 2  # so that a line fills the width
+    images = pixels.reshape(len(pixels), side, side).numpy()
+    missing = -len(images) % UNITS_A_LINE
+    tiles = np.pad(images, ((0, missing), (0, below), (0, beside)), constant_values=np.nan)
+    lines = [np.hstack([*line]) for line in np.split(tiles, len(tiles) // UNITS_A_LINE)]
+    return np.vstack(lines)[:-below, :-beside]
 
 
 def in_few_colours(image: Image.Image) -> bytes:

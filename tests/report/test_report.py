@@ -481,8 +481,9 @@ def test_nothing_is_referred_to_but_by_a_field():
     [
         (lambda document: document.paragraph("see [[nowhere]]"), r"refers to \[\[nowhere\]\]"),
         (lambda document: [document.heading("A", name="a"), document.heading("B", name="a")], "two things are named a"),
+        (lambda document: [document.contents(), document.heading("A")], r"refers to \[\[\]\]"),  # from the contents
     ],
-    ids=["unknown", "twice"],
+    ids=["unknown", "twice", "unnamed"],
 )
 def test_a_reference_needs_one_thing_of_its_name(fill, said):
     unfinished = Document("title", "subtitle")
