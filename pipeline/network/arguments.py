@@ -30,10 +30,7 @@ _broadcast_shapes: Any = torch.broadcast_shapes  # which lacks type hints
 
 
 def take_array(function: str, name: str, array: Any, like: Tensor | None = None) -> Tensor:
-    """Take an array of floats as a tensor, on the device and in the dtype of another one if that is given.
-
-    A NumPy array shares its memory with the tensor, unless it is read-only or flipped, as no tensor can be.
-    """
+    """Take an array of floats as a tensor, on the device and in the dtype of another one if that is given."""
     tensor = _take_numbers(function, name, array)
     if not tensor.is_floating_point():
         raise _error(function, f"floats as {name}", f"{tensor.dtype}: convert it by {_floats(name, array)}")
@@ -199,8 +196,7 @@ def take_weights(function: str, parameters: Any) -> list[Tensor]:
     taken = [take_array(function, name, parameters[name]) for name in names]
     networks = _networks(*taken) if min(W.dim() for W in taken) > 1 else None
     if networks is None:
-        got = ", ".join(str(tuple(W.shape)) for W in taken)
-        raise _error(function, f"{', '.join(names)} (..., n, n_prev)", got)
+        raise _error(function, f"{', '.join(names)} (..., n, n_prev)", [tuple(W.shape) for W in taken])
     return [W.expand(*networks, *W.shape[-2:]) for W in taken]
 
 
@@ -321,8 +317,7 @@ def require_settings(function: str, examples: int, *settings: Any, **counts: Any
     if batch_size > examples:
         raise _error(function, f"a batch_size of at most the {examples} examples", batch_size)
     if use_batchnorm and batch_size < 2:
-        wanted = "a batch_size of at least 2 for batch norm, as one example is normalised to zero"
-        raise _error(function, wanted, batch_size)
+        raise _error(function, "a batch_size of at least 2 for batch norm: one alone is normalised to zero", batch_size)
     require_learning_rate(function, learning_rate)
     if not 0 <= _real(min_delta) < math.inf:
         raise _error(function, "a min_delta of at least 0 and finite", _shown(min_delta))
@@ -369,7 +364,7 @@ def _take_numbers(function: str, name: str, array: Any) -> Tensor:
     try:
         numbers = array.__array__() if hasattr(array, "__array__") else array
         if hasattr(numbers, "strides") and (not numbers.flags.writeable or min(numbers.strides, default=0) < 0):
-            numbers = numbers.copy()
+            numbers = numbers.copy()  # a tensor shares NumPy's memory, and is never read-only or flipped
         return torch.as_tensor(numbers)
     except (TypeError, ValueError, RuntimeError) as error:
         dtype = getattr(numbers, "dtype", None)
