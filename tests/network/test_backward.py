@@ -236,6 +236,13 @@ def test_scaling_a_units_weights_changes_nothing_but_what_eps_lets_through(scale
         assert radial[live].abs().max() < 1e-3 / scale**2  # the plain identity, once eps is nothing
 
 
+def test_a_gradient_that_networks_share_is_that_of_each():
+    dZ, cache = normal(4, 7), (normal(5, 7), normal(3, 4, 5), normal(3, 4, 1))
+    of_each = linear_backward(torch.stack([dZ] * 3), cache)
+    for ours, theirs in zip(linear_backward(dZ, cache), of_each, strict=True):
+        assert_close(ours, theirs)
+
+
 # the whole network
 
 
