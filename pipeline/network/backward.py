@@ -167,7 +167,8 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     AL, Y = arguments.take_probabilities_and_labels("L_model_backward", AL, Y)
     l2 = arguments.take_lambda("L_model_backward", l2, AL, per_matrix=True)
     arguments.require_caches("L_model_backward", caches)
-    AL, L = without_zeros(AL), len(caches)
+    AL = without_zeros(AL)
+    L = len(caches)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
         cache, dNA = caches[layer - 1], grads[f"dA{layer}"]
