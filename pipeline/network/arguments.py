@@ -220,12 +220,12 @@ def take_updates(function: str, parameters: Any, grads: Any) -> dict[str, Pair]:
             raise _error(function, f"parameters W, b, and mean, var of hidden layers, below {L}", _shown(name))
         if f"d{name}" not in grads:
             raise _error(function, f"the gradient d{name} in grads", _kind(grads))
-        parameter = take_array(function, name, parameters[name])
-        gradient = take_array(function, f"d{name}", grads[f"d{name}"], like=parameter)
-        for each, tensor in ((name, parameter), (f"d{name}", gradient)):
-            if tensor.requires_grad:
+        for each, array in ((name, parameters[name]), (f"d{name}", grads[f"d{name}"])):
+            if getattr(array, "requires_grad", False):
                 got = "one that requires grad: detach it, and the data that it comes from"
                 raise _error(function, f"{each} without autograd", got)
+        parameter = take_array(function, name, parameters[name])
+        gradient = take_array(function, f"d{name}", grads[f"d{name}"], like=parameter)
         if gradient.shape != parameter.shape:
             raise _error(function, f"d{name} of the shape of {name}, {tuple(parameter.shape)}", gradient)
         updates[name] = parameter, gradient
