@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pipeline.network import arguments
-from pipeline.network.forward import BATCHNORM_EPSILON, softmax
+from pipeline.network.forward import BATCHNORM_EPSILON, softmax, without_zeros
 
 if TYPE_CHECKING:
     from pipeline.network.arguments import Array, Cache, Parameters
@@ -44,13 +44,14 @@ def linear_backward(
     db : (..., n_l, 1)
     """
     arguments.require_flags("linear_backward", input_gradient=input_gradient)
-    A_prev, W, b, shape_of_Z = arguments.read_linear_cache("linear_backward", cache)
-    dZ = arguments.take_gradient("linear_backward", "dZ", dZ, "W @ A_prev", shape_of_Z, like=W)
+    dZ, A_prev, W, b = arguments.take_dZ("linear_backward", dZ, cache)
     m = A_prev.shape[-1]
     dA_prev = W.mT @ dZ if input_gradient else None
     dW = dZ @ A_prev.mT / m
     db = dZ.sum(dim=-1, keepdim=True) / m
-    return None if dA_prev is None else _sum_to(dA_prev, A_prev), _sum_to(dW, W), _sum_to(db, b)
+    if dA_prev is not None:
+        dA_prev = _sum_to(dA_prev, A_prev)
+    return dA_prev, _sum_to(dW, W), _sum_to(db, b)
 
 
 def linear_activation_backward(
@@ -92,7 +93,7 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
     -------
     dZ : (..., units, m)
     """
-    dA, Z = arguments.take_dA_and_Z("relu_backward", dA, activation_cache)
+    dA, Z = arguments.take_dA("relu_backward", dA, activation_cache)
     dZ = dA * (Z > 0)
     return dZ
 
@@ -111,7 +112,7 @@ def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
     -------
     dZ : (..., units, m)
     """
-    dA, Z = arguments.take_dA_and_Z("softmax_backward", dA, activation_cache)
+    dA, Z = arguments.take_dA("softmax_backward", dA, activation_cache)
     P, _ = softmax(Z)
     dZ = P * (dA - (P * dA).sum(dim=-2, keepdim=True))
     return dZ
@@ -131,19 +132,13 @@ def batchnorm_backward(dNA: Array, cache: Cache | tuple[Array, Array] | None) ->
     ----------
     dNA : (..., units, m)
     cache : dict or pair
-        ``NA`` (..., units, m) and ``variance`` (..., units, 1).
+        ``NA`` (..., units, m) and ``variance`` (..., units, 1); None, which inference leaves, is refused.
 
     Returns
     -------
     dA : (..., units, m)
-
-    Raises
-    ------
-    ValueError
-        If the cache is None, as at inference.
     """
-    n, variance = arguments.read_batchnorm_cache("batchnorm_backward", cache)
-    g = arguments.take_gradient("batchnorm_backward", "dNA", dNA, "NA", n.shape, like=n)
+    g, n, variance = arguments.take_dNA("batchnorm_backward", dNA, cache)
     mean_g, mean_gn = g.mean(dim=-1, keepdim=True), (g * n).mean(dim=-1, keepdim=True)
     dA = (g - mean_g - n * mean_gn) / torch.sqrt(variance + BATCHNORM_EPSILON)
     return dA
@@ -160,7 +155,7 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     AL, Y : (..., n_L, m)
         Probabilities that the forward pass gave, 0 as the smallest normal number, and one-hot labels.
     caches : list of dict
-        Those of the forward pass.
+        Those of the forward pass; of inference with batch norm they are refused.
     l2 : float or (...) tensor
         Lambda of the L2 penalty, one for all networks or one for each.
 
@@ -168,29 +163,24 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     -------
     dict
         ``dA{l}`` (at the output of layer l, after batch norm if there is one), ``dW{l}`` and ``db{l}``, for l = 1..L.
-
-    Raises
-    ------
-    ValueError
-        If the caches are those of inference with batch norm.
     """
-    AL = arguments.take_probabilities("L_model_backward", AL)
-    Y = arguments.take_labels("L_model_backward", Y, AL)
+    AL, Y = arguments.take_probabilities_and_labels("L_model_backward", AL, Y)
     l2 = arguments.take_lambda("L_model_backward", l2, AL, per_matrix=True)
     arguments.require_caches("L_model_backward", caches)
+    AL = without_zeros(AL)
     L = len(caches)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
-        cache, dA = caches[layer - 1], grads[f"dA{layer}"]
+        cache, dNA = caches[layer - 1], grads[f"dA{layer}"]
         activation = "softmax" if layer == L else "relu"
         with arguments.errors_named("L_model_backward", f"caches[{layer - 1}]"):
-            if isinstance(cache, dict) and "batchnorm_cache" in cache:
-                dA = batchnorm_backward(dA, cache["batchnorm_cache"])
+            has_batchnorm = isinstance(cache, dict) and "batchnorm_cache" in cache
+            dA = batchnorm_backward(dNA, cache["batchnorm_cache"]) if has_batchnorm else dNA
             dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
         if dA_prev is not None:
             grads[f"dA{layer - 1}"] = dA_prev
         if isinstance(l2, Tensor) or l2 != 0:
-            W = arguments.read_W(cache)
+            W = arguments.read_W("L_model_backward", cache)
             dW = dW + l2 * W
         grads[f"dW{layer}"], grads[f"db{layer}"] = dW, db
     return grads
@@ -219,7 +209,7 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
         learning rate is not positive and finite.
     """
     arguments.require_learning_rate("update_parameters", learning_rate)
-    updates = arguments.take_updates(parameters, grads)
+    updates = arguments.take_updates("update_parameters", parameters, grads)
     parameters.update({name: W - learning_rate * dW for name, (W, dW) in updates.items()})
     return parameters
 

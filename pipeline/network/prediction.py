@@ -28,9 +28,8 @@ def predict(
 
     Parameters
     ----------
-    X : (n_0, examples)
-    Y : (n_L, examples)
-        One-hot labels.
+    X, Y : (n_0, examples), (n_L, examples)
+        The examples, finite, and their one-hot labels.
     parameters : dict
     use_batchnorm : bool, optional
         By default whether the parameters hold running statistics, ``mean{l}`` or ``var{l}``. If it is to be used,
@@ -40,45 +39,36 @@ def predict(
     -------
     float or (...) tensor
         Accuracy in percent, one for each network.
-
-    Raises
-    ------
-    ValueError
-        If ``X`` is not finite, ``Y`` not one-hot, a shape does not fit, or running statistics are missing.
     """
     weights = arguments.take_weights("predict", parameters)
     X, Y = arguments.take_examples("predict", X, Y, [weights[0].shape[-1], weights[-1].shape[-2]])
+    statistics = [name for name in parameters if str(name).startswith(("mean", "var"))]
     if use_batchnorm is None:
-        use_batchnorm = arguments.holds_statistics(parameters)
+        use_batchnorm = bool(statistics)
     arguments.take_network("predict", X, parameters, use_batchnorm, inference=True)
-    _, accuracy = evaluate(X, Y, parameters, use_batchnorm=use_batchnorm)
+    used = {name: each for name, each in parameters.items() if use_batchnorm or name not in statistics}
+    _, accuracy = evaluate(X, Y, used)
     return accuracy if accuracy.dim() else accuracy.item()
 
 
-def evaluate(
-    X: Tensor, Y: Tensor, parameters: Mapping[str, Array], *, use_batchnorm: bool | None = None
-) -> tuple[Tensor, Tensor]:
+def evaluate(X: Tensor, Y: Tensor, parameters: Mapping[str, Array]) -> tuple[Tensor, Tensor]:
     """Compute the data cost in nats and the accuracy in percent of trained networks, ``(...)`` both, block by block.
 
-    ``X`` is ``(n_0, examples)`` and ``Y`` ``(n_L, examples)``; ``use_batchnorm`` as in :func:`predict`.
+    ``X`` is ``(n_0, examples)`` and ``Y`` ``(n_L, examples)``.
     """
     m, costs, correct = X.shape[1], [], []
     with full_precision():
-        blocks = zip(forward_in_blocks(X, parameters, use_batchnorm), torch.split(Y, BLOCK, dim=1), strict=True)
+        blocks = zip(forward_in_blocks(X, parameters), torch.split(Y, BLOCK, dim=1), strict=True)
         for (AL, _), Y_block in blocks:
             costs.append(compute_cost(AL, Y_block).double() * Y_block.shape[1])
             correct.append(is_correct(AL, Y_block.to(AL)).sum(dim=-1))
     return torch.stack(costs).sum(dim=0) / m, 100 * torch.stack(correct).sum(dim=0).double() / m
 
 
-def forward_in_blocks(
-    X: Tensor, parameters: Mapping[str, Array], use_batchnorm: bool | None = None
-) -> Iterator[tuple[Tensor, list[Cache]]]:
+def forward_in_blocks(X: Tensor, parameters: Mapping[str, Array]) -> Iterator[tuple[Tensor, list[Cache]]]:
     """Run trained networks on 2,000 examples at a time, as L_model_forward does at inference."""
-    if use_batchnorm is None:
-        use_batchnorm = arguments.holds_statistics(parameters)
     for X_block in torch.split(X, BLOCK, dim=1):
-        yield L_model_forward(X_block, dict(parameters), use_batchnorm, inference=True)
+        yield L_model_forward(X_block, dict(parameters), "mean1" in parameters, inference=True)
 
 
 def is_correct(AL: Tensor, Y: Tensor) -> Tensor:

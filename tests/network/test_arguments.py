@@ -164,7 +164,7 @@ def test_a_learning_rate_that_is_none_is_refused(rate):
 @pytest.mark.parametrize("name", ["B1", "w1", "W", "b", "bias1", "gamma1", "W1x"])
 def test_a_name_that_no_network_has_is_refused_and_nothing_is_updated(name):
     parameters = {"W1": W, "b1": b, name: b}
-    with pytest.raises(ValueError, match=rf"^update_parameters wants parameters W, b, mean, var .*got '{name}'"):
+    with pytest.raises(ValueError, match=rf"^update_parameters wants parameters W.*got .*\b{name}\b"):
         update_parameters(parameters, {"dW1": W, "db1": b, f"d{name}": b}, 0.1)
     assert parameters == {"W1": W, "b1": b, name: b}
 
@@ -172,8 +172,8 @@ def test_a_name_that_no_network_has_is_refused_and_nothing_is_updated(name):
 @pytest.mark.parametrize(
     ("grads", "said"),
     [
-        ({"dW1": W}, "wants the gradient db1 in grads, got dW1"),
-        ({}, "wants the gradient dW1 in grads, got none"),
+        ({"dW1": W}, "wants the gradient db1 in grads, got a dict of dW1"),
+        ({}, "wants the gradient dW1 in grads, got a dict of nothing"),
         ({"dW1": W.T, "db1": b}, r"wants dW1 of the shape of W1, \(4, 5\), got \(5, 4\)"),
         ({"dW1": W, "db1": b[0]}, r"wants db1 of the shape of b1, \(4, 1\), got \(1,\)"),
     ],
@@ -194,7 +194,9 @@ def test_parameters_under_autograd_are_refused_by_name():
 def test_a_missing_parameter_is_named_by_what_is_there():
     parameters = random_parameters(DIMS)
     parameters["B1"] = parameters.pop("b1")
-    with pytest.raises(ValueError, match=r"^L_model_forward wants parameters W1, b1 and so on, got B1, W1, "):
+    with pytest.raises(
+        ValueError, match=r"^L_model_forward wants parameters W1, b1 and so on, got a dict of W1, .*, B1$"
+    ):
         L_model_forward(normal(6, 7), parameters, False)
 
 
@@ -437,13 +439,15 @@ def test_what_is_no_list_of_caches_is_refused_by_name(caches):
 
 @pytest.mark.parametrize("name", [1, "W0", "b01", "mean0"], ids=repr)
 def test_a_name_whose_number_is_none_of_a_layer_is_refused(name):
-    with pytest.raises(ValueError, match=r"^update_parameters wants parameters W, b, mean, var .*got "):
+    with pytest.raises(ValueError, match=rf"^update_parameters wants parameters W.*got .*{name}"):
         update_parameters({name: W}, {f"d{name}": W}, 0.1)
 
 
 @pytest.mark.parametrize("name", ["mean1", "var2", "mean9"])
 def test_statistics_of_no_hidden_layer_are_refused(name):
-    with pytest.raises(ValueError, match=f"^update_parameters wants mean and var of hidden layers.*got '{name}'"):
+    with pytest.raises(
+        ValueError, match=f"^update_parameters wants parameters W, b, and mean, var of hidden layers.*got '{name}'"
+    ):
         update_parameters({"W1": W, "b1": W[:, :1], name: W}, {"dW1": W, "db1": W[:, :1]}, 0.1)
 
 
@@ -478,7 +482,7 @@ def test_parameters_with_half_of_the_running_statistics_are_refused(lacking):
     parameters = random_parameters(DIMS) | {"mean1": torch.zeros(DIMS[1], 1), "var1": torch.ones(DIMS[1], 1)}
     del parameters[lacking]
     X, Y = blobs(20)
-    with pytest.raises(ValueError, match=f"wants running statistics {lacking}, which the parameters lack"):
+    with pytest.raises(ValueError, match=f"wants running statistics {lacking}, got none: train with batch norm first"):
         predict(X, Y, parameters)
 
 

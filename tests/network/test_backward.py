@@ -126,7 +126,7 @@ def test_linear_backward_leaves_out_the_input_gradient_on_demand():
 
 @pytest.mark.parametrize("shape", [(4, 8), (5, 7), (7, 4), (7,)], ids=str)
 def test_linear_backward_names_a_gradient_that_does_not_fit(shape):
-    with pytest.raises(ValueError, match=r"dZ of the shape of W @ A_prev, \(\.\.\., 4, 7\)") as error:
+    with pytest.raises(ValueError, match=r"dZ of shape \(\.\.\., 4, 7\) for W @ A_prev, got") as error:
         linear_backward(normal(*shape), layer_cache()["linear_cache"])
     assert f"got {shape}" in str(error.value)
 
@@ -236,6 +236,13 @@ def test_scaling_a_units_weights_changes_nothing_but_what_eps_lets_through(scale
         assert radial[live].abs().max() < 1e-3 / scale**2  # the plain identity, once eps is nothing
 
 
+def test_a_gradient_that_networks_share_is_that_of_each():
+    dZ, cache = normal(4, 7), (normal(5, 7), normal(3, 4, 5), normal(3, 4, 1))
+    of_each = linear_backward(torch.stack([dZ] * 3), cache)
+    for ours, theirs in zip(linear_backward(dZ, cache), of_each, strict=True):
+        assert_close(ours, theirs)
+
+
 # the whole network
 
 
@@ -343,7 +350,7 @@ def test_network_gradients_do_not_depend_on_the_dtype_of_the_labels(dtype):
 
 @pytest.mark.parametrize("function", [relu_backward, softmax_backward])
 def test_activations_name_a_gradient_of_another_shape(function):
-    with pytest.raises(ValueError, match=r"wants dA of the shape of activation_cache, \(\.\.\., 3, 4\), got \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"wants dA of shape \(\.\.\., 3, 4\) for activation_cache, got \(3, 1\)"):
         function(normal(3, 1), normal(3, 4))
 
 

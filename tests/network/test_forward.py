@@ -84,7 +84,7 @@ def test_start_takes_layers_as_an_array():
         assert all(torch.equal(each, start[name]) for name, each in initialize_parameters(layers).items())
 
 
-@pytest.mark.parametrize("layers", [[4], [4, 0], [4, 2.0, 2], [4, "3"]], ids=str)
+@pytest.mark.parametrize("layers", [[4], [4, 0], [4, True], [4, 2.0, 2], [4, "3"]], ids=str)
 def test_start_names_layers_that_are_none(layers):
     with pytest.raises(
         ValueError, match=r"initialize_parameters wants layer_dims of two or more whole numbers of at least 1, got \["
@@ -254,7 +254,8 @@ def test_batchnorm_by_given_statistics_equals_torch():
 
 @pytest.mark.parametrize("given", ["mean", "var"])
 def test_batchnorm_wants_both_statistics_or_none(given):
-    with pytest.raises(ValueError, match="both mean and var"):
+    lacking = {"mean": "var", "var": "mean"}[given]
+    with pytest.raises(ValueError, match=f"^apply_batchnorm wants an array of numbers as {lacking}, got None"):
         apply_batchnorm(normal(5, 7), **{given: torch.ones(5, 1)})
 
 
