@@ -32,12 +32,11 @@ def write(document: Document, study: Study) -> None:
     if arm is None:
         document.paragraph("This run has no arm that differs from the reference by batch norm.")
         return
-    rows = levels(study, arm)
-    result, evaluation, k = study.results[arm], study.evaluations[arm], study.headline(arm)
-    final = listed([f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in study.card.sizes])
+    rows, best = levels(study, arm), study.headline(arm)
+    final = listed([f"{name} {percent(best[name])}" for name in study.card.sizes])
     document.paragraph(
         f"**The headline model**, with the settings of section [[baseline]]: {final}; "
-        f"{numbered(result.steps[k], 'iteration')}, {result.epochs[k]:.1f} epochs. Section [[costs]] lists its costs. "
+        f"{numbered(best.steps, 'iteration')}, {best.epochs:.1f} epochs. Section [[costs]] lists its costs. "
         f"It is one network; this section compares the means of all networks.{_opposite(study, arm, rows)}"
     )
     document.paragraph(
@@ -96,11 +95,11 @@ def _why(document: Document, study: Study, arm: str) -> None:
     layer = str(factors[study.reference].idxmax())
     found, several = f"The first gradient of the {study.names[study.reference]} network is largest in {layer}", ""
     if len(study.gradients[arm]) > 1:
-        folds = ", ".join(f"{factors[each][layer]:.2g}-fold ({study.names[each]})" for each in arms)
-        found = f"Gradients in {layer} differ {folds}"
+        folds = {study.names[each]: factors[each].map("{:.2g}-fold".format) for each in arms}
+        found = f"Gradients in {layer} differ {', '.join(f'{fold[layer]} ({name})' for name, fold in folds.items())}"
         shown = dict.fromkeys(["W1", layer])
-        in_layers = {each: listed([f"{factors[each][W]:.2g}-fold in {W}" for W in shown]) for each in arms}
-        differ = ", ".join(f"{said} between the {study.names[each]} networks" for each, said in in_layers.items())
+        in_layers = {name: listed([f"{fold[W]} in {W}" for W in shown]) for name, fold in folds.items()}
+        differ = ", ".join(f"{said} between the {name} networks" for name, said in in_layers.items())
         several = f" The norm differs {differ}.{_late_start(study, layer)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
@@ -110,20 +109,16 @@ def _why(document: Document, study: Study, arm: str) -> None:
     panels = {(found, "norm of dW at step 0"): {each: study.gradients[each] for each in arms}}
     activations = {each: DataFrame(study.evaluations[each].activations) for each in arms}
     for last in map(str, activations[arm].columns[-1:]):  # a network without a hidden layer has none
-        compared = study.compare(arm, {each: activations[each][last] for each in arms})
         document.paragraph(
             f"**Activations.** The 99th percentile of what layer {last[1:]} hands on (after batch norm, where there is "
-            f"one), at the best step: {verdict(compared, ACTIVATION)}."
+            f"one), at the best step: {verdict(study.compare(arm, last), ACTIVATION)}."
         )
         medians = ", ".join(f"{activations[each][last].median():.2g} ({study.names[each]})" for each in arms)
         title = f"Activations in layer {last[1:]}, medians: {medians}"
         panels[title, "99th percentile after training"] = activations
-    tests = {each: evaluation.accuracies["test"] for each, evaluation in study.evaluations.items()}
-    best = max(float(test.max()) for test in tests.values())
-    shares = [
-        f"{share(int((tests[each] >= best - WENT_WELL).sum()), len(tests[each]))} of the {study.names[each]} networks"
-        for each in arms
-    ]
+    best = study.networks["test"].max()
+    went_well = study.networks["test"] >= best - WENT_WELL
+    shares = [f"{share(went_well[each])} of the {study.names[each]} networks" for each in arms]
     document.paragraph(
         f"**How often training goes well.** Here that means within {WENT_WELL:g} points of this run's best network, "
         f"{percent(best)}. It went well for {listed(shares)}. [[networks]] shows every network; [[health]] names those "
@@ -152,14 +147,14 @@ def _late_start(study: Study, layer: str) -> str:
 
 
 def _every_network(document: Document, study: Study) -> None:
-    accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in study.params.arms}
-    spans = {arm: float(values.max() - values.min()) for arm, values in accuracies.items()}
-    widest, narrowest = max(spans, key=spans.__getitem__), min(spans, key=spans.__getitem__)
+    test = study.networks["test"]
+    ends = test.groupby("arm", sort=False).agg(["min", "max"])
+    spans = ends["max"] - ends["min"]
     title = (
-        f"Test accuracy spans {spans[narrowest]:.1f} ({study.names[narrowest]}) to "
-        f"{numbered(f'{spans[widest]:.1f}', 'point')} ({study.names[widest]})"
+        f"Test accuracy spans {spans.min():.1f} ({study.names[str(spans.idxmin())]}) to "
+        f"{numbered(f'{spans.max():.1f}', 'point')} ({study.names[str(spans.idxmax())]})"
     )
-    ranges = {arm: f"{values.min():.1f} to {values.max():.1f}" for arm, values in accuracies.items()}
+    ranges = {arm: f"{low:.1f} to {high:.1f}" for arm, low, high in ends.itertuples()}
     caption = "Test accuracy of every network. Grey lines join networks with the same start; black bars are medians."
-    picture = figures.seed_distribution(accuracies, study.titles, title)
+    picture = figures.seed_distribution({arm: test[arm] for arm in study.titles}, study.titles, title)
     document.figure(picture, caption, f"Lowest to highest in per cent: {study.by_arm(ranges)}.", name="networks")

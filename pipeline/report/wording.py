@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pandas import Series
+
 from pipeline.analysis.comparison import Quantity
 from pipeline.analysis.statistics import Comparison, share_interval
 
@@ -27,8 +29,11 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
     nearest, farthest = sorted((abs(low), abs(high)))
     counted = f", {count} of {pairs} {quantity.pair}s"
     interval = between(nearest, farthest, quantity.decimals) if quantity.interval else counted
-    alone = f" ({quantity.pair} {most_by_one(comparison, ' alone makes ')})" if comparison.alone else ""
-    return f"{direction} by {_with_unit(size, quantity.unit)}{interval}{alone}"
+    said = f"{direction} by {_with_unit(size, quantity.unit)}{interval}"
+    if comparison.alone:
+        pair, part = comparison.alone
+        said += f" ({quantity.pair} {pair} alone makes {percent(part, 0)})"
+    return said
 
 
 def roughly(comparison: Comparison, quantity: Quantity) -> str:
@@ -51,11 +56,6 @@ def _side(comparison: Comparison, quantity: Quantity) -> tuple[str, int]:
 def sample(pairs: int) -> str:
     """Write how many pairs were compared: "(n = 16)", on one line."""
     return f"(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{pairs})"
-
-
-def most_by_one(comparison: Comparison, says: str) -> str:
-    """Write which pair makes more than a third of a difference, and how much; "" if none does."""
-    return f"{comparison.alone[0]}{says}{percent(comparison.alone[1], 0)}" if comparison.alone else ""
 
 
 def between(low: float, high: float, decimals: int) -> str:
@@ -87,8 +87,9 @@ def nearness(comparison: Comparison) -> float:
     return min(abs(comparison.low), abs(comparison.high)) / max(comparison.high - comparison.low, math.ulp(0))
 
 
-def share(count: int, of: int) -> str:
-    """Write a count out of all, with the interval of the share."""
+def share(flags: Series[bool]) -> str:
+    """Write how many flags out of all are set, with the interval of the share."""
+    count, of = int(flags.sum()), len(flags)
     low, high = share_interval(count, of)
     return f"{count} of {of} [{100 * low:.1f}, {percent(100 * high, 1)}]"
 
