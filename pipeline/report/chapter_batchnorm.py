@@ -13,7 +13,7 @@ from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.levels import Levels, in_words, levels, levels_table
 from pipeline.report.study import Study
-from pipeline.report.wording import is_clear, listed, numbered, percent, share, signed, verdict
+from pipeline.report.wording import clear_side, listed, numbered, percent, share, signed, verdict
 
 WENT_WELL = 3.0  # points below the best network of all arms, up to which a training went well
 # By column of the headline models' results, the row of the levels.
@@ -62,14 +62,13 @@ def write(document: Document, study: Study) -> None:
 
 def _opposite(study: Study, arm: str, rows: Levels) -> str:
     """Name the levels in which the means clearly differ, and the two headline models in the other direction."""
-    apart = study.headlines.loc[arm, [*HEADLINE]].astype(float) - study.headlines.loc[study.reference, [*HEADLINE]]
-    means = {name: rows[title][1] for name, title in HEADLINE.items()}
-    opposite = [HEADLINE[name] for name, each in means.items() if is_clear(each) and apart[name] * each.difference < 0]
+    apart = study.headline(arm)[[*HEADLINE]] - study.headline(study.reference)[[*HEADLINE]]
+    means = {title: clear_side(rows[title][1]) for title in HEADLINE.values()}
+    opposite = [title.partition(" (")[0].lower() for name, title in HEADLINE.items() if apart[name] * means[title] < 0]
     if not opposite:
         return ""
-    named = listed([title.partition(" (")[0].lower() for title in opposite])
     return (
-        f" In {named} the headline models and the means point in opposite directions ([[summary]], "
+        f" In {listed(opposite)} the headline models and the means point in opposite directions ([[summary]], "
         "[[batchnorm_levels]])."
     )
 

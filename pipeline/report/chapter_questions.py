@@ -12,7 +12,7 @@ from pipeline.report.chapter_summary import HARDLY
 from pipeline.report.document import Document
 from pipeline.report.levels import levels
 from pipeline.report.study import Study
-from pipeline.report.wording import is_clear, listed, nearness, numbered, percent
+from pipeline.report.wording import clear_side, listed, nearness, numbered, percent
 
 ENDS = {"no improvement": "the early stop", "cap reached": "the cap on steps", "diverged": "the divergence"}
 
@@ -80,7 +80,7 @@ def _chance(study: Study) -> str:
         if arm is not None
         for title, (_, each) in levels(study, arm).items()
     }
-    clear = {row: found for row, found in compared.items() if is_clear(found)}
+    clear = {row: found for row, found in compared.items() if clear_side(found)}
     if not clear:
         return f"Of {numbered(len(compared), 'difference')} none is clear."
     table, title = min(clear, key=lambda row: nearness(clear[row]))

@@ -15,7 +15,7 @@ from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import between, is_settled, named, numbered, percent, sample, verdict
+from pipeline.report.wording import between, clear_side, is_settled, named, numbered, percent, sample, verdict
 
 HARDLY = 3.0  # points of train minus validation accuracy below which networks hardly overfit
 
@@ -73,8 +73,8 @@ def findings(study: Study) -> list[str]:
         said.append(_of_l2(study, study.with_l2))
     if study.in_brief:
         gains = [study.comparisons[arm]["test_accuracy"] for arm in study.in_brief]
-        settled = [gain for gain in gains if is_settled(gain)]
-        better, worse = sum(gain.low > 0 for gain in settled), sum(gain.high < 0 for gain in settled)
+        sides = [clear_side(gain) for gain in gains]
+        better, worse = sides.count(1), sides.count(-1)
         said.append(
             f"**{numbered(len(gains), 'other arm')}** ([[others]]). Test accuracy against the "
             f"{study.names[study.reference]} arm: better in {better}, worse in {worse}, no clear difference "
@@ -95,34 +95,31 @@ def _of_the_reference(study: Study) -> str:
     )
 
 
-def _gain(study: Study, arm: str) -> tuple[str, bool]:
-    """Say what an arm does to test accuracy, and whether it helps, unless another processor might say otherwise."""
-    gain = study.comparisons[arm]["test_accuracy"]
+def _gain(study: Study, arm: str) -> str:
+    """Say what an arm does to test accuracy, unless another processor might say otherwise."""
+    title, gain = study.titles[arm], study.comparisons[arm]["test_accuracy"]
     if not is_settled(gain):
-        return f"**{study.titles[arm]}: the effect on test accuracy is too close to zero to call.**", False
+        return f"**{title}: the effect on test accuracy is too close to zero to call.**"
     if not gain.excludes_zero:
-        return f"**{study.titles[arm]}: no clear difference in mean test accuracy {sample(gain.pairs)}.**", False
-    said = verdict(gain, QUANTITIES["test_accuracy"]).removeprefix("better ").removeprefix("worse ")
-    does = "raises" if gain.low > 0 else "lowers"
-    return f"**{study.titles[arm]} {does} mean test accuracy** {said}.", gain.low > 0
+        return f"**{title}: no clear difference in mean test accuracy {sample(gain.pairs)}.**"
+    direction, by_how_much = verdict(gain, QUANTITIES["test_accuracy"]).split(" ", maxsplit=1)
+    return f"**{title} {'raises' if direction == 'better' else 'lowers'} mean test accuracy** {by_how_much}."
 
 
 def _of_batchnorm(study: Study, arm: str) -> str:
-    (said, helps), reference = _gain(study, arm), study.reference
-    if len(study.results[arm].seeds) == 1:
-        return said
-    ours, theirs = (gradient_factors(study.gradients[each]) for each in (arm, reference))
+    said, gain = _gain(study, arm), study.comparisons[arm]["test_accuracy"]
+    ours, theirs = (gradient_factors(study.gradients[each]) for each in (arm, study.reference))
     layer = str(theirs.idxmax())
-    if not helps or ours[layer] >= theirs[layer]:
+    if clear_side(gain) < 1 or ours[layer] >= theirs[layer]:
         return said
     return (
-        f"{said} A possible reason: the first gradients of {layer} differ more between the {study.names[reference]} "
-        f"networks than between the {study.names[arm]} networks (section [[reasons]])."
+        f"{said} A possible reason: the first gradients of {layer} differ more between the "
+        f"{study.names[study.reference]} networks than between the {study.names[arm]} networks (section [[reasons]])."
     )
 
 
 def _of_l2(study: Study, arm: str) -> str:
-    (said, _), gap = _gain(study, arm), study.compare(arm, "gap")
+    said, gap = _gain(study, arm), study.compare(arm, "gap")
     if is_settled(gap):
         said += f" Train minus validation accuracy: {verdict(gap, GAP)}."
     why = " A possible reason: each iteration shrinks every weight ([[weights]])."
@@ -132,8 +129,7 @@ def _of_l2(study: Study, arm: str) -> str:
 def smaller_weights_help(study: Study, arm: str) -> bool:
     """Whether an arm clearly has smaller weights, and a better test accuracy or a smaller gap to that of training."""
     norm, gap, gain = study.compare(arm, "W1"), study.compare(arm, "gap"), study.comparisons[arm]["test_accuracy"]
-    gains = (gap.high < 0 and is_settled(gap)) or (gain.low > 0 and is_settled(gain))
-    return norm.high < 0 and is_settled(norm) and gains
+    return clear_side(norm) < 0 and (clear_side(gap) < 0 or clear_side(gain) > 0)
 
 
 def _of_overfitting(study: Study) -> str:
@@ -143,10 +139,8 @@ def _of_overfitting(study: Study) -> str:
     parameters = study.results[study.reference].parameters
     weights = sum(each[0].numel() for name, each in parameters.items() if name[0] in "Wb")
     hardly, examples = gaps.max() < HARDLY, study.card.sizes["train"]
-    finding = "overfit"
-    if hardly:
-        have_learnt = bool((networks["test"].median() >= COLLAPSED).all())
-        finding = "hardly overfit" + ": what they learn generalises" * have_learnt
+    have_learnt = bool((networks["test"].median() >= COLLAPSED).all())
+    finding = "hardly overfit" + ": what they learn generalises" * have_learnt if hardly else "overfit"
     said = (
         f"**The networks {finding}.** The gap, train minus validation accuracy, is on average at most "
         f"{gaps.max():.2f} points{between(low, high, 2)} in an arm."

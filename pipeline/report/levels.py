@@ -9,7 +9,7 @@ from pipeline.analysis.statistics import Comparison, compare
 from pipeline.analysis.tables import SETS
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, is_clear, percent, roughly
+from pipeline.report.wording import clear_side, interval, percent, roughly
 
 Levels = dict[str, tuple[Quantity, Comparison]]
 COMPARED = {
@@ -76,5 +76,5 @@ def compared_table(
         most = [f"{each.alone[0]}: {percent(each.alone[1], 0)}" if each.alone else "" for each in compared]
         table = table.assign(Alone=most)
         caption += " Alone: the seed or round that makes more than a third of a difference."
-    unclear = [row for row, each in enumerate(compared) if not is_clear(each)]
+    unclear = [row for row, each in enumerate(compared) if not clear_side(each)]
     document.table(table, caption, name=name, widths=widths[: len(table.columns)], grey=unclear)
