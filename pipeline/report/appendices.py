@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -56,7 +54,9 @@ def write_confusions(document: Document, study: Study) -> None:
 def write_health(document: Document, study: Study) -> None:
     """Say which networks stayed on the plateau, collapsed or diverged, and which units died."""
     evaluation, first = study.evaluations[study.reference], study.results[study.reference].evaluation_steps[0]
-    networks = study.networks.assign(late=~(study.networks["left_plateau"] <= first))
+    left = study.networks["left_plateau"]
+    when = left.map("left at step {:,.0f}".format, na_action="ignore").fillna("never left")
+    networks = study.networks.assign(late=~(left <= first), when=when)
     document.paragraph(
         f"A network leaves the plateau when its validation cost is {PLATEAU_MARGIN:g} nats below that of guessing, "
         f"ln {evaluation.confusion.shape[-1]} = {guessing_cost(evaluation):.2f} nats; it is late if that is after the "
@@ -93,7 +93,7 @@ def write_health(document: Document, study: Study) -> None:
     table = pd.DataFrame(
         {
             **{"Arm": study.titles[each["arm"]], "Seed": str(each["seed"]), "Test (%)": f"{each['accuracy']:.2f}"},
-            "What happened": listed([_left(each) if what == "late" else what for what in HAPPENED if each[what]]),
+            "What happened": listed([each["when"] if what == "late" else what for what in HAPPENED if each[what]]),
             **{title: _places(each.filter(regex=columns)) for title, columns in UNITS.items()},
             "Weakest class": f"{study.card.classes[each['weakest_class']]} ({percent(each['recall'], 1)})",
         }
@@ -101,11 +101,6 @@ def write_health(document: Document, study: Study) -> None:
     )
     caption = "These networks: when they left the plateau if late, their units, and the class with the lowest recall."
     document.table(table, caption, name="ill", widths=[2.2, 1.2, 1.5, 3.2, 2.8, 2.8, 2.3])
-
-
-def _left(network: pd.Series[Any]) -> str:
-    step = network["left_plateau"]
-    return "never left" if pd.isna(step) else f"left at step {step:,.0f}"
 
 
 def _places(counts: pd.Series[int]) -> str:

@@ -42,11 +42,11 @@ def write(document: Document, study: Study) -> None:
         f"**4a. Data.** {source}. A random {100 * study.params.data.validation_fraction:g} % of the training set is "
         f"the validation set: {sizes} examples."
     )
-    batchnorm = "on" if study.params.arms[arm].use_batchnorm else "off"
     document.paragraph(
         f"**4b. Configuration.** Layers of {', '.join(map(str, result.layers_dims[1:]))} units after an input of "
-        f"{numbered(result.layers_dims[0], 'pixel')}; batch norm {batchnorm}; learning rate "
-        f"{training.learning_rate:g}; batch size {training.batch_size}."
+        f"{numbered(result.layers_dims[0], 'pixel')}; batch norm "
+        f"{'on' if study.params.arms[arm].use_batchnorm else 'off'}; learning rate {training.learning_rate:g}; batch size "
+        f"{training.batch_size}."
     )
     by = f" by more than {training.min_delta:g} nats" if training.min_delta else ""
     document.paragraph(

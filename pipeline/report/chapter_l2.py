@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from pipeline.analysis import tables
 from pipeline.analysis.beginnings import start, weight_norms
@@ -127,13 +126,12 @@ def _path(document: Document, study: Study, chosen: float) -> None:
     if path.empty:
         document.paragraph("No network stayed finite, whatever lambda.")
         return
-    best, against = float(path.nsmallest(1, "validation_cost")["l2"].iloc[0]), ""
-    costs, lambdas = study.path.at_best(study.path.validation_costs), torch.tensor(study.path.l2, dtype=torch.float64)
-    if best and 0.0 in study.path.l2:
-        compared = compare(costs[lambdas == best], costs[lambdas == 0.0], study.params.l2_path.seeds)
+    best, seeds, against = path["l2"].iloc[path["validation_cost"].argmin()], study.params.l2_path.seeds, ""
+    costs = Series(study.path.at_best(study.path.validation_costs).numpy(), index=study.path.l2)
+    if best and 0.0 in costs:
+        compared = compare(costs.loc[[best]], costs.loc[[0.0]], seeds)
         against = f" Its validation cost against lambda = 0: {verdict(compared, QUANTITIES['validation_cost'])}."
     choice = "the value" if math.isclose(best, chosen) else f"while {chosen:g} is the value"
-    seeds = study.params.l2_path.seeds
     whose = "other seeds than" if set(seeds).isdisjoint(study.params.training.seeds) else "some of the seeds of"
     document.paragraph(
         f"Lambda is chosen on the validation set, from {numbered(len(path), 'value')} with "

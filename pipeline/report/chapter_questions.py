@@ -12,7 +12,7 @@ from pipeline.report.chapter_summary import HARDLY
 from pipeline.report.document import Document
 from pipeline.report.levels import levels
 from pipeline.report.study import Study
-from pipeline.report.wording import clear_side, listed, nearness, numbered, percent
+from pipeline.report.wording import clear_side, nearness, numbered, percent
 
 ENDS = {"no improvement": "the early stop", "cap reached": "the cap on steps", "diverged": "the divergence"}
 
@@ -63,13 +63,12 @@ def questions(study: Study) -> dict[str, str]:
 
 def _limits(study: Study) -> str:
     layers, best = study.results[study.reference].layers_dims, study.headline(study.reference)
-    narrowest, limits = min(layers[1:-1], default=layers[-1]), []
+    narrowest, end = min(layers[1:-1], default=layers[-1]), f"{ENDS[best.stop_reason]} (answer 4)."
     if narrowest < layers[-1]:
-        limits.append(f"the small network ({numbered(narrowest, 'number')} at the narrowest place)")
-    limits.append(f"{ENDS[best.stop_reason]} (answer 4)")
+        end = f"the small network ({numbered(narrowest, 'number')} at the narrowest place) and {end}"
     if best.gap < HARDLY:
-        return f"Not overfitting: on the training set it is {percent(best.train)}. Probably {listed(limits)}."
-    return f"Overfitting (answer 7), and probably {listed(limits)}."
+        return f"Not overfitting: on the training set it is {percent(best.train)}. Probably {end}"
+    return f"Overfitting (answer 7), and probably {end}"
 
 
 def _chance(study: Study) -> str:
@@ -107,8 +106,8 @@ def _lambda(study: Study, rate: float) -> str:
     if study.with_l2 is None:
         return f"It would multiply it by 1 - {rate:g} \N{MULTIPLICATION SIGN} lambda, before the data move it."
     factor = 1 - rate * study.params.arms[study.with_l2].l2
-    half = ""
-    if 0 < factor < 1:
-        steps = numbered(max(1, round(math.log(0.5, factor))), "step")
-        half = f"By this alone, half of it would be left after {steps}."
-    return f"It multiplies it by {factor:g}, and the gradient of the data comes on top. {half}".rstrip()
+    said = f"It multiplies it by {factor:g}, and the gradient of the data comes on top."
+    if not 0 < factor < 1:
+        return said
+    steps = max(1, round(math.log(0.5, factor)))
+    return f"{said} By this alone, half of it would be left after {numbered(steps, 'step')}."
