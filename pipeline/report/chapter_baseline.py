@@ -45,8 +45,8 @@ def write(document: Document, study: Study) -> None:
     document.paragraph(
         f"**4b. Configuration.** Layers of {', '.join(map(str, result.layers_dims[1:]))} units after an input of "
         f"{numbered(result.layers_dims[0], 'pixel')}; batch norm "
-        f"{'on' if study.params.arms[arm].use_batchnorm else 'off'}; learning rate {training.learning_rate:g}; batch size "
-        f"{training.batch_size}."
+        f"{'on' if study.params.arms[arm].use_batchnorm else 'off'}; learning rate {training.learning_rate:g}; batch "
+        f"size {training.batch_size}."
     )
     by = f" by more than {training.min_delta:g} nats" if training.min_delta else ""
     document.paragraph(
