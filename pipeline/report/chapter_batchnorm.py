@@ -47,9 +47,8 @@ def write(document: Document, study: Study) -> None:
         "**Number of iterations** ([[batchnorm_levels]], [[accuracy]]). "
         f"{in_words(rows, 'Iterations to half the cost of guessing', 'Iterations to the stop')}"
     )
-    where = "a GPU" if study.timing.device == "cuda" else "one thread"
     document.paragraph(
-        f"**Running time** on {where} ([[batchnorm_levels]]). "
+        f"**Running time** on {'a GPU' if study.timing.device == 'cuda' else 'one thread'} ([[batchnorm_levels]]). "
         f"{in_words(rows, 'An iteration, alone (µs)', 'Time to the stop, alone (s)', with_means=True)} Batch norm adds "
         "a mean, a variance and the gradient through both to each iteration."
     )
@@ -136,7 +135,7 @@ def _late_start(study: Study, layer: str) -> str:
     reference = study.reference
     norms = study.gradients[reference][layer]
     correlation, p, is_proven = late_start(norms, study.results[reference], study.evaluations[reference])
-    if math.isnan(correlation) or math.isnan(p):  # of too few networks
+    if math.isnan(p):  # of too few networks
         return ""
     proven = "so this is part of the reason for the speed" if is_proven else "so this is a possible reason only"
     return (
