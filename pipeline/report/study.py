@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pandas import DataFrame, Series
 
 from pipeline.analysis.beginnings import along_start, weight_norms
@@ -119,9 +117,9 @@ class Study:
         values = self.networks[column]
         return compare(values[arm], values[self.reference], self.results[arm].seeds)
 
-    def step_times(self, arm: str) -> NDArray[np.float64]:
+    def step_times(self, arm: str) -> Series[float]:
         """Return microseconds a step of one network alone, a value per round."""
-        return 1e6 * np.array(self.timing.seconds_per_step[kind_of(self.params.arms[arm].use_batchnorm)])
+        return 1e6 * Series(self.timing.seconds_per_step[kind_of(self.params.arms[arm].use_batchnorm)])
 
     def by_arm(self, said: Mapping[str, str]) -> str:
         """Join texts, each after the title of its arm."""
