@@ -62,12 +62,13 @@ def write(document: Document, study: Study) -> None:
 def _opposite(study: Study, arm: str, rows: Levels) -> str:
     """Name the levels in which the means clearly differ, and the two headline models in the other direction."""
     apart = study.headline(arm)[[*HEADLINE]] - study.headline(study.reference)[[*HEADLINE]]
-    means = {title: clear_side(rows[title][1]) for title in HEADLINE.values()}
-    opposite = [title.partition(" (")[0].lower() for name, title in HEADLINE.items() if apart[name] * means[title] < 0]
+    means = {name: rows[title][1] for name, title in HEADLINE.items()}
+    opposite = [name for name, mean in means.items() if clear_side(mean) and apart[name] * mean.difference < 0]
     if not opposite:
         return ""
+    named = listed([HEADLINE[name].partition(" (")[0].lower() for name in opposite])
     return (
-        f" In {listed(opposite)} the headline models and the means point in opposite directions ([[summary]], "
+        f" In {named} the headline models and the means point in opposite directions ([[summary]], "
         "[[batchnorm_levels]])."
     )
 
