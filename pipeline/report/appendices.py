@@ -55,7 +55,7 @@ def write_health(document: Document, study: Study) -> None:
     """Say which networks stayed on the plateau, collapsed or diverged, and which units died."""
     evaluation, first = study.evaluations[study.reference], study.results[study.reference].evaluation_steps[0]
     left = study.networks["left_plateau"]
-    when = left.map("left at step {:,.0f}".format, na_action="ignore").fillna("never left")
+    when = left.map("left at step {:,.0f}".format).where(left.notna(), "never left")
     networks = study.networks.assign(late=~(left <= first), when=when)
     document.paragraph(
         f"A network leaves the plateau when its validation cost is {PLATEAU_MARGIN:g} nats below that of guessing, "
