@@ -15,14 +15,14 @@ from pipeline.report.study import Study
 from pipeline.report.wording import listed, numbered, percent, share, verdict
 
 HAPPENED = ["late", "collapsed", "diverged"]  # what can have happened to a network
-UNITS = {"dead": "Dead units", "nearly_dead": "Nearly dead"}
+UNITS = {"Dead units": "^dead_A", "Nearly dead": "^nearly_dead_A"}  # by title, which columns of the networks
 OTHERS_COMPARED = ("test_accuracy", "validation_cost", "equal_steps_accuracy", "steps")
 
 
 def write_mistakes(document: Document, study: Study) -> None:
     """Show the mistakes about which the best model is most confident."""
-    best, evaluation = min(study.evaluations.items(), key=lambda pair: pair[1].costs["validation"][pair[1].headline])
-    classes = study.card.classes
+    best, classes = str(study.headlines["cost"].idxmin()), study.card.classes
+    evaluation = study.evaluations[best]
     pairs = zip(*(evaluation.mistakes[each].tolist() for each in ("true", "predicted")), strict=True)
     shown = [f"{classes[true]} as {classes[predicted]}" for true, predicted in pairs]
     said = f"[[mistakes]] is about the {study.names[best]} headline model, which has the lowest validation cost of all."
@@ -37,7 +37,8 @@ def write_confusions(document: Document, study: Study) -> None:
     """Show which classes the headline models take for which."""
     document.paragraph("[[confusion]] counts the test examples of the headline models.", keep_with_next=True)
     classes = study.card.classes
-    counts = {arm: study.evaluations[arm].confusion[study.headline(arm)].numpy() for arm in study.in_full}
+    evaluations = {arm: study.evaluations[arm] for arm in study.in_full}
+    counts = {arm: each.confusion[each.headline].numpy() for arm, each in evaluations.items()}
     mistakes = {arm: each - np.diag(each.diagonal()) for arm, each in counts.items()}
     model, of_reference = f"The {study.names[study.reference]} headline model", mistakes[study.reference]
     found = f"{model} makes no mistake"
@@ -53,8 +54,9 @@ def write_confusions(document: Document, study: Study) -> None:
 def write_health(document: Document, study: Study) -> None:
     """Say which networks stayed on the plateau, collapsed or diverged, and which units died."""
     evaluation, first = study.evaluations[study.reference], study.results[study.reference].evaluation_steps[0]
-    fared = pd.concat([each.assign(arm=arm) for arm, each in study.diagnoses.items()], ignore_index=True)
-    fared["late"] = ~(fared["left_plateau"] <= first)
+    left = study.networks["left_plateau"]
+    when = left.map("left at step {:,.0f}".format).where(left.notna(), "never left")
+    networks = study.networks.assign(late=~(left <= first), when=when)
     document.paragraph(
         f"A network leaves the plateau when its validation cost is {PLATEAU_MARGIN:g} nats below that of guessing, "
         f"ln {evaluation.confusion.shape[-1]} = {guessing_cost(evaluation):.2f} nats; it is late if that is after the "
@@ -68,53 +70,42 @@ def write_health(document: Document, study: Study) -> None:
         for arm, each in study.comparisons.items()
         if arm in study.in_full
     ]
-    units = {title: fared.filter(regex=f"^{state}_A") for state, title in UNITS.items()}
-    is_dead, is_nearly_dead = (counts.any(axis=1) for counts in units.values())
-    is_impaired = is_dead | is_nearly_dead
-    fine = (is_impaired & ~fared["collapsed"]).sum()
+    is_impaired = networks.filter(like="dead_A").any(axis=1)
+    fine = (is_impaired & ~networks["collapsed"]).sum()
     document.paragraph(
         f"{' '.join(compared)} Of {numbered(int(is_impaired.sum()), 'network')} with dead or nearly dead units {fine} "
         "did not collapse."
     )
-    by_arm = fared.groupby("arm", sort=False)
-    happened, networks = by_arm[HAPPENED].sum(), by_arm.size()
     table = pd.DataFrame(
         {
-            "Arm": happened.index.map(study.titles),
-            **{each.capitalize(): list(map(share, happened[each], networks)) for each in HAPPENED},
-            **{
-                title: [_places(counts[fared["arm"] == arm]) for arm in happened.index]
-                for title, counts in units.items()
-            },
+            "Arm": study.titles[str(arm)],
+            **{each.capitalize(): share(of_arm[each]) for each in HAPPENED},
+            **{title: _places(of_arm.filter(regex=columns).sum()) for title, columns in UNITS.items()},
         }
+        for arm, of_arm in networks.groupby("arm", sort=False)
     )
     caption = "How many networks of each arm were late, collapsed or diverged, with the interval of the share."
     document.table(table, caption, name="health_table", widths=[2.0, 3.2, 3.2, 3.2, 2.2, 2.2])
-    ill = fared[fared[HAPPENED].any(axis=1) | is_dead]
-    if ill.empty:
+    is_ill = networks[HAPPENED].any(axis=1) | networks.filter(regex="^dead_A").any(axis=1)
+    if not is_ill.any():
         return
     document.paragraph("[[ill]] names the networks that were late, collapsed, diverged or have a dead unit.")
-    left = ill["left_plateau"].map(lambda step: "never left" if pd.isna(step) else f"left at step {step:,.0f}")
-    classes = ill["weakest_class"].map(lambda label: study.card.classes[label])
     table = pd.DataFrame(
         {
-            **{"Arm": ill["arm"].map(study.titles), "Seed": ill["seed"].map(str)},
-            "Test (%)": ill["accuracy"].map("{:.2f}".format),
-            "What happened": [
-                listed([left[row] if each == "late" else each for each in HAPPENED if ill.loc[row, each]])
-                for row in ill.index
-            ],
-            **{title: [_places(counts.loc[[row]]) for row in ill.index] for title, counts in units.items()},
-            "Weakest class": classes + ill["recall"].map(lambda recall: f" ({percent(recall, 1)})"),
+            **{"Arm": study.titles[each["arm"]], "Seed": str(each["seed"]), "Test (%)": f"{each['accuracy']:.2f}"},
+            "What happened": listed([each["when"] if what == "late" else what for what in HAPPENED if each[what]]),
+            **{title: _places(each.filter(regex=columns)) for title, columns in UNITS.items()},
+            "Weakest class": f"{study.card.classes[each['weakest_class']]} ({percent(each['recall'], 1)})",
         }
+        for _, each in networks[is_ill].reset_index("arm").iterrows()
     )
     caption = "These networks: when they left the plateau if late, their units, and the class with the lowest recall."
     document.table(table, caption, name="ill", widths=[2.2, 1.2, 1.5, 3.2, 2.8, 2.8, 2.3])
 
 
-def _places(counts: pd.DataFrame) -> str:
-    """Add up units of networks by layer: "layer 2: 1, layer 3: 4"."""
-    places = [f"layer {str(name).rpartition('A')[2]}: {count}" for name, count in counts.sum().items() if count]
+def _places(counts: pd.Series[int]) -> str:
+    """Write units by layer: "layer 2: 1, layer 3: 4"."""
+    places = [f"layer {str(name).rpartition('A')[2]}: {count}" for name, count in counts.items() if count]
     return ", ".join(place.replace(" ", "\N{NO-BREAK SPACE}") for place in places) or "none"
 
 

@@ -6,7 +6,6 @@ import math
 
 from pandas import DataFrame
 
-from pipeline.analysis import tables
 from pipeline.analysis.diagnosis import first_step_below, guessing_cost
 from pipeline.data.sources import source_of
 from pipeline.report import figures
@@ -14,25 +13,27 @@ from pipeline.report.document import Document
 from pipeline.report.study import Study
 from pipeline.report.wording import listed, numbered, percent
 
-WHY = {
-    "no improvement": "the validation cost had no new low for {patience}",
-    "cap reached": "it reached max_steps, {max_steps}",
-    "diverged": "its cost was no longer finite",
-}
 SUMMARIES = {"mean": "Mean", "std": "Standard deviation", "median": "Median", "min": "Lowest", "max": "Highest"}
+COLUMNS = {  # of the networks: title and decimals
+    **{"train": ("Train (%)", 2), "validation": ("Validation (%)", 2), "test": ("Test (%)", 2)},
+    **{"cost": ("Validation cost", 4), "steps": ("Iterations", 0), "epochs": ("Epochs", 1)},
+}
 
 
 def why_it_stopped(study: Study) -> str:
     """Say why the headline model of the reference stopped: "the validation cost had no new low for 100 …"."""
-    limits = {each: getattr(study.params.training, each) for each in ("patience", "max_steps")}
-    reason = WHY[study.results[study.reference].stop_reason[study.headline(study.reference)]]
-    return reason.format(**{name: numbered(limit, "training step") for name, limit in limits.items()})
+    training = study.params.training
+    return {
+        "no improvement": f"the validation cost had no new low for {numbered(training.patience, 'training step')}",
+        "cap reached": f"it reached max_steps, {numbered(training.max_steps, 'training step')}",
+        "diverged": "its cost was no longer finite",
+    }[study.headline(study.reference)["stop_reason"]]
 
 
 def write(document: Document, study: Study) -> None:
     """Write the section."""
     arm, card, training = study.reference, study.card, study.params.training
-    result, evaluation, k = study.results[arm], study.evaluations[arm], study.headline(arm)
+    result, evaluation, best = study.results[arm], study.evaluations[arm], study.headline(arm)
     source = f"{source_of(card.name).title}, with its predefined test set"
     if card.name == "digits":
         source = "scikit-learn's digits, enlarged to 28x28 pixels; a fifth of them is the test set"
@@ -41,11 +42,11 @@ def write(document: Document, study: Study) -> None:
         f"**4a. Data.** {source}. A random {100 * study.params.data.validation_fraction:g} % of the training set is "
         f"the validation set: {sizes} examples."
     )
-    batchnorm = "on" if study.params.arms[arm].use_batchnorm else "off"
     document.paragraph(
         f"**4b. Configuration.** Layers of {', '.join(map(str, result.layers_dims[1:]))} units after an input of "
-        f"{numbered(result.layers_dims[0], 'pixel')}; batch norm {batchnorm}; learning rate "
-        f"{training.learning_rate:g}; batch size {training.batch_size}."
+        f"{numbered(result.layers_dims[0], 'pixel')}; batch norm "
+        f"{'on' if study.params.arms[arm].use_batchnorm else 'off'}; learning rate {training.learning_rate:g}; batch "
+        f"size {training.batch_size}."
     )
     by = f" by more than {training.min_delta:g} nats" if training.min_delta else ""
     document.paragraph(
@@ -54,11 +55,11 @@ def write(document: Document, study: Study) -> None:
         f"{numbered(training.max_steps, 'step')}. The parameters of the best step are kept."
     )
     document.paragraph(
-        f"**4b. Iterations and epochs.** The headline model (seed {result.seeds[k]}) trained for "
-        f"**{numbered(result.steps[k], 'iteration')}, {result.epochs[k]:.1f} epochs**. It stopped because "
-        f"{why_it_stopped(study)}. Its best step is {result.best_step[k]:,} ([[training]])."
+        f"**4b. Iterations and epochs.** The headline model (seed {best.seed}) trained for "
+        f"**{numbered(best.steps, 'iteration')}, {best.epochs:.1f} epochs**. It stopped because "
+        f"{why_it_stopped(study)}. Its best step is {best.best_step:,} ([[training]])."
     )
-    final = [f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in card.sizes]
+    final = [f"{name} {percent(best[name])}" for name in card.sizes]
     document.paragraph(
         f"**4c. Final accuracies.** {listed(final).capitalize()}. [[results]] sums up all networks of this arm, "
         "[[confusion]] shows which classes the headline model confuses."
@@ -67,20 +68,14 @@ def write(document: Document, study: Study) -> None:
         "**4c. Costs.** Section [[costs]], page [[costs:page]], lists the cost and the index of every 100th training "
         "step. The training prints them too, as `L_layer_model` does."
     )
-    values = DataFrame(
-        {
-            **{f"{name.capitalize()} (%)": evaluation.accuracies[name] for name in tables.SETS[::-1]},
-            **{"Validation cost": evaluation.costs["validation"], "Iterations": result.steps, "Epochs": result.epochs},
-        }
-    )
-    summaries = values.agg(list(SUMMARIES)).rename(index=SUMMARIES).fillna(0.0)  # one network has no deviation
-    decimals = {"Validation cost": 4, "Iterations": 0, "Epochs": 1}
-    table = summaries.apply(lambda column: column.map(f"{{:,.{decimals.get(column.name, 2)}f}}".format))
+    summaries = study.networks.loc[arm, [*COLUMNS]].agg([*SUMMARIES]).fillna(0.0)  # one network has no deviation
+    columns = {title: summaries[name].map(f"{{:,.{places}f}}".format) for name, (title, places) in COLUMNS.items()}
+    table = DataFrame(columns).rename(index=SUMMARIES).reset_index(names="")
     seeds = numbered(len(result.seeds), "network")
     caption = f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training of the arm's {seeds}."
-    document.table(table.reset_index(names=""), caption, name="results", widths=[3.6, 1.8, 2.6, 1.8, 2.6, 1.9, 1.7])
-    half = first_step_below(result, guessing_cost(evaluation) / 2)[k]
-    when = "at no step" if math.isnan(half) else f"by step {half:,.0f} of {result.steps[k]:,}"
+    document.table(table, caption, name="results", widths=[3.6, 1.8, 2.6, 1.8, 2.6, 1.9, 1.7])
+    half = first_step_below(result, guessing_cost(evaluation) / 2)[evaluation.headline]
+    when = "at no step" if math.isnan(half) else f"by step {half:,.0f} of {best.steps:,}"
     title = f"{study.titles[arm]}: {when} the validation cost is half that of guessing"
     caption = "The headline model's cost on the batch of every 100th step, and its validation cost."
-    document.figure(figures.training(result, k, title), caption, f"{title}.", name="training")
+    document.figure(figures.training(result, evaluation.headline, title), caption, f"{title}.", name="training")

@@ -13,7 +13,7 @@ from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.levels import Levels, in_words, levels, levels_table
 from pipeline.report.study import Study
-from pipeline.report.wording import is_clear, listed, numbered, percent, share, signed, verdict
+from pipeline.report.wording import clear_side, listed, numbered, percent, share, signed, verdict
 
 WENT_WELL = 3.0  # points below the best network of all arms, up to which a training went well
 # By column of the headline models' results, the row of the levels.
@@ -32,12 +32,11 @@ def write(document: Document, study: Study) -> None:
     if arm is None:
         document.paragraph("This run has no arm that differs from the reference by batch norm.")
         return
-    rows = levels(study, arm)
-    result, evaluation, k = study.results[arm], study.evaluations[arm], study.headline(arm)
-    final = listed([f"{name} {percent(float(evaluation.accuracies[name][k]))}" for name in study.card.sizes])
+    rows, best = levels(study, arm), study.headline(arm)
+    final = listed([f"{name} {percent(best[name])}" for name in study.card.sizes])
     document.paragraph(
         f"**The headline model**, with the settings of section [[baseline]]: {final}; "
-        f"{numbered(result.steps[k], 'iteration')}, {result.epochs[k]:.1f} epochs. Section [[costs]] lists its costs. "
+        f"{numbered(best.steps, 'iteration')}, {best.epochs:.1f} epochs. Section [[costs]] lists its costs. "
         f"It is one network; this section compares the means of all networks.{_opposite(study, arm, rows)}"
     )
     document.paragraph(
@@ -48,9 +47,8 @@ def write(document: Document, study: Study) -> None:
         "**Number of iterations** ([[batchnorm_levels]], [[accuracy]]). "
         f"{in_words(rows, 'Iterations to half the cost of guessing', 'Iterations to the stop')}"
     )
-    where = "a GPU" if study.timing.device == "cuda" else "one thread"
     document.paragraph(
-        f"**Running time** on {where} ([[batchnorm_levels]]). "
+        f"**Running time** on {'a GPU' if study.timing.device == 'cuda' else 'one thread'} ([[batchnorm_levels]]). "
         f"{in_words(rows, 'An iteration, alone (µs)', 'Time to the stop, alone (s)', with_means=True)} Batch norm adds "
         "a mean, a variance and the gradient through both to each iteration."
     )
@@ -63,12 +61,12 @@ def write(document: Document, study: Study) -> None:
 
 def _opposite(study: Study, arm: str, rows: Levels) -> str:
     """Name the levels in which the means clearly differ, and the two headline models in the other direction."""
-    apart = study.headlines.loc[arm, [*HEADLINE]].astype(float) - study.headlines.loc[study.reference, [*HEADLINE]]
+    apart = study.headline(arm)[[*HEADLINE]] - study.headline(study.reference)[[*HEADLINE]]
     means = {name: rows[title][1] for name, title in HEADLINE.items()}
-    opposite = [HEADLINE[name] for name, each in means.items() if is_clear(each) and apart[name] * each.difference < 0]
+    opposite = [name for name, mean in means.items() if clear_side(mean) and apart[name] * mean.difference < 0]
     if not opposite:
         return ""
-    named = listed([title.partition(" (")[0].lower() for title in opposite])
+    named = listed([HEADLINE[name].partition(" (")[0].lower() for name in opposite])
     return (
         f" In {named} the headline models and the means point in opposite directions ([[summary]], "
         "[[batchnorm_levels]])."
@@ -96,11 +94,11 @@ def _why(document: Document, study: Study, arm: str) -> None:
     layer = str(factors[study.reference].idxmax())
     found, several = f"The first gradient of the {study.names[study.reference]} network is largest in {layer}", ""
     if len(study.gradients[arm]) > 1:
-        folds = ", ".join(f"{factors[each][layer]:.2g}-fold ({study.names[each]})" for each in arms)
-        found = f"Gradients in {layer} differ {folds}"
+        folds = {study.names[each]: factors[each].map("{:.2g}-fold".format) for each in arms}
+        found = f"Gradients in {layer} differ {', '.join(f'{fold[layer]} ({name})' for name, fold in folds.items())}"
         shown = dict.fromkeys(["W1", layer])
-        in_layers = {each: listed([f"{factors[each][W]:.2g}-fold in {W}" for W in shown]) for each in arms}
-        differ = ", ".join(f"{said} between the {study.names[each]} networks" for each, said in in_layers.items())
+        in_layers = {name: listed([f"{fold[W]} in {W}" for W in shown]) for name, fold in folds.items()}
+        differ = ", ".join(f"{said} between the {name} networks" for name, said in in_layers.items())
         several = f" The norm differs {differ}.{_late_start(study, layer)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
@@ -110,20 +108,16 @@ def _why(document: Document, study: Study, arm: str) -> None:
     panels = {(found, "norm of dW at step 0"): {each: study.gradients[each] for each in arms}}
     activations = {each: DataFrame(study.evaluations[each].activations) for each in arms}
     for last in map(str, activations[arm].columns[-1:]):  # a network without a hidden layer has none
-        compared = study.compare(arm, {each: activations[each][last] for each in arms})
         document.paragraph(
             f"**Activations.** The 99th percentile of what layer {last[1:]} hands on (after batch norm, where there is "
-            f"one), at the best step: {verdict(compared, ACTIVATION)}."
+            f"one), at the best step: {verdict(study.compare(arm, last), ACTIVATION)}."
         )
         medians = ", ".join(f"{activations[each][last].median():.2g} ({study.names[each]})" for each in arms)
         title = f"Activations in layer {last[1:]}, medians: {medians}"
         panels[title, "99th percentile after training"] = activations
-    tests = {each: evaluation.accuracies["test"] for each, evaluation in study.evaluations.items()}
-    best = max(float(test.max()) for test in tests.values())
-    shares = [
-        f"{share(int((tests[each] >= best - WENT_WELL).sum()), len(tests[each]))} of the {study.names[each]} networks"
-        for each in arms
-    ]
+    best = study.networks["test"].max()
+    went_well = study.networks["test"] >= best - WENT_WELL
+    shares = [f"{share(went_well[each])} of the {study.names[each]} networks" for each in arms]
     document.paragraph(
         f"**How often training goes well.** Here that means within {WENT_WELL:g} points of this run's best network, "
         f"{percent(best)}. It went well for {listed(shares)}. [[networks]] shows every network; [[health]] names those "
@@ -142,7 +136,7 @@ def _late_start(study: Study, layer: str) -> str:
     reference = study.reference
     norms = study.gradients[reference][layer]
     correlation, p, is_proven = late_start(norms, study.results[reference], study.evaluations[reference])
-    if math.isnan(correlation) or math.isnan(p):  # of too few networks
+    if math.isnan(p):  # of too few networks
         return ""
     proven = "so this is part of the reason for the speed" if is_proven else "so this is a possible reason only"
     return (
@@ -152,14 +146,14 @@ def _late_start(study: Study, layer: str) -> str:
 
 
 def _every_network(document: Document, study: Study) -> None:
-    accuracies = {arm: study.evaluations[arm].accuracies["test"] for arm in study.params.arms}
-    spans = {arm: float(values.max() - values.min()) for arm, values in accuracies.items()}
-    widest, narrowest = max(spans, key=spans.__getitem__), min(spans, key=spans.__getitem__)
+    test = study.networks["test"]
+    ends = test.groupby("arm", sort=False).agg(["min", "max"])
+    spans = ends["max"] - ends["min"]
     title = (
-        f"Test accuracy spans {spans[narrowest]:.1f} ({study.names[narrowest]}) to "
-        f"{numbered(f'{spans[widest]:.1f}', 'point')} ({study.names[widest]})"
+        f"Test accuracy spans {spans.min():.1f} ({study.names[str(spans.idxmin())]}) to "
+        f"{numbered(f'{spans.max():.1f}', 'point')} ({study.names[str(spans.idxmax())]})"
     )
-    ranges = {arm: f"{values.min():.1f} to {values.max():.1f}" for arm, values in accuracies.items()}
+    ranges = {arm: f"{low:.1f} to {high:.1f}" for arm, low, high in ends.itertuples()}
     caption = "Test accuracy of every network. Grey lines join networks with the same start; black bars are medians."
-    picture = figures.seed_distribution(accuracies, study.titles, title)
+    picture = figures.seed_distribution({arm: test[arm] for arm in study.titles}, study.titles, title)
     document.figure(picture, caption, f"Lowest to highest in per cent: {study.by_arm(ranges)}.", name="networks")

@@ -27,42 +27,33 @@ BEFORE, AFTER = sup("θ", "(t-1)"), sup("θ", "(t)")
 INNER_LAYERS = f"{RELU}(… {BN}({RELU}({sub('W', '1')}X + {sub('b', '1')})) …)"
 RIVAL = f"[{sub('p', 'c')} > {P_I}{word(' for all ')}i ≠ c]"
 
-# By section and name.
-EXPLANATIONS: dict[str, dict[str, str]] = {
-    "Forward propagation": {
-        "initialize_parameters": "He's variance keeps the size of the activations from layer to layer under ReLU.",
-        "linear_forward": "An example is a column. The inputs are cached.",
-        "softmax": "Subtracting the maximum changes no result and keeps the exponentials from overflowing.",
-        "relu": "Negative values become zero.",
-        "linear_activation_forward": "The linear part, then g: ReLU or softmax.",
-        "L_model_forward": "All layers in turn. BN is `apply_batchnorm`; without batch norm it returns its input.",
-        "compute_cost": "Categorical cross-entropy in nats, finite: no p is below the smallest normal number.",
-        "apply_batchnorm": "Each unit is normalised over the examples of the batch; ε is 0.00001.",
-    },
-    "Backward propagation": {
-        "linear_backward": "dA and dZ are gradients of the sum over the examples, dW and db of the mean.",
-        "linear_activation_backward": "Back through g, for softmax by its Jacobian, then the linear part.",
-        "relu_backward": "The gradient passes where the unit was active.",
-        "softmax_backward": "The full Jacobian. For the gradient -y / p the result is p - y, also at underflow.",
-        "L_model_backward": (
-            "-Y / A goes back through softmax, then layer by layer through batch norm and ReLU. BN' is "
-            "`batchnorm_backward`; without batch norm it returns its input. Without L2, λ is zero."
-        ),
-        "update_parameters": "One step of gradient descent at the learning rate α; new arrays replace the old ones.",
-    },
-    "Training and prediction": {
-        "L_layer_model": (
-            "Initialise the parameters θ; then, batch by batch: forward, cost, backward, update. J is the cost with "
-            "its L2 penalty. Every 100 steps the cost is printed and kept. Each epoch visits every example once, in a "
-            "new order; the batch in which an epoch ends goes on with the next. With a validation set, training stops "
-            "when the validation cost has had no new low for long enough, and returns the parameters of the lowest. "
-            "`train` takes the same `training_step`, but trains an ensemble at once: one network per seed."
-        ),
-        "predict": "An example counts if p of its class c is above every other. Batch norm uses running statistics.",
-    },
-    "Batch norm backward": {
-        "batchnorm_backward": "Mean and variance depend on the whole batch; the gradient passes through both.",
-    },
+EXPLANATIONS = {  # in the order of the assignment
+    "initialize_parameters": "He's variance keeps the size of the activations from layer to layer under ReLU.",
+    "linear_forward": "An example is a column. The inputs are cached.",
+    "softmax": "Subtracting the maximum changes no result and keeps the exponentials from overflowing.",
+    "relu": "Negative values become zero.",
+    "linear_activation_forward": "The linear part, then g: ReLU or softmax.",
+    "L_model_forward": "All layers in turn. BN is `apply_batchnorm`; without batch norm it returns its input.",
+    "compute_cost": "Categorical cross-entropy in nats, finite: no p is below the smallest normal number.",
+    "apply_batchnorm": "Each unit is normalised over the examples of the batch; ε is 0.00001.",
+    "linear_backward": "dA and dZ are gradients of the sum over the examples, dW and db of the mean.",
+    "linear_activation_backward": "Back through g, for softmax by its Jacobian, then the linear part.",
+    "relu_backward": "The gradient passes where the unit was active.",
+    "softmax_backward": "The full Jacobian. For the gradient -y / p the result is p - y, also at underflow.",
+    "L_model_backward": (
+        "-Y / A goes back through softmax, then layer by layer through batch norm and ReLU. BN' is "
+        "`batchnorm_backward`; without batch norm it returns its input. Without L2, λ is zero."
+    ),
+    "update_parameters": "One step of gradient descent at the learning rate α; new arrays replace the old ones.",
+    "L_layer_model": (
+        "Initialise the parameters θ; then, batch by batch: forward, cost, backward, update. J is the cost with its L2 "
+        "penalty. Every 100 steps the cost is printed and kept. Each epoch visits every example once, in a new order; "
+        "the batch in which an epoch ends goes on with the next. With a validation set, training stops when the "
+        "validation cost has had no new low for long enough, and returns the parameters of the lowest. `train` takes "
+        "the same `training_step`, but trains an ensemble at once: one network per seed."
+    ),
+    "predict": "An example counts if p of its class c is above every other. Batch norm uses running statistics.",
+    "batchnorm_backward": "Mean and variance depend on the whole batch; the gradient passes through both.",
 }
 FORMULAS: dict[str, list[str]] = {  # by name, a line each
     "initialize_parameters": [f"{W} ∼ {word('Normal')}(0, {over('2', sub('n', 'l-1'))}){COMMA}{B} = 0"],
@@ -90,24 +81,25 @@ FORMULAS: dict[str, list[str]] = {  # by name, a line each
     "predict": [f"{word('accuracy')} = {over('100', 'm')}{total(EXAMPLES, RIVAL)}"],
     "batchnorm_backward": [f"dA = {over(f'{D_NA} - {MEAN}({D_NA}) - {NA} · {MEAN}({D_NA} · {NA})', DEVIATION)}"],
 }
-
-
-MODULES = (training, prediction, backward, forward)
-NAMES = [name for functions in EXPLANATIONS.values() for name in functions]
 PARTS = [*(f"1{part}" for part in "abcdefgh"), *(f"2{part}" for part in "abcdef"), "3a", "3b", "5"]
-SECTIONS = dict(zip(NAMES, PARTS, strict=True))  # of the assignment, by function
+SECTIONS = dict(zip(EXPLANATIONS, PARTS, strict=True))  # of the assignment, by function
+HEADINGS = {  # by the section with which each begins
+    **{"1a": "Forward propagation", "2a": "Backward propagation"},
+    **{"3a": "Training and prediction", "5": "Batch norm backward"},
+}
 
 
 def write_table(document: Document) -> None:
     """List the functions: section of the assignment, name, file, number of the formula."""
-    functions = {name: function for module in MODULES for name, function in vars(module).items() if name in SECTIONS}
+    functions = vars(forward) | vars(backward) | vars(prediction) | vars(training)
     table = DataFrame(
         {
-            "Section": SECTIONS.values(),
-            "Function": [f"`{name}`" for name in SECTIONS],
-            "File": [f"`{functions[name].__module__.replace('.', '/')}.py`" for name in SECTIONS],
-            "Formula": [f"({number})" for number in range(1, len(SECTIONS) + 1)],
+            "Section": section,
+            "Function": f"`{name}`",
+            "File": f"`{functions[name].__module__.replace('.', '/')}.py`",
+            "Formula": f"({number})",
         }
+        for number, (name, section) in enumerate(SECTIONS.items(), start=1)
     )
     document.paragraph(
         "[[function_table]] lists the functions of sections 1 to 3, and what section [[batchnorm]] adds; [[formulas]] "
@@ -125,10 +117,9 @@ def write_formulas(document: Document) -> None:
         "condition in brackets is 1 where it holds, else 0. μ and σ² are the mean and variance of a unit over the "
         "examples of a batch."
     )
-    numbers = {name: number for number, name in enumerate(SECTIONS, start=1)}
-    for title, functions in EXPLANATIONS.items():
-        document.heading(title, level=2)
-        for name, explanation in functions.items():
-            document.paragraph(f"({numbers[name]}) **`{name}`** {explanation}", keep_with_next=True)
-            for formula in FORMULAS[name]:
-                document.equation(formula, keep_with_next=formula is not FORMULAS[name][-1])
+    for number, (name, section) in enumerate(SECTIONS.items(), start=1):
+        if section in HEADINGS:
+            document.heading(HEADINGS[section], level=2)
+        document.paragraph(f"({number}) **`{name}`** {EXPLANATIONS[name]}", keep_with_next=True)
+        for formula in FORMULAS[name]:
+            document.equation(formula, keep_with_next=formula is not FORMULAS[name][-1])

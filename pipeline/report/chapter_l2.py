@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-import torch
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from pipeline.analysis import tables
-from pipeline.analysis.beginnings import along_start, start, weight_norms
+from pipeline.analysis.beginnings import start, weight_norms
 from pipeline.analysis.comparison import ALONG_START, NORM, QUANTITIES
 from pipeline.analysis.statistics import compare
-from pipeline.report import chapter_functions, figures
+from pipeline.report import figures
+from pipeline.report.chapter_functions import COMMA, L2_COST, L2_GRADIENT, W
 from pipeline.report.chapter_summary import smaller_weights_help
 from pipeline.report.document import Document
 from pipeline.report.levels import compared_table, in_words, levels, levels_table
@@ -51,17 +51,14 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
         "\N{GREEK SMALL LETTER LAMDA} for lambda:",
         keep_with_next=True,
     )
-    document.equation(
-        f"{chapter_functions.L2_COST}{chapter_functions.COMMA}dJ/d{chapter_functions.W} = "
-        f"{chapter_functions.L2_GRADIENT}"
-    )
+    document.equation(f"{L2_COST}{COMMA}dJ/d{W} = {L2_GRADIENT}")
     table = DataFrame({"Function": CODE.keys(), "Line": CODE.values()}).map("`{}`".format)
     caption = "The lines of code at the heart of L2, by module of `pipeline/network` and function."
     document.table(table, caption, name="code", widths=[4.6, 11.4])
     decay = ""
     if arm is not None:
         rate, l2 = study.params.training.learning_rate, study.params.arms[arm].l2
-        steps = study.results[arm].best_step[study.headline(arm)]
+        steps = int(study.headline(arm)["best_step"])
         decay = (
             f" Each step multiplies every weight by 1 \N{MINUS SIGN} {rate:g} \N{MULTIPLICATION SIGN} {l2:g}. A weight "
             f"whose data gradient is zero decays to {percent(100 * (1 - rate * l2) ** steps, 1)} of its start over the "
@@ -77,23 +74,21 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
 
 
 def _weights(document: Document, study: Study, arm: str) -> None:
-    arms, norms = (study.reference, arm), study.weight_norms
-    along = {each: along_start(study.results[each]) for each in study.in_full}
-    compared = {W: study.compare(arm, {each: norms[each][W] for each in arms}) for W in norms[arm]}
+    arms, means = (study.reference, arm), study.networks.groupby("arm").mean(numeric_only=True)
+    starts = weight_norms(start(study.results[arm])).mean()  # by layer; all arms start alike
+    compared = {layer: study.compare(arm, layer) for layer in starts.index}
     table = DataFrame(
         {
-            "Layer": list(compared),
-            "At the start": weight_norms(start(study.results[arm])).mean().map("{:.2f}".format).to_list(),
-            **{study.titles[each]: norms[each].mean().map("{:.2f}".format).to_list() for each in arms},
-            "Difference [95 % interval]": [interval(each, NORM) for each in compared.values()],
-            **{
-                f"Along the start, {study.titles[each]} (%)": along[each].mean().map("{:.0f}".format).to_list()
-                for each in arms
-            },
+            "Layer": layer,
+            "At the start": f"{starts[layer]:.2f}",
+            **{study.titles[each]: f"{means[layer][each]:.2f}" for each in arms},
+            "Difference [95 % interval]": interval(compared[layer], NORM),
+            **{f"Along the start, {study.titles[each]} (%)": f"{means[f'along_{layer}'][each]:.0f}" for each in arms},
         }
+        for layer in compared
     )
-    share = study.compare(arm, {each: along[each]["W1"] for each in arms})
-    kept = [study.names[each] for each in along if along[each]["W1"].mean() > 50]
+    share, along = study.compare(arm, "along_W1"), means["along_W1"]
+    kept = [study.names[each] for each in study.in_full if along[each] > 50]
     document.heading("The weights with and without L2", level=2, label="6.1", new_page=True)
     document.paragraph(
         f"Norm of W1: {roughly(compared['W1'], NORM)}; [[weights]] has every layer. Share of its squared norm along "
@@ -108,12 +103,12 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     )
     widths = [1.3, 1.6, 1.8, 1.8, 4.0, 2.0, 2.0, 1.5]
     compared_table(document, table, [*compared.values()], caption, name="weights", widths=widths)
-    shares = [f"{along[each]['W1'].mean():.0f} % ({study.names[each]})" for each in along]
+    shares = [f"{along[each]:.0f} % ({study.names[each]})" for each in study.in_full]
     _weight_images(document, study, f"Share of W1's squared norm along its random start, means: {listed(shares)}")
 
 
 def _weight_images(document: Document, study: Study, title: str) -> None:
-    first = {arm: study.results[arm].parameters["W1"][study.headline(arm)] for arm in study.in_full}
+    first = {arm: study.results[arm].parameters["W1"][study.evaluations[arm].headline] for arm in study.in_full}
     units = study.params.network.layers[0]
     shown = min(units, figures.UNITS_SHOWN)
     which = f"all {numbered(units, 'unit')}" if shown == units else f"the {shown} of {units} units of largest norm"
@@ -131,13 +126,12 @@ def _path(document: Document, study: Study, chosen: float) -> None:
     if path.empty:
         document.paragraph("No network stayed finite, whatever lambda.")
         return
-    best, against = float(path.nsmallest(1, "validation_cost")["l2"].iloc[0]), ""
-    costs, lambdas = study.path.at_best(study.path.validation_costs), torch.tensor(study.path.l2, dtype=torch.float64)
-    if best and 0.0 in study.path.l2:
-        compared = compare(costs[lambdas == best], costs[lambdas == 0.0], study.params.l2_path.seeds)
+    best, seeds, against = path["l2"].iloc[path["validation_cost"].argmin()], study.params.l2_path.seeds, ""
+    costs = Series(study.path.at_best(study.path.validation_costs).numpy(), index=study.path.l2)
+    if best and 0.0 in costs:
+        compared = compare(costs.loc[[best]], costs.loc[[0.0]], seeds)
         against = f" Its validation cost against lambda = 0: {verdict(compared, QUANTITIES['validation_cost'])}."
     choice = "the value" if math.isclose(best, chosen) else f"while {chosen:g} is the value"
-    seeds = study.params.l2_path.seeds
     whose = "other seeds than" if set(seeds).isdisjoint(study.params.training.seeds) else "some of the seeds of"
     document.paragraph(
         f"Lambda is chosen on the validation set, from {numbered(len(path), 'value')} with "

@@ -12,7 +12,7 @@ from pipeline.report.chapter_summary import HARDLY
 from pipeline.report.document import Document
 from pipeline.report.levels import levels
 from pipeline.report.study import Study
-from pipeline.report.wording import is_clear, listed, nearness, numbered, percent
+from pipeline.report.wording import clear_side, nearness, numbered, percent
 
 ENDS = {"no improvement": "the early stop", "cap reached": "the cap on steps", "diverged": "the divergence"}
 
@@ -26,12 +26,9 @@ def write(document: Document, study: Study) -> None:
 def questions(study: Study) -> dict[str, str]:
     """Return the answers by question, of at most two lines each."""
     reference, training = study.reference, study.params.training
-    result, evaluation, k = study.results[reference], study.evaluations[reference], study.headline(reference)
-    layers, cost = result.layers_dims, float(evaluation.costs["validation"][k])
-    gap = float(study.gaps[reference][k])
+    name, best, layers = study.names[reference], study.headline(reference), study.results[reference].layers_dims
     checks = math.ceil(training.patience / training.evaluate_every)
     patience = f" That is only {numbered(checks, 'check')}, so noise of the validation cost can stop a training early."
-    stopped_early = result.stop_reason[k] == "no improvement"
     return {
         "Why does the backward pass of the output layer give p - y?": (
             "dA = -y / p goes through softmax's Jacobian: p (-y / p + 1) = p - y. With equal probabilities it is "
@@ -42,18 +39,18 @@ def questions(study: Study) -> dict[str, str]:
             "not divided by m. Otherwise the size of a step would grow with the batch."
         ),
         "What does guessing cost?": (
-            f"ln {layers[-1]} = {guessing_cost(evaluation):.2f} nats. The cost of the {study.names[reference]} "
-            f"headline model means {percent(100 * math.exp(-cost), 0)} for the true class (geometric "
-            "mean over the validation set)."
+            f"ln {layers[-1]} = {guessing_cost(study.evaluations[reference]):.2f} nats. The cost of the {name} "
+            f"headline model means {percent(100 * math.exp(-best.cost), 0)} for the true class (geometric mean over "
+            "the validation set)."
         ),
         "Why did training stop when it did?": (
-            f"Because {why_it_stopped(study)} (4b).{patience if stopped_early else ''}"
+            f"Because {why_it_stopped(study)} (4b).{patience if best.stop_reason == 'no improvement' else ''}"
         ),
         "Which result could be chance?": _chance(study),
         "What limits the accuracy?": _limits(study),
         "Does the network overfit?": (
-            f"{'Hardly' if gap < HARDLY else 'Yes'}: the {study.names[reference]} headline model's train accuracy is "
-            f"{abs(gap):.2f} points {'below' if gap < 0 else 'above'} its validation accuracy (4c has both)."
+            f"{'Hardly' if best.gap < HARDLY else 'Yes'}: the {name} headline model's train accuracy is "
+            f"{abs(best.gap):.2f} points {'below' if best.gap < 0 else 'above'} its validation accuracy (4c has both)."
         ),
         "Why several networks, and not one run?": _one_run(study),
         "Why must the gradient pass through batch norm's mean and variance?": (
@@ -65,15 +62,13 @@ def questions(study: Study) -> dict[str, str]:
 
 
 def _limits(study: Study) -> str:
-    reference, k = study.reference, study.headline(study.reference)
-    layers, train = study.results[reference].layers_dims, float(study.evaluations[reference].accuracies["train"][k])
-    narrowest, limits = min(layers[1:-1], default=layers[-1]), []
+    layers, best = study.results[study.reference].layers_dims, study.headline(study.reference)
+    narrowest, end = min(layers[1:-1], default=layers[-1]), f"{ENDS[best.stop_reason]} (answer 4)."
     if narrowest < layers[-1]:
-        limits.append(f"the small network ({numbered(narrowest, 'number')} at the narrowest place)")
-    limits.append(f"{ENDS[study.results[reference].stop_reason[k]]} (answer 4)")
-    if float(study.gaps[reference][k]) < HARDLY:
-        return f"Not overfitting: on the training set it is {percent(train)}. Probably {listed(limits)}."
-    return f"Overfitting (answer 7), and probably {listed(limits)}."
+        end = f"the small network ({numbered(narrowest, 'number')} at the narrowest place) and {end}"
+    if best.gap < HARDLY:
+        return f"Not overfitting: on the training set it is {percent(best.train)}. Probably {end}"
+    return f"Overfitting (answer 7), and probably {end}"
 
 
 def _chance(study: Study) -> str:
@@ -84,7 +79,7 @@ def _chance(study: Study) -> str:
         if arm is not None
         for title, (_, each) in levels(study, arm).items()
     }
-    clear = {row: found for row, found in compared.items() if is_clear(found)}
+    clear = {row: found for row, found in compared.items() if clear_side(found)}
     if not clear:
         return f"Of {numbered(len(compared), 'difference')} none is clear."
     table, title = min(clear, key=lambda row: nearness(clear[row]))
@@ -99,8 +94,8 @@ def _one_run(study: Study) -> str:
     arm = study.with_batchnorm or study.with_l2
     if arm is None or len(study.results[arm].seeds) == 1:
         return "Because one run cannot tell what the arm does from what its random start does."
-    ours, theirs = (study.evaluations[each].accuracies["test"].numpy() for each in (study.reference, arm))
-    lower = percent(100 * float(np.mean(theirs[:, None] < ours[None, :])), 0)
+    test = study.networks["test"]
+    lower = percent(100 * np.less.outer(test[arm].to_numpy(), test[study.reference].to_numpy()).mean(), 0)
     return (
         f"Because single networks differ. If one network of each arm is drawn at random, the {study.names[arm]} one "
         f"has a lower test accuracy than the {study.names[study.reference]} one in {lower} of the draws."
@@ -111,8 +106,8 @@ def _lambda(study: Study, rate: float) -> str:
     if study.with_l2 is None:
         return f"It would multiply it by 1 - {rate:g} \N{MULTIPLICATION SIGN} lambda, before the data move it."
     factor = 1 - rate * study.params.arms[study.with_l2].l2
-    half = ""
-    if 0 < factor < 1:
-        steps = numbered(max(1, round(math.log(0.5, factor))), "step")
-        half = f"By this alone, half of it would be left after {steps}."
-    return f"It multiplies it by {factor:g}, and the gradient of the data comes on top. {half}".rstrip()
+    said = f"It multiplies it by {factor:g}, and the gradient of the data comes on top."
+    if not 0 < factor < 1:
+        return said
+    steps = max(1, round(math.log(0.5, factor)))
+    return f"{said} By this alone, half of it would be left after {numbered(steps, 'step')}."

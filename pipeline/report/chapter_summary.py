@@ -10,12 +10,12 @@ from pipeline.analysis import tables
 from pipeline.analysis.beginnings import gradient_factors
 from pipeline.analysis.comparison import GAP, QUANTITIES
 from pipeline.analysis.diagnosis import COLLAPSED
-from pipeline.analysis.statistics import compare, typical_interval
+from pipeline.analysis.statistics import typical_interval
 from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import between, is_settled, named, numbered, percent, sample, verdict
+from pipeline.report.wording import between, clear_side, is_settled, named, numbered, percent, sample, verdict
 
 HARDLY = 3.0  # points of train minus validation accuracy below which networks hardly overfit
 
@@ -46,19 +46,19 @@ def write(document: Document, study: Study) -> None:
 
 def side_by_side(study: Study, arms: Iterable[str]) -> DataFrame:
     """Return the results of arms, one per row, by their titles."""
-    results = study.headlines.loc[[*arms]]
-    seconds = [study.seconds_alone(arm)[study.headline(arm)] for arm in results.index]
+    test = study.networks["test"].groupby("arm")
+    best = study.headlines.assign(mean=test.mean(), sd=test.std().fillna(0.0)).loc[[*arms]]  # one has no deviation
     table = DataFrame(
         {
-            **{f"{name.capitalize()} accuracy (%)": results[name].map("{:.2f}".format) for name in tables.SETS},
-            "Train minus validation (points)": results["gap"].map("{:.2f}".format),
+            **{f"{name.capitalize()} accuracy (%)": best[name].map("{:.2f}".format) for name in tables.SETS},
+            "Train minus validation (points)": best["gap"].map("{:.2f}".format),
             "Batch size": str(study.params.training.batch_size),
-            "Iterations (training steps) to the stop": results["steps"].map("{:,}".format),
-            "Epochs to the stop": results["epochs"].map("{:.1f}".format),
-            "Lowest validation cost (nats)": results["cost"].map("{:.4f}".format),
-            "Seconds to train it alone": [f"{each:.1f}" for each in seconds],
-            "Mean test accuracy, all networks (%)": results["mean_test"].map("{:.2f}".format),
-            "Its standard deviation (points)": results["sd_test"].map("{:.2f}".format),
+            "Iterations (training steps) to the stop": best["steps"].map("{:,}".format),
+            "Epochs to the stop": best["epochs"].map("{:.1f}".format),
+            "Lowest validation cost (nats)": best["cost"].map("{:.4f}".format),
+            "Seconds to train it alone": best["seconds"].map("{:.1f}".format),
+            "Mean test accuracy, all networks (%)": best["mean"].map("{:.2f}".format),
+            "Its standard deviation (points)": best["sd"].map("{:.2f}".format),
         }
     )
     return table.rename(index=study.titles)
@@ -73,56 +73,53 @@ def findings(study: Study) -> list[str]:
         said.append(_of_l2(study, study.with_l2))
     if study.in_brief:
         gains = [study.comparisons[arm]["test_accuracy"] for arm in study.in_brief]
-        settled = [gain for gain in gains if is_settled(gain)]
-        better, worse = sum(gain.low > 0 for gain in settled), sum(gain.high < 0 for gain in settled)
+        sides = [clear_side(gain) for gain in gains]
+        better, worse = sides.count(1), sides.count(-1)
         said.append(
             f"**{numbered(len(gains), 'other arm')}** ([[others]]). Test accuracy against the "
             f"{study.names[study.reference]} arm: better in {better}, worse in {worse}, no clear difference "
             f"{sample(gains[0].pairs)} in {len(gains) - better - worse}."
         )
-    seeds = {arm: fared.loc[fared["diverged"], "seed"].tolist() for arm, fared in study.diagnoses.items()}
-    diverged = study.by_arm({arm: named("seed", of_arm) for arm, of_arm in seeds.items() if of_arm})
+    seeds = study.networks["seed"][study.networks["diverged"]].groupby("arm", sort=False)
+    diverged = study.by_arm({str(arm): named("seed", of_arm.to_list()) for arm, of_arm in seeds})
     return [*said, _of_overfitting(study), *([f"**Training diverged: {diverged}.**"] if diverged else [])]
 
 
 def _of_the_reference(study: Study) -> str:
-    test, title = study.evaluations[study.reference].accuracies["test"], study.titles[study.reference]
+    test, title = study.networks["test"][study.reference], study.titles[study.reference]
     if len(test) == 1:
-        return f"**{title}: {percent(float(test[0]))} of the test set.**"
+        return f"**{title}: {percent(test.mean())} of the test set.**"
     return (
-        f"**{title}: mean test accuracy {percent(float(test.mean()))}**{between(*typical_interval(test), 2)}. Its "
+        f"**{title}: mean test accuracy {percent(test.mean())}**{between(*typical_interval(test), 2)}. Its "
         "networks differ, because their random starts do; data, batches and settings are the same."
     )
 
 
-def _gain(study: Study, arm: str) -> tuple[str, bool]:
-    """Say what an arm does to test accuracy, and whether it helps, unless another processor might say otherwise."""
-    gain = study.comparisons[arm]["test_accuracy"]
+def _gain(study: Study, arm: str) -> str:
+    """Say what an arm does to test accuracy, unless another processor might say otherwise."""
+    title, gain = study.titles[arm], study.comparisons[arm]["test_accuracy"]
     if not is_settled(gain):
-        return f"**{study.titles[arm]}: the effect on test accuracy is too close to zero to call.**", False
+        return f"**{title}: the effect on test accuracy is too close to zero to call.**"
     if not gain.excludes_zero:
-        return f"**{study.titles[arm]}: no clear difference in mean test accuracy {sample(gain.pairs)}.**", False
-    said = verdict(gain, QUANTITIES["test_accuracy"]).removeprefix("better ").removeprefix("worse ")
-    does = "raises" if gain.low > 0 else "lowers"
-    return f"**{study.titles[arm]} {does} mean test accuracy** {said}.", gain.low > 0
+        return f"**{title}: no clear difference in mean test accuracy {sample(gain.pairs)}.**"
+    direction, by_how_much = verdict(gain, QUANTITIES["test_accuracy"]).split(" ", maxsplit=1)
+    return f"**{title} {'raises' if direction == 'better' else 'lowers'} mean test accuracy** {by_how_much}."
 
 
 def _of_batchnorm(study: Study, arm: str) -> str:
-    (said, helps), reference = _gain(study, arm), study.reference
-    if len(study.results[arm].seeds) == 1:
-        return said
-    ours, theirs = (gradient_factors(study.gradients[each]) for each in (arm, reference))
+    said, gain = _gain(study, arm), study.comparisons[arm]["test_accuracy"]
+    ours, theirs = (gradient_factors(study.gradients[each]) for each in (arm, study.reference))
     layer = str(theirs.idxmax())
-    if not helps or ours[layer] >= theirs[layer]:
+    if clear_side(gain) < 1 or ours[layer] >= theirs[layer]:
         return said
     return (
-        f"{said} A possible reason: the first gradients of {layer} differ more between the {study.names[reference]} "
-        f"networks than between the {study.names[arm]} networks (section [[reasons]])."
+        f"{said} A possible reason: the first gradients of {layer} differ more between the "
+        f"{study.names[study.reference]} networks than between the {study.names[arm]} networks (section [[reasons]])."
     )
 
 
 def _of_l2(study: Study, arm: str) -> str:
-    (said, _), gap = _gain(study, arm), study.compare(arm, study.gaps)
+    said, gap = _gain(study, arm), study.compare(arm, "gap")
     if is_settled(gap):
         said += f" Train minus validation accuracy: {verdict(gap, GAP)}."
     why = " A possible reason: each iteration shrinks every weight ([[weights]])."
@@ -131,26 +128,22 @@ def _of_l2(study: Study, arm: str) -> str:
 
 def smaller_weights_help(study: Study, arm: str) -> bool:
     """Whether an arm clearly has smaller weights, and a better test accuracy or a smaller gap to that of training."""
-    norm = study.compare(arm, {each: norms["W1"] for each, norms in study.weight_norms.items()})
-    gain, gap = study.comparisons[arm]["test_accuracy"], study.compare(arm, study.gaps)
-    falls = [each.high < 0 and is_settled(each) for each in (norm, gap)]
-    return falls[0] and (falls[1] or (gain.low > 0 and is_settled(gain)))
+    norm, gap, gain = study.compare(arm, "W1"), study.compare(arm, "gap"), study.comparisons[arm]["test_accuracy"]
+    return clear_side(norm) < 0 and (clear_side(gap) < 0 or clear_side(gain) > 0)
 
 
 def _of_overfitting(study: Study) -> str:
-    accuracies = [study.evaluations[arm].accuracies for arm in study.in_full]
-    gaps = [compare(each["train"], each["validation"]) for each in accuracies]
-    largest = max(gaps, key=lambda gap: gap.difference)
+    networks = study.networks.loc[[*study.in_full]].groupby("arm", sort=False)
+    gaps = networks["gap"].mean()
+    low, high = typical_interval(study.networks["gap"][str(gaps.idxmax())])
     parameters = study.results[study.reference].parameters
     weights = sum(each[0].numel() for name, each in parameters.items() if name[0] in "Wb")
-    hardly, examples = largest.difference < HARDLY, study.card.sizes["train"]
-    finding = "overfit"
-    if hardly:
-        have_learnt = all(float(each["test"].median()) >= COLLAPSED for each in accuracies)
-        finding = "hardly overfit" + ": what they learn generalises" * have_learnt
+    hardly, examples = gaps.max() < HARDLY, study.card.sizes["train"]
+    have_learnt = bool((networks["test"].median() >= COLLAPSED).all())
+    finding = "hardly overfit" + ": what they learn generalises" * have_learnt if hardly else "overfit"
     said = (
         f"**The networks {finding}.** The gap, train minus validation accuracy, is on average at most "
-        f"{largest.difference:.2f} points{between(largest.low, largest.high, 2)} in an arm."
+        f"{gaps.max():.2f} points{between(low, high, 2)} in an arm."
     )
     if hardly != (weights < examples):  # few weights keep a network from overfitting, many let it
         return said
@@ -159,10 +152,10 @@ def _of_overfitting(study: Study) -> str:
 
 
 def _headline_costs(document: Document, study: Study) -> None:
-    headlines = {arm: (study.results[arm], study.headline(arm)) for arm in study.in_full}
-    ends = {arm: (result.best_step[k], result.steps[k]) for arm, (result, k) in headlines.items()}
-    costs = tables.cost_table({arm: result for arm, (result, _) in headlines.items()}, study.evaluations)
-    title = f"The headline models stop at {named('step', [stop for _, stop in ends.values()])}"
+    steps = study.headlines.loc[[*study.in_full], ["best_step", "steps"]]
+    ends = {arm: (best, stop) for arm, best, stop in steps.itertuples()}
+    costs = tables.cost_table({arm: study.results[arm] for arm in study.in_full}, study.evaluations)
+    title = f"The headline models stop at {named('step', steps['steps'].to_list())}"
     caption = "Data cost of each headline model on the batch of every 100th step. Circle: best step; square: its stop."
     said = study.by_arm({arm: f"best step {best:,}, stop {stop:,}" for arm, (best, stop) in ends.items()})
     document.figure(figures.headline_costs(costs, ends, study.in_full, title), caption, said, name="headlines")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pandas import DataFrame
 
 from pipeline.analysis.comparison import EPOCHS, GAP, QUANTITIES, SECONDS, STEP_TIME, Quantity
 from pipeline.analysis.statistics import Comparison, compare
+from pipeline.analysis.tables import SETS
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, is_clear, most_by_one, roughly
+from pipeline.report.wording import clear_side, interval, percent, roughly
 
 Levels = dict[str, tuple[Quantity, Comparison]]
 COMPARED = {
@@ -24,19 +23,17 @@ COMPARED = {
 
 def levels(study: Study, arm: str) -> Levels:
     """Return what an arm is compared in: performance, length of training, running time."""
-    found: Levels = {}
-    for name in ("test", "validation", "train"):
-        accuracies = {each: evaluation.accuracies[name] for each, evaluation in study.evaluations.items()}
-        found[f"{name.capitalize()} accuracy (%)"] = QUANTITIES["test_accuracy"], study.compare(arm, accuracies)
-    found["Train minus validation (points)"] = GAP, study.compare(arm, study.gaps)
-    found |= {title: (QUANTITIES[name], study.comparisons[arm][name]) for name, title in COMPARED.items()}
-    epochs = {each: result.epochs for each, result in study.results.items()}
-    found["Epochs to the stop"] = EPOCHS, study.compare(arm, epochs)
-    if study.kind(arm) != study.kind(study.reference):
+    accuracy, of_arms = QUANTITIES["test_accuracy"], study.params.arms
+    found = {
+        **{f"{name.capitalize()} accuracy (%)": (accuracy, study.compare(arm, name)) for name in SETS},
+        "Train minus validation (points)": (GAP, study.compare(arm, "gap")),
+        **{title: (QUANTITIES[name], study.comparisons[arm][name]) for name, title in COMPARED.items()},
+        "Epochs to the stop": (EPOCHS, study.compare(arm, "epochs")),
+    }
+    if of_arms[arm].use_batchnorm != of_arms[study.reference].use_batchnorm:  # else an iteration takes the same time
         times = compare(study.step_times(arm), study.step_times(study.reference))
         found["An iteration, alone (µs)"] = STEP_TIME, times
-    seconds = study.compare(arm, {each: study.seconds_alone(each) for each in (arm, study.reference)})
-    return {**found, "Time to the stop, alone (s)": (SECONDS, seconds)}
+    return {**found, "Time to the stop, alone (s)": (SECONDS, study.compare(arm, "seconds"))}
 
 
 def in_words(rows: Levels, *titles: str, with_means: bool = False) -> str:
@@ -52,38 +49,32 @@ def in_words(rows: Levels, *titles: str, with_means: bool = False) -> str:
 
 def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, name: str) -> None:
     """Write the table of two arms."""
+    reference = study.reference
     table = DataFrame(
         {
-            "Mean over the networks": list(rows),
-            study.titles[study.reference]: [
-                f"{each.reference:,.{quantity.decimals}f}" for quantity, each in rows.values()
-            ],
-            study.titles[arm]: [f"{each.mean:,.{quantity.decimals}f}" for quantity, each in rows.values()],
-            "Difference [95 % interval]": [interval(each, quantity) for quantity, each in rows.values()],
-            "Pairs": [str(each.pairs) for _, each in rows.values()],
+            "Mean over the networks": title,
+            study.titles[reference]: f"{each.reference:,.{quantity.decimals}f}",
+            study.titles[arm]: f"{each.mean:,.{quantity.decimals}f}",
+            "Difference [95 % interval]": interval(each, quantity),
+            "Pairs": str(each.pairs),
         }
+        for title, (quantity, each) in rows.items()
     ).replace("nan", "")
     caption = (
-        f"{study.titles[arm]} and {study.names[study.reference]}: means, and the mean of the paired differences "
-        f"({study.names[arm]} minus {study.names[study.reference]}). Grey: no clear difference, or too close to call."
+        f"{study.titles[arm]} and {study.names[reference]}: means, and the mean of the paired differences "
+        f"({study.names[arm]} minus {study.names[reference]}). Grey: no clear difference, or too close to call."
     )
-    compared = [comparison for _, comparison in rows.values()]
+    compared = [each for _, each in rows.values()]
     compared_table(document, table, compared, caption, name=name, widths=[6.0, 1.7, 1.8, 4.1, 1.0, 1.4])
 
 
 def compared_table(
-    document: Document,
-    table: DataFrame,
-    compared: Sequence[Comparison],
-    caption: str,
-    *,
-    name: str,
-    widths: Sequence[float],
+    document: Document, table: DataFrame, compared: list[Comparison], caption: str, *, name: str, widths: list[float]
 ) -> None:
     """Write a table of comparisons, grey where none is clear; its last column names who makes most of one, if any."""
-    pairs = [most_by_one(each, ": ") for each in compared]
-    if any(pairs):
-        table = table.assign(Alone=pairs)
+    if any(each.alone for each in compared):
+        most = [f"{each.alone[0]}: {percent(each.alone[1], 0)}" if each.alone else "" for each in compared]
+        table = table.assign(Alone=most)
         caption += " Alone: the seed or round that makes more than a third of a difference."
-    unclear = [row for row, each in enumerate(compared) if not is_clear(each)]
+    unclear = [row for row, each in enumerate(compared) if not clear_side(each)]
     document.table(table, caption, name=name, widths=widths[: len(table.columns)], grey=unclear)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from pandas import DataFrame
-from torch import Tensor
+import pandas as pd
+from pandas import DataFrame, Series
 
-from pipeline.analysis.beginnings import weight_norms
+from pipeline.analysis.beginnings import along_start, weight_norms
 from pipeline.analysis.comparison import compare_arms
 from pipeline.analysis.diagnosis import diagnose
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.statistics import Comparison, compare
-from pipeline.analysis.tables import results_table
 from pipeline.analysis.timing import Timing, kind_of
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import TrainingResult
@@ -74,53 +72,54 @@ class Study:
         return {arm: title for arm, title in self.titles.items() if arm not in self.in_full}
 
     @functools.cached_property
+    def networks(self) -> DataFrame:
+        """What is known of each network, a row each by arm and place.
+
+        ``seconds`` is how long it would train alone, ``cost`` the validation cost at its best step, ``gap`` train minus
+        validation accuracy. By layer: ``A{l}`` is the 99th percentile of the activations, ``W{l}`` the norm of the
+        weights, ``along_W{l}`` how much of it lies along the start. The other columns are those of :func:`diagnose`.
+        """
+        tables = {}
+        for arm, settings in self.params.arms.items():
+            result, evaluation = self.results[arm], self.evaluations[arm]
+            kind, every = kind_of(settings.use_batchnorm), self.params.training.evaluate_every
+            columns = {
+                **evaluation.accuracies,
+                "gap": evaluation.accuracies["train"] - evaluation.accuracies["validation"],
+                "cost": evaluation.costs["validation"],
+                **{"steps": result.steps, "best_step": result.best_step, "epochs": result.epochs},
+                "stop_reason": result.stop_reason,
+                "seconds": [self.timing.seconds_alone(kind, steps, every) for steps in result.steps],
+                **evaluation.activations,
+            }
+            of_layers = weight_norms(result.parameters), along_start(result).add_prefix("along_")
+            tables[arm] = DataFrame(columns).join([diagnose(result, evaluation), *of_layers])
+        return pd.concat(tables, names=["arm"])
+
+    @functools.cached_property
+    def headlines(self) -> DataFrame:
+        """The row of each arm's headline model, by arm."""
+        return self.networks.loc[[(arm, self.evaluations[arm].headline) for arm in self.params.arms]].droplevel(1)
+
+    @functools.cached_property
     def comparisons(self) -> dict[str, dict[str, Comparison]]:
         """Each other arm compared with the reference, by quantity."""
         measured = {arm: (self.results[arm], self.evaluations[arm]) for arm in self.params.arms}
         theirs = measured.pop(self.reference)
         return {arm: compare_arms(*ours, *theirs) for arm, ours in measured.items()}
 
-    @functools.cached_property
-    def headlines(self) -> DataFrame:
-        """The results of each arm's headline model, and the mean of its networks, by arm."""
-        return results_table(self.results, self.evaluations, self.comparisons).set_index("arm")
+    def headline(self, arm: str) -> Series[Any]:
+        """Return the row of an arm's headline model."""
+        return self.headlines.T[arm]
 
-    @functools.cached_property
-    def diagnoses(self) -> dict[str, DataFrame]:
-        """How each network of each arm fared."""
-        return {arm: diagnose(self.results[arm], self.evaluations[arm]) for arm in self.params.arms}
-
-    @functools.cached_property
-    def weight_norms(self) -> dict[str, DataFrame]:
-        """The norms of each network's weights, layer by layer, by arm."""
-        return {arm: weight_norms(result.parameters) for arm, result in self.results.items()}
-
-    @property
-    def gaps(self) -> dict[str, Tensor]:
-        """Each network's train minus validation accuracy, in points, by arm."""
-        accuracies = {arm: evaluation.accuracies for arm, evaluation in self.evaluations.items()}
-        return {arm: each["train"] - each["validation"] for arm, each in accuracies.items()}
-
-    def compare(self, arm: str, values: Mapping[str, ArrayLike]) -> Comparison:
-        """Compare an arm with the reference in a value of each network, seed by seed."""
+    def compare(self, arm: str, column: str) -> Comparison:
+        """Compare an arm with the reference in a column of the networks, seed by seed."""
+        values = self.networks[column]
         return compare(values[arm], values[self.reference], self.results[arm].seeds)
 
-    def headline(self, arm: str) -> int:
-        """Return which network of an arm is its headline model."""
-        return self.evaluations[arm].headline
-
-    def kind(self, arm: str) -> str:
-        """Return the kind of an arm's training step; those of one kind take the same time."""
-        return kind_of(self.params.arms[arm].use_batchnorm)
-
-    def step_times(self, arm: str) -> NDArray[np.float64]:
+    def step_times(self, arm: str) -> Series[float]:
         """Return microseconds a step of one network alone, a value per round."""
-        return 1e6 * np.array(self.timing.seconds_per_step[self.kind(arm)])
-
-    def seconds_alone(self, arm: str) -> NDArray[np.float64]:
-        """Return the seconds that each network of an arm would take to its stop if it trained alone."""
-        every, kind = self.params.training.evaluate_every, self.kind(arm)
-        return np.array([self.timing.seconds_alone(kind, steps, every) for steps in self.results[arm].steps])
+        return 1e6 * Series(self.timing.seconds_per_step[kind_of(self.params.arms[arm].use_batchnorm)])
 
     def by_arm(self, said: Mapping[str, str]) -> str:
         """Join texts, each after the title of its arm."""
@@ -129,7 +128,6 @@ class Study:
     def _first_with(self, trait: int, arms: Iterable[str]) -> str | None:
         """Return the first arm with a trait that the reference lacks, if possible one that is like it otherwise."""
         traits = {arm: (settings.use_batchnorm, settings.l2 > 0) for arm, settings in self.params.arms.items()}
-        theirs = traits[self.reference]
+        theirs, other = traits[self.reference], 1 - trait
         found = [arm for arm in arms if traits[arm][trait] > theirs[trait]]
-        alike = [arm for arm in found if traits[arm][1 - trait] == theirs[1 - trait]]
-        return next(iter(alike + found), None)
+        return min(found, key=lambda arm: traits[arm][other] != theirs[other], default=None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pandas import Series
+
 from pipeline.analysis.comparison import Quantity
 from pipeline.analysis.statistics import Comparison, share_interval
 
@@ -17,18 +19,18 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
     A pair that makes more than a third of the difference is named: " (seed 3 alone makes 54 %)". What has no interval
     has a count: "fewer by 12.50 % of all, 2 of 16 seeds".
     """
-    low, high, pairs = comparison.low, comparison.high, comparison.pairs
-    if not pairs:
+    if not comparison.pairs:
         return "not comparable (no pair has both values)"
     if not comparison.excludes_zero:
-        return f"no clear difference {sample(pairs)}"
-    direction, count = _side(comparison, quantity)
-    size = f"{abs(comparison.difference):,.{quantity.decimals}f}"
-    nearest, farthest = sorted((abs(low), abs(high)))
-    counted = f", {count} of {pairs} {quantity.pair}s"
-    interval = between(nearest, farthest, quantity.decimals) if quantity.interval else counted
-    alone = f" ({quantity.pair} {most_by_one(comparison, ' alone makes ')})" if comparison.alone else ""
-    return f"{direction} by {_with_unit(size, quantity.unit)}{interval}{alone}"
+        return f"no clear difference {sample(comparison.pairs)}"
+    direction, counted = _side(comparison, quantity)
+    size = _with_unit(f"{abs(comparison.difference):,.{quantity.decimals}f}", quantity.unit)
+    nearest, farthest = sorted((abs(comparison.low), abs(comparison.high)))
+    interval = between(nearest, farthest, quantity.decimals) if quantity.interval else f", {counted}"
+    if not comparison.alone:
+        return f"{direction} by {size}{interval}"
+    pair, part = comparison.alone
+    return f"{direction} by {size}{interval} ({quantity.pair} {pair} alone makes {percent(part, 0)})"
 
 
 def roughly(comparison: Comparison, quantity: Quantity) -> str:
@@ -37,25 +39,22 @@ def roughly(comparison: Comparison, quantity: Quantity) -> str:
         return verdict(comparison, quantity)
     if not is_settled(comparison):
         return "too close to zero to call"
-    direction, count = _side(comparison, quantity)
+    direction, counted = _side(comparison, quantity)
     size = _with_unit(f"{float(f'{abs(comparison.difference):.2g}'):,.9g}", quantity.unit)
     alone = f" (much of it in {quantity.pair} {comparison.alone[0]})" if comparison.alone else ""
-    return f"{direction} by about {size}, in {count} of {comparison.pairs} {quantity.pair}s{alone}"
+    return f"{direction} by about {size}, in {counted}{alone}"
 
 
-def _side(comparison: Comparison, quantity: Quantity) -> tuple[str, int]:
-    """Return the word for the side of zero on which the interval lies, and how many pairs lie there."""
-    return (quantity.more, comparison.above) if comparison.low > 0 else (quantity.less, comparison.below)
+def _side(comparison: Comparison, quantity: Quantity) -> tuple[str, str]:
+    """Name the side of zero on which the interval lies, and how many pairs lie there: "better", "14 of 16 seeds"."""
+    is_above = comparison.low > 0
+    count = comparison.above if is_above else comparison.below
+    return quantity.more if is_above else quantity.less, f"{count} of {comparison.pairs} {quantity.pair}s"
 
 
 def sample(pairs: int) -> str:
     """Write how many pairs were compared: "(n = 16)", on one line."""
     return f"(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{pairs})"
-
-
-def most_by_one(comparison: Comparison, says: str) -> str:
-    """Write which pair makes more than a third of a difference, and how much; "" if none does."""
-    return f"{comparison.alone[0]}{says}{percent(comparison.alone[1], 0)}" if comparison.alone else ""
 
 
 def between(low: float, high: float, decimals: int) -> str:
@@ -65,11 +64,11 @@ def between(low: float, high: float, decimals: int) -> str:
 
 def interval(comparison: Comparison, quantity: Quantity) -> str:
     """Write a difference with its interval: "+1.30 [+0.60, +2.20]"; "" if it is not known."""
-    difference, low, high = (
-        signed(value, quantity.decimals) if math.isfinite(value) else ""
-        for value in (comparison.difference, comparison.low, comparison.high)
-    )
-    return f"{difference} [{low}, {high}]" if low and quantity.interval else difference
+    if not comparison.pairs:
+        return ""
+    ends = comparison.difference, comparison.low, comparison.high
+    difference, low, high = (signed(each, quantity.decimals) for each in ends)
+    return f"{difference} [{low}, {high}]" if math.isfinite(comparison.low) else difference
 
 
 def is_settled(comparison: Comparison) -> bool:
@@ -77,9 +76,9 @@ def is_settled(comparison: Comparison) -> bool:
     return math.isinf(comparison.low) or nearness(comparison) > ROUNDING
 
 
-def is_clear(comparison: Comparison) -> bool:
-    """Whether the interval excludes zero, on any processor."""
-    return comparison.excludes_zero and is_settled(comparison)
+def clear_side(comparison: Comparison) -> int:
+    """Return on which side of zero the interval is, on any processor: 1 above, -1 below, 0 if that is not clear."""
+    return ((comparison.low > 0) - (comparison.high < 0)) * is_settled(comparison)
 
 
 def nearness(comparison: Comparison) -> float:
@@ -87,8 +86,9 @@ def nearness(comparison: Comparison) -> float:
     return min(abs(comparison.low), abs(comparison.high)) / max(comparison.high - comparison.low, math.ulp(0))
 
 
-def share(count: int, of: int) -> str:
-    """Write a count out of all, with the interval of the share."""
+def share(flags: Series[bool]) -> str:
+    """Write how many flags out of all are set, with the interval of the share."""
+    count, of = int(flags.sum()), len(flags)
     low, high = share_interval(count, of)
     return f"{count} of {of} [{100 * low:.1f}, {percent(100 * high, 1)}]"
 

@@ -33,7 +33,7 @@ from pipeline import artifacts
 from pipeline.analysis.statistics import CONFIDENCE, Comparison
 from pipeline.analysis.timing import KINDS, Timing
 from pipeline.params import load_params
-from pipeline.report.wording import ROUNDING, is_clear
+from pipeline.report.wording import ROUNDING, clear_side
 from tools import one_example, readme, summary
 
 README = Path("README.md").read_text(encoding="utf-8")
@@ -315,8 +315,9 @@ def test_every_number_in_its_text_is_that_of_the_study_or_measured():
 
 def test_what_it_says_of_the_intervals_of_the_first_table_is_what_the_report_says():
     table = pd.read_csv(io.StringIO(committed("plots/results.csv"))).set_index("arm")
-    clear = {arm: is_clear(Comparison(*row, 0, 0, 16)) for arm, row in table[["difference", "low", "high"]].iterrows()}
-    assert (clear["Batch norm"], clear["L2"]) == (True, False)
+    ends = table[["difference", "low", "high"]]
+    clear = {arm: clear_side(Comparison(*row, 0, 0, 16)) for arm, row in ends.iterrows()}
+    assert (clear["Batch norm"], clear["L2"]) == (1, 0)
     said = "Batch norm's difference is clear; L2's interval ends too close to zero to call it."
     assert said in " ".join(TEXT.split())
 

@@ -51,7 +51,6 @@ from pipeline.report import (
     figures,
 )
 from pipeline.report.build import build_report
-from pipeline.report.chapter_baseline import WHY
 from pipeline.report.chapter_questions import questions
 from pipeline.report.chapter_summary import findings
 from pipeline.report.document import DIGIT_WIDTH, GREY, PROJECT, Document
@@ -234,7 +233,7 @@ def test_section_4_answers_in_the_order_of_the_assignment():
     result, accuracies, k = (
         study().results["baseline"],
         study().evaluations["baseline"].accuracies,
-        study().headline("baseline"),
+        study().evaluations["baseline"].headline,
     )
     data, configuration, stopping, length, final, costs = parts
     assert "A random 20 % of the training set" in data and "160 train, 80 validation and 90 test" in data
@@ -891,7 +890,9 @@ def test_what_page_one_says_of_an_arm_follows_its_numbers(arm, gain, said, is_ex
 def with_gaps(gaps):
     """Let each network with L2 have the gap of the baseline's network of its seed and so much more."""
     of_all = study().evaluations
-    train = of_all["l2"].accuracies["validation"] + study().gaps["baseline"] + torch.tensor(gaps)
+    train = (
+        of_all["l2"].accuracies["validation"] + torch.tensor(study().networks["gap"]["baseline"]) + torch.tensor(gaps)
+    )
     of_arm = dataclasses.replace(of_all["l2"], accuracies=of_all["l2"].accuracies | {"train": train})
     return dataclasses.replace(study(), evaluations={**of_all, "l2": of_arm})
 
@@ -903,11 +904,12 @@ def test_a_difference_of_which_another_processor_may_say_otherwise_stays_off_pag
     assert "Train minus validation" not in said
 
 
-def with_norms(differences):
+def with_norms(differences, of=None):
     """Let the norms of each network's weights with L2 differ by so much from those of the baseline's of its seed."""
-    changed = dataclasses.replace(study())
-    of_the_baseline = study().weight_norms["baseline"]
-    changed.__dict__["weight_norms"] = {**study().weight_norms, "l2": of_the_baseline.add(differences, axis=0)}
+    changed, layers = dataclasses.replace(of or study()), ["W1", "W2", "W3"]
+    networks = changed.networks.copy()
+    networks.loc["l2", layers] = networks.loc["baseline", layers].add(differences, axis=0).to_numpy()
+    changed.__dict__["networks"] = networks  # where the cached property would be
     return changed
 
 
@@ -921,8 +923,7 @@ def with_norms(differences):
     ],
 )
 def test_smaller_weights_are_a_reason_only_if_they_are_clearly_smaller_and_something_gains(norms, gaps, is_reason):
-    changed = with_gaps(gaps)
-    changed.__dict__["weight_norms"] = with_norms(norms).weight_norms
+    changed = with_norms(norms, with_gaps(gaps))
     unclear = Comparison(0.3, -0.8, 1.4, 3, 3, 6)
     changed.__dict__["comparisons"] = {
         arm: compared | {"test_accuracy": unclear} for arm, compared in study().comparisons.items()
@@ -1145,8 +1146,8 @@ def test_rows_without_a_clear_difference_are_grey_and_no_others():
 def test_ten_questions_are_answered_each_with_a_number_of_this_run():
     answers = questions(study())
     assert len(answers) == 10
-    k = study().headline("baseline")
     evaluation = study().evaluations["baseline"]
+    k = evaluation.headline
     tests = [study().evaluations[arm].accuracies["test"].tolist() for arm in ("batchnorm", "baseline")]
     mean = np.mean([ours < theirs for ours, theirs in itertools.product(*tests)])
     rows = sum(len(levels(study(), arm)) for arm in ("batchnorm", "l2"))
@@ -1157,7 +1158,7 @@ def test_ten_questions_are_answered_each_with_a_number_of_this_run():
         "stop": "no new low for 100 training steps (4b). That is only 4 checks",
         "chance": f"One in twenty of all {rows} would be clear by chance",
         "limits": "5 numbers at the narrowest place",
-        "overfit": f"{study().gaps['baseline'][k]:.2f} points above its validation accuracy",
+        "overfit": f"{study().networks['gap']['baseline'][k]:.2f} points above its validation accuracy",
         "several": f" one in {100 * mean:.0f}\xa0% of the draws",
         "pass through": f"the whole batch, {PARAMS.training.batch_size} examples",
         "lambda": f"half of it would be left after {math.log(0.5) / math.log(0.99991):,.0f} steps",
@@ -1171,17 +1172,19 @@ def test_ten_questions_are_answered_each_with_a_number_of_this_run():
     assert [re.sub(r"Table \d+", "Table", paragraph.text) for paragraph in listed] == said
 
 
-@pytest.mark.parametrize("reason", WHY)
-def test_why_training_stopped_is_said_as_it_was(reason):
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("no improvement", "the validation cost had no new low for 100 training steps"),
+        ("cap reached", "it reached max_steps, 30,000 training steps"),
+        ("diverged", "its cost was no longer finite"),
+    ],
+)
+def test_why_training_stopped_is_said_as_it_was(reason, said):
     result = study().results["baseline"]
     changed = dataclasses.replace(
         study(), results={**study().results, "baseline": dataclasses.replace(result, stop_reason=[reason] * 6)}
     )
-    said = {
-        "no improvement": "the validation cost had no new low for 100 training steps",
-        "cap reached": "it reached max_steps, 30,000 training steps",
-        "diverged": "its cost was no longer finite",
-    }[reason]
     assert f"It stopped because {said}. " in chapter(chapter_baseline.write, changed)
     answers = questions(changed)
     found = answers["Why did training stop when it did?"]
@@ -1321,13 +1324,11 @@ def fared(**changes):
         **{"dead_A1": 0, "dead_A2": 0, "nearly_dead_A1": 0, "nearly_dead_A2": 0},
     }
     changed = dataclasses.replace(study())
-    changed.__dict__["diagnoses"] = {  # where the cached property would be
-        arm: pd.DataFrame(
-            each | well | (changes.get(f"seed{each['seed']}", {}) if arm == "baseline" else {})
-            for each in diagnoses.to_dict("records")
-        )
-        for arm, diagnoses in study().diagnoses.items()
-    }
+    networks = study().networks.assign(**well)
+    for seed, columns in changes.items():
+        for column, value in columns.items():
+            networks.loc[("baseline", int(seed.removeprefix("seed"))), column] = value
+    changed.__dict__["networks"] = networks  # where the cached property would be
     return changed
 
 
@@ -1418,7 +1419,7 @@ def test_the_best_lambda_is_compared_with_none_by_seed_and_by_the_parameters_tha
 def test_time_to_stop_is_that_of_the_steps_and_of_the_validation_checks():
     """A check comes every 30 steps."""
     expected = [steps * 1e-4 + steps // 30 * 3e-3 for steps in study().results["l2"].steps]
-    assert study().seconds_alone("l2").tolist() == pytest.approx(expected)
+    assert study().networks["seconds"]["l2"].tolist() == pytest.approx(expected)
 
 
 def test_the_levels_of_time_to_stop_are_means_over_the_networks():
