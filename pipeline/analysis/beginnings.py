@@ -23,9 +23,7 @@ def first_gradient_norms(X: Tensor, Y: Tensor, result: TrainingResult) -> DataFr
 
     ``X`` is ``(n_0, m)`` and ``Y`` ``(n_L, m)``. Networks with batch norm go through it.
     """
-    use_batchnorm = "mean1" in result.parameters
-    starts = initialize_ensemble(result.layers_dims, result.seeds, use_batchnorm=use_batchnorm, dtype=X.dtype)
-    AL, caches = L_model_forward(X, starts, use_batchnorm)
+    AL, caches = L_model_forward(X, start(result), "mean1" in result.parameters)
     grads = L_model_backward(AL, Y, caches)
     return weight_norms({name.removeprefix("d"): each for name, each in grads.items()})
 

@@ -99,7 +99,7 @@ def write_health(document: Document, study: Study) -> None:
     table = pd.DataFrame(
         {
             **{"Arm": ill["arm"].map(study.titles), "Seed": ill["seed"].map(str)},
-            "Test (%)": ill["accuracy"].map("{:.2f}".format),
+            "Test (%)": ill["test"].map("{:.2f}".format),
             "What happened": [
                 listed([left[row] if each == "late" else each for each in HAPPENED if ill.loc[row, each]])
                 for row in ill.index

@@ -28,7 +28,7 @@ X, Y = (columns.double() for columns in blobs(40, dims=DIMS, seed=1))
 def trained(**settings):
     validation = blobs(20, dims=DIMS, seed=2)
     return train(
-        X.float(), Y.float(), DIMS, learning_rate=0.1, max_steps=20, batch_size=10, seeds=SEEDS, evaluate_every=5,
+        X, Y, DIMS, learning_rate=0.1, max_steps=20, batch_size=10, seeds=SEEDS, evaluate_every=5,
         validation=validation, **settings,
     )  # fmt: skip
 
