@@ -68,10 +68,10 @@ def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict
     """
     train, validation = split_indices(len(dataset.train_labels), validation_fraction, seed)
     sets = {
-        name: Examples(dataset.train_images[indices], dataset.train_labels[indices], indices)
-        for name, indices in (("train", train), ("validation", validation))
+        "train": Examples(dataset.train_images[train], dataset.train_labels[train], train),
+        "validation": Examples(dataset.train_images[validation], dataset.train_labels[validation], validation),
+        "test": Examples(dataset.test_images, dataset.test_labels, torch.arange(len(dataset.test_labels))),
     }
-    sets["test"] = Examples(dataset.test_images, dataset.test_labels, torch.arange(len(dataset.test_labels)))
     mean, std = pixel_statistics(sets["train"].images)
     sizes = {name: len(examples.labels) for name, examples in sets.items()}
     return sets, DatasetCard(dataset.name, dataset.classes, mean, std, sizes)
