@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
-from torch import Tensor
 
 from pipeline.analysis.comparison import QUANTITIES, Quantity
 from pipeline.analysis.diagnosis import diagnose
@@ -23,7 +22,6 @@ Results = Mapping[str, TrainingResult]  # by arm
 Evaluations = Mapping[str, Evaluation]
 Comparisons = Mapping[str, Mapping[str, Comparison]]  # by arm and quantity
 
-QUARTILES = {0.25: "low", 0.5: "median", 0.75: "high"}
 SETS = ("test", "validation", "train")
 HISTOGRAM_BINS = 60
 CURVE_POINTS = 120  # of each curve in a plot
@@ -100,10 +98,10 @@ def results_table(results: Results, evaluations: Evaluations, comparisons: Compa
 
     ``gap`` is train minus validation accuracy; the ``difference`` is that of the means, with its interval.
     """
-    networks = _networks(results, evaluations).set_index("arm")
+    networks = _networks(results, evaluations)
     test = networks.groupby("arm", sort=False)["test"]
     gain = {arm: _ends(compared["test_accuracy"], QUANTITIES["test_accuracy"]) for arm, compared in comparisons.items()}
-    headlines = networks[networks["headline"] == 1].rename(columns={"validation_cost": "cost"})
+    headlines = networks[networks["headline"] == 1].droplevel("seed").rename(columns={"validation_cost": "cost"})
     gap = headlines["train"] - headlines["validation"]
     table = headlines.assign(gap=gap, mean_test=test.mean(), sd_test=test.std().fillna(0.0))
     table = table.join(DataFrame.from_dict(gain, orient="index", columns=["difference", "low", "high"], dtype=float))
@@ -122,19 +120,28 @@ def cost_table(results: Results, evaluations: Evaluations) -> DataFrame:
     return _rounded(table[np.isfinite(table)].dropna(), cost=6, penalty=6).reset_index()
 
 
-def curve_table(results: Results) -> DataFrame:
-    """Tabulate training and validation cost against steps, median and quartiles over the networks."""
-    curves = {}
+def curve_table(results: Results, *series: str) -> DataFrame:
+    """Tabulate training cost, validation cost or validation accuracy against steps: quartiles over the networks.
+
+    A network that has stopped keeps its last value. All curves are thinned out alike, as the longest training needs it;
+    the last step stays.
+    """
+    longest = max(max(result.steps) for result in results.values())
+    bands = {}
     for arm, result in results.items():
-        curves[arm, "training cost"] = result.cost_steps, result.costs
-        curves[arm, "validation cost"] = result.evaluation_steps, result.validation_costs
-    return _quartiles(curves, results)
-
-
-def accuracy_table(results: Results) -> DataFrame:
-    """Tabulate validation accuracy against steps, median and quartiles over the networks."""
-    curves = {arm: (each.evaluation_steps, each.validation_accuracies) for arm, each in results.items()}
-    return _quartiles({(arm, "validation accuracy"): curve for arm, curve in curves.items()}, results)
+        curves = {
+            "training cost": (result.costs, result.cost_steps),
+            "validation cost": (result.validation_costs, result.evaluation_steps),
+            "validation accuracy": (result.validation_accuracies, result.evaluation_steps),
+        }
+        for name in series:
+            values, steps = curves[name]
+            curve = DataFrame(values.numpy(), index=pd.Index(steps, dtype=int)).ffill()
+            every = math.ceil(longest // min(steps, default=longest) / CURVE_POINTS)
+            kept = curve.index[::every].union(curve.index[-1:])
+            bands[arm, name] = curve.loc[kept].quantile([0.25, 0.5, 0.75], axis=1).T
+    table = pd.concat(bands, names=["arm", "series", "step"]).set_axis(["low", "median", "high"], axis="columns")
+    return table.dropna().round(5).reset_index()
 
 
 def confusion_table(evaluations: Evaluations, classes: list[str]) -> DataFrame:
@@ -147,9 +154,9 @@ def confusion_table(evaluations: Evaluations, classes: list[str]) -> DataFrame:
 
 def network_table(results: Results, evaluations: Evaluations) -> DataFrame:
     """Tabulate every network, the headline models marked: accuracies, validation cost, steps and epochs."""
-    columns = ["arm", "seed", "headline", *SETS, "validation_cost", "steps", "epochs"]
+    columns = ["headline", *SETS, "validation_cost", "steps", "epochs"]
     table = _rounded(_networks(results, evaluations)[columns], validation_cost=5)
-    return table.rename(columns={name: f"{name}_accuracy" for name in SETS})
+    return table.rename(columns={name: f"{name}_accuracy" for name in SETS}).reset_index()
 
 
 def weight_table(results: Results) -> DataFrame:
@@ -191,9 +198,9 @@ def l2_path_table(result: TrainingResult) -> DataFrame:
 
 
 def _networks(results: Results, evaluations: Evaluations) -> DataFrame:
-    """Tabulate the networks of all arms."""
-    tables = {arm: diagnose(result, evaluations[arm]) for arm, result in results.items()}
-    return pd.concat(tables, names=["arm", "network"]).reset_index("arm").reset_index(drop=True)
+    """Tabulate the networks of all arms, by arm and seed."""
+    tables = {arm: diagnose(result, evaluations[arm]).set_index("seed") for arm, result in results.items()}
+    return pd.concat(tables, names=["arm"])
 
 
 def _rounded(table: DataFrame, **places: int) -> DataFrame:
@@ -202,22 +209,6 @@ def _rounded(table: DataFrame, **places: int) -> DataFrame:
     for name in map(str, table.select_dtypes("float")):
         rounded[name] = table[name].map(functools.partial(round, ndigits=places.get(name, 2)))
     return rounded
-
-
-def _quartiles(curves: Mapping[tuple[str, str], tuple[list[int], Tensor]], results: Results) -> DataFrame:
-    """Take the quartiles over the networks; a network that has stopped keeps its last value.
-
-    All curves, ``(steps, networks)``, are thinned out alike, as the longest training needs it; the last step stays.
-    """
-    longest = max(max(result.steps) for result in results.values())
-    bands = {}
-    for key, (steps, values) in curves.items():
-        curve = DataFrame(values.numpy(), index=pd.Index(steps, dtype=int)).ffill()
-        every = math.ceil(longest // min(steps, default=longest) / CURVE_POINTS)
-        kept = curve.index[::every].union(curve.index[-1:])
-        bands[key] = curve.loc[kept].quantile(list(QUARTILES), axis=1).T
-    table = pd.concat(bands, names=["arm", "series", "step"]).rename(columns=QUARTILES)
-    return table.dropna().round(5).reset_index()
 
 
 def _over_networks(result: TrainingResult, evaluation: Evaluation) -> dict[str, float]:

@@ -76,7 +76,7 @@ def _opposite(study: Study, arm: str, rows: Levels) -> str:
 
 
 def _curves(document: Document, study: Study) -> None:
-    accuracies = tables.accuracy_table({arm: study.results[arm] for arm in study.in_full})
+    accuracies = tables.curve_table({arm: study.results[arm] for arm in study.in_full}, "validation accuracy")
     medians = accuracies.groupby("arm", sort=False)["median"].last()
     floor = figures.accuracy_floor(accuracies)
     cut = f" Values below {percent(floor, 0)} are not shown." if (accuracies["low"] < floor).any() else ""
