@@ -17,13 +17,14 @@ NEARLY_DEAD = 0.01  # a unit that is active for a smaller share of the training 
 def diagnose(result: TrainingResult, evaluation: Evaluation) -> DataFrame:
     """Tabulate each network of an arm, as exactly as it was measured, a row each, in the order of the seeds.
 
-    ``train``, ``validation`` and ``test`` are its accuracies; ``left_plateau`` and ``half_cost_steps`` the steps of the
-    first checks with a cost 0.1 nats below that of guessing and half of that, NaN if there is none; ``weakest_class``
-    that with the lowest ``recall``, in per cent; ``dead_A{l}`` and ``nearly_dead_A{l}`` count the units of a hidden
-    layer that no training example activates, or fewer than 1 %, and ``dead_units`` all that are dead.
+    ``train``, ``validation`` and ``test`` are its accuracies. ``left_plateau`` is the step of the first check with a
+    cost 0.1 nats below that of guessing, ``half_cost_steps`` of the first below half of it; NaN if there is none.
+    ``weakest_class`` has the lowest ``recall``, in per cent. ``dead_A{l}`` and ``nearly_dead_A{l}`` count the units of
+    a hidden layer that no training example activates, or fewer than 1 %; ``dead_units`` are those of all layers.
     """
     recalls = 100 * evaluation.confusion.diagonal(dim1=1, dim2=2) / evaluation.confusion.sum(dim=2).clamp(min=1)
-    dead, nearly_dead, guessing = {}, {}, guessing_cost(evaluation)
+    guessing = guessing_cost(evaluation)
+    dead, nearly_dead = {}, {}
     for layer, share in evaluation.activity.items():
         dead[f"dead_{layer}"] = (share == 0).sum(dim=1).numpy()
         nearly_dead[f"nearly_dead_{layer}"] = ((share > 0) & (share < NEARLY_DEAD)).sum(dim=1).numpy()
@@ -41,7 +42,7 @@ def diagnose(result: TrainingResult, evaluation: Evaluation) -> DataFrame:
             "half_cost_steps": first_step_below(result, guessing / 2),
             "weakest_class": recalls.argmin(dim=1).numpy(),
             "recall": recalls.amin(dim=1).numpy(),
-            "dead_units": DataFrame(dead, index=range(len(result.seeds))).sum(axis=1),
+            "dead_units": sum(dead.values()),
             **dead,
             **nearly_dead,
         }

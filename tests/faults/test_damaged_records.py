@@ -230,6 +230,15 @@ def test_a_confidence_or_a_variance_that_cannot_be_is_refused(tmp_path):
         read(record, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "empty", [Timing("cpu", SECONDS, SECONDS | {"plain": [0.1, 0.0]}), replace(CARD, sizes=CARD.sizes | {"test": 0})]
+)
+def test_a_round_that_took_no_time_and_a_set_without_examples_are_refused(tmp_path, empty):
+    write(tmp_path / "record", dict(vars(empty)))
+    with pytest.raises(ValueError, match=r"(seconds_per_check\.plain\.1|sizes\.test) is 0.*greater than 0"):
+        read(empty, tmp_path / "record")
+
+
 @pytest.mark.parametrize("label", [10, 255])
 def test_a_label_without_a_class_is_refused(tmp_path, label):
     labels = torch.tensor([0, label], dtype=torch.uint8)
