@@ -22,8 +22,7 @@ from pipeline.network.training import mini_batches, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
 KINDS = {"plain": False, "batchnorm": True}  # lambda costs no time: the same code runs if it is 0
-OF_EACH_KIND = dict.fromkeys(KINDS, ("rounds",))
-Seconds = dict[str, list[PositiveFloat]]  # a value per round, by kind
+Seconds = Annotated[dict[str, list[PositiveFloat]], dict.fromkeys(KINDS, ("rounds",))]  # a value per round, by kind
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,13 @@ class Timing:
     """What the timing stage records, of one network alone; on the CPU on one thread."""
 
     device: Literal["cpu", "cuda"]
-    seconds_per_step: Annotated[Seconds, OF_EACH_KIND]
-    seconds_per_check: Annotated[Seconds, OF_EACH_KIND]
+    seconds_per_step: Seconds
+    seconds_per_check: Seconds
 
     def seconds_alone(self, kind: str, steps: int, evaluate_every: int) -> float:
         """Return the seconds that one network alone takes for so many steps and their validation checks."""
-        recorded = self.seconds_per_step[kind], self.seconds_per_check[kind]
-        per_step, per_check = map(statistics.median, recorded)
+        per_step = statistics.median(self.seconds_per_step[kind])
+        per_check = statistics.median(self.seconds_per_check[kind])
         return steps * per_step + math.ceil(steps / evaluate_every) * per_check
 
 

@@ -37,7 +37,6 @@ from pipeline.data.sources import FILES, place_of, source_of
 from pipeline.text import shown
 
 SIDE = 28  # pixels
-DIGITS_TEST_FRACTION = 0.2
 SILENCE_LIMIT = 20  # seconds without a byte
 FILE_LIMIT = 300  # seconds for one file from one source
 SIZE_LIMIT = 64 * 2**20  # bytes of one file, packed or unpacked; the largest has 45 MiB
@@ -181,6 +180,6 @@ def _digits() -> Dataset:
     enlarged = [np.asarray(Image.fromarray(scan).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for scan in scans]
     images = torch.from_numpy(np.stack(enlarged)).flatten(start_dim=1)
     labels = torch.from_numpy(digits.target.astype(np.uint8))
-    train, test = split_indices(len(images), DIGITS_TEST_FRACTION, seed=0)
+    train, test = split_indices(len(images), 0.2, seed=0)
     classes = [str(name) for name in digits.target_names]
     return Dataset("digits", classes, images[train], labels[train], images[test], labels[test])
