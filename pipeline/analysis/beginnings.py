@@ -8,8 +8,6 @@ import torch
 from pandas import DataFrame, Series
 from torch import Tensor
 
-from pipeline.analysis.diagnosis import first_step_below, guessing_cost
-from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.statistics import CONFIDENCE, rank_correlation
 from pipeline.network.backward import L_model_backward
 from pipeline.network.ensemble import TrainingResult, initialize_ensemble
@@ -33,12 +31,12 @@ def gradient_factors(norms: DataFrame) -> Series[float]:
     return (norms.max() / norms[norms > 0].min()).fillna(1.0)
 
 
-def late_start(norms: Series[float], result: TrainingResult, evaluation: Evaluation) -> tuple[float, float, bool]:
+def late_start(norms: Series[float], diagnoses: DataFrame) -> tuple[float, float, bool]:
     """Correlate the networks' first gradients in a layer with their steps to half the cost of guessing, by ranks.
 
     Returns the correlation, its p, and whether networks with a small gradient clearly learn late.
     """
-    correlation, p = rank_correlation(norms, first_step_below(result, guessing_cost(evaluation) / 2))
+    correlation, p = rank_correlation(norms, diagnoses["half_cost_steps"])
     return correlation, p, correlation < 0 and p < 1 - CONFIDENCE
 
 

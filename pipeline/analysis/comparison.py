@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from pandas import DataFrame
 
 from pipeline.analysis.diagnosis import diagnose
@@ -62,7 +61,7 @@ def compare_arms(
     return {name: compare(ours[name], theirs[name], result.seeds) for name in QUANTITIES}
 
 
-def _values(result: TrainingResult, evaluation: Evaluation, steps: NDArray[Any]) -> DataFrame:
+def _values(result: TrainingResult, evaluation: Evaluation, steps: ArrayLike) -> DataFrame:
     """Tabulate the quantities of each network, a row each.
 
     Whether a network collapsed is 0 or 100, whose paired comparison is McNemar's exact test.

@@ -19,7 +19,6 @@ from pipeline.network.prediction import evaluate, forward_in_blocks, is_correct
 MISTAKES = 16
 ACTIVATION_SAMPLE = 1000  # validation examples for the activations
 
-Examples = tuple[Tensor, Tensor]
 OF_EACH_SET = dict.fromkeys(("train", "validation", "test"), (torch.float64, "networks"))
 OF_MISTAKES = {
     "images": (torch.float32, torch.float64, "mistakes", "pixels"),
@@ -67,7 +66,7 @@ class Evaluation:
 
 
 @full_precision()
-def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evaluation:
+def evaluate_arm(result: TrainingResult, sets: Mapping[str, tuple[Tensor, Tensor]]) -> Evaluation:
     """Evaluate every network on every set, and the headline model in detail.
 
     ``sets`` holds ``(X, Y)`` of ``train``, ``validation`` and ``test``. Their device computes; the result lies on the

@@ -140,8 +140,7 @@ def _why(document: Document, study: Study, arm: str) -> None:
 def _late_start(study: Study, layer: str) -> str:
     """Say whether the reference's networks with a small first gradient learn late."""
     reference = study.reference
-    norms = study.gradients[reference][layer]
-    correlation, p, is_proven = late_start(norms, study.results[reference], study.evaluations[reference])
+    correlation, p, is_proven = late_start(study.gradients[reference][layer], study.diagnoses[reference])
     if math.isnan(correlation) or math.isnan(p):  # of too few networks
         return ""
     proven = "so this is part of the reason for the speed" if is_proven else "so this is a possible reason only"
