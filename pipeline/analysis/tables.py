@@ -65,7 +65,7 @@ def study(
 
 def for_plots(table: DataFrame, dataset: str, titles: Mapping[str, str]) -> DataFrame:
     """Put the data set in front, and the arms' titles in place of their names, as the report calls them."""
-    named = table.replace({"arm": dict(titles)}) if "arm" in table else table.copy()
+    named = table.replace({"arm": dict(titles)})
     named.insert(0, "dataset", dataset)
     return named
 

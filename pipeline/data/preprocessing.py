@@ -24,8 +24,7 @@ class Dataset:
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
         """Refuse labels without a class."""
-        for labels in (self.train_labels, self.test_labels):
-            _require_labels(labels, len(self.classes))
+        _require_labels(torch.cat([self.train_labels, self.test_labels]), len(self.classes))
 
 
 @dataclass(frozen=True)
