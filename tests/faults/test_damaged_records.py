@@ -216,6 +216,22 @@ def test_the_lowest_and_the_highest_number_are_taken(tmp_path, name, field, limi
     read(record, tmp_path)
 
 
+@pytest.mark.parametrize("wrong", [3, 99])
+def test_a_headline_that_is_no_network_is_refused(tmp_path, wrong):
+    artifacts.write_record(tmp_path, replace(evaluated(trained()), headline=wrong))
+    with pytest.raises(ValueError, match=rf"is damaged: headline holds {wrong}: must be from 0 to 2;"):
+        artifacts.read_record(Evaluation, tmp_path, **trained().sizes)
+
+
+@pytest.mark.parametrize("field", ["true", "predicted"])
+def test_a_mistake_of_a_class_that_is_none_is_refused(tmp_path, field):
+    record = evaluated(trained())
+    mistakes = record.mistakes | {field: with_first(record.mistakes[field], 4)}
+    artifacts.write_record(tmp_path, replace(record, mistakes=mistakes))
+    with pytest.raises(ValueError, match=rf"is damaged: mistakes\.{field} holds 4: must be from 0 to 3;"):
+        artifacts.read_record(Evaluation, tmp_path, **trained().sizes)
+
+
 def test_a_confidence_or_a_variance_that_cannot_be_is_refused(tmp_path):
     record = evaluated(trained())
     for wrong in (-0.5, 1.5):
