@@ -263,6 +263,13 @@ def test_a_label_without_a_class_is_refused(tmp_path, label):
         artifacts.read_record(Examples, tmp_path, classes=10)
 
 
+@pytest.mark.parametrize("field", ["train_labels", "test_labels"])
+def test_a_label_of_a_data_set_without_a_class_is_refused(tmp_path, field):
+    write(tmp_path / "record", vars(DATASET) | {field: with_first(getattr(DATASET, field), 10)})
+    with pytest.raises(ValueError, match=r"is damaged: the label 10 is none of the 10 classes"):
+        artifacts.read_record(Dataset, tmp_path / "record")
+
+
 @pytest.mark.parametrize("changes", [{"mean": -5.0}, {"mean": 1e39}, {"std": 0.0}, {"std": 1e-320}, {"std": 1e308}])
 def test_a_mean_or_deviation_that_no_grey_levels_have_is_refused(tmp_path, changes):
     artifacts.write_record(tmp_path, replace(CARD, **changes))
