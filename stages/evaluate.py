@@ -59,8 +59,8 @@ def write(
     for name, table in {
         "results": tables.results_table(results, evaluations, comparisons),
         "costs": tables.cost_table(results, evaluations),
-        "accuracy": tables.accuracy_table(results),
-        "curves": tables.curve_table(results),
+        "accuracy": tables.curve_table(results, "validation accuracy"),
+        "curves": tables.curve_table(results, "training cost", "validation cost"),
         "seeds": tables.network_table(results, evaluations),
         "weights": tables.weight_table(results),
         "confusion": tables.confusion_table(evaluations, card.classes),

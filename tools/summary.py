@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pandas import DataFrame
 
 from pipeline import artifacts
-from pipeline.analysis import tables
 from pipeline.analysis.timing import Timing, kind_of
 from pipeline.params import Params
 from pipeline.text import shown
@@ -40,7 +39,8 @@ def headline_table(results: DataFrame, seconds: Sequence[float]) -> DataFrame:
 def mean_table(results: DataFrame) -> DataFrame:
     """Put the mean of each arm's networks, and its difference from the reference, into words; empty if not known."""
     low, high = (results[name].map("{:.2f}".format) for name in ("low", "high"))
-    table = DataFrame({"mean ± sd": tables.with_deviation(results)})
+    deviation = results["sd_test"].map("{:.2f}".format)
+    table = DataFrame({"mean ± sd": results["mean_test"].map("{:.2f} ± ".format) + deviation})
     table["difference"] = results["difference"].map("{:+.2f}".format).where(results["difference"].notna(), "")
     table["95 % interval"] = ("[" + low + ", " + high + "]").where(results["low"].notna(), "")
     return table

@@ -8,8 +8,6 @@ import torch
 from pandas import DataFrame, Series
 from torch import Tensor
 
-from pipeline.analysis.diagnosis import first_step_below, guessing_cost
-from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.statistics import CONFIDENCE, rank_correlation
 from pipeline.network.backward import L_model_backward
 from pipeline.network.ensemble import TrainingResult, initialize_ensemble
@@ -23,9 +21,7 @@ def first_gradient_norms(X: Tensor, Y: Tensor, result: TrainingResult) -> DataFr
 
     ``X`` is ``(n_0, m)`` and ``Y`` ``(n_L, m)``. Networks with batch norm go through it.
     """
-    use_batchnorm = "mean1" in result.parameters
-    starts = initialize_ensemble(result.layers_dims, result.seeds, use_batchnorm=use_batchnorm, dtype=X.dtype)
-    AL, caches = L_model_forward(X, starts, use_batchnorm)
+    AL, caches = L_model_forward(X, start(result), "mean1" in result.parameters)
     grads = L_model_backward(AL, Y, caches)
     return weight_norms({name.removeprefix("d"): each for name, each in grads.items()})
 
@@ -35,12 +31,12 @@ def gradient_factors(norms: DataFrame) -> Series[float]:
     return (norms.max() / norms[norms > 0].min()).fillna(1.0)
 
 
-def late_start(norms: Series[float], result: TrainingResult, evaluation: Evaluation) -> tuple[float, float, bool]:
-    """Correlate the networks' first gradients in a layer with their steps to half the cost of guessing, by ranks.
+def late_start(norms: Series[float], steps: Series[float]) -> tuple[float, float, bool]:
+    """Correlate the networks' first gradients in a layer with the ``steps`` they took to learn, by ranks.
 
     Returns the correlation, its p, and whether networks with a small gradient clearly learn late.
     """
-    correlation, p = rank_correlation(norms, first_step_below(result, guessing_cost(evaluation) / 2))
+    correlation, p = rank_correlation(norms, steps)
     return correlation, p, correlation < 0 and p < 1 - CONFIDENCE
 
 

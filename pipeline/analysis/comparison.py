@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from pandas import DataFrame
 
-from pipeline.analysis.diagnosis import COLLAPSED, dead_units, first_step_below, guessing_cost
+from pipeline.analysis.diagnosis import diagnose
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.statistics import Comparison, compare
 from pipeline.network.ensemble import TrainingResult
@@ -57,27 +57,20 @@ def compare_arms(
     there: it is read once, when training is over.
     """
     steps = np.minimum(result.steps, reference.steps)
-    half = guessing_cost(reference_evaluation) / 2
-    ours, theirs = (_values(*arm, steps, half) for arm in ((result, evaluation), (reference, reference_evaluation)))
+    ours, theirs = _values(result, evaluation, steps), _values(reference, reference_evaluation, steps)
     return {name: compare(ours[name], theirs[name], result.seeds) for name in QUANTITIES}
 
 
-def _values(result: TrainingResult, evaluation: Evaluation, steps: NDArray[Any], half: float) -> dict[str, ArrayLike]:
-    """Return each quantity's values, one per network.
+def _values(result: TrainingResult, evaluation: Evaluation, steps: ArrayLike) -> DataFrame:
+    """Tabulate the quantities of each network, a row each.
 
     Whether a network collapsed is 0 or 100, whose paired comparison is McNemar's exact test.
     """
-    accuracies = evaluation.accuracies["test"]
-    networks = np.arange(len(steps))
+    networks = diagnose(result, evaluation).rename(columns={"test": "test_accuracy"})
     checks = np.searchsorted(result.evaluation_steps, steps, side="right") - 1  # the last up to each step
-    return {
-        "test_accuracy": accuracies,
-        "spread": (accuracies - accuracies.quantile(0.5)).abs(),
-        "collapsed": 100.0 * (accuracies < COLLAPSED),
-        "validation_cost": evaluation.costs["validation"],
-        "equal_steps_accuracy": result.validation_accuracies.numpy()[checks, networks],
-        "equal_steps_cost": result.validation_costs.numpy()[checks, networks],
-        "steps": result.steps,
-        "half_cost_steps": first_step_below(result, half),
-        "dead_units": dead_units(evaluation, len(steps)),
-    }
+    return networks.assign(
+        spread=(networks["test_accuracy"] - networks["test_accuracy"].median()).abs(),
+        collapsed=100.0 * networks["collapsed"],
+        equal_steps_accuracy=result.validation_accuracies.numpy()[checks, networks.index],
+        equal_steps_cost=result.validation_costs.numpy()[checks, networks.index],
+    )

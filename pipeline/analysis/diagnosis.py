@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import torch
 from pandas import DataFrame, Series
-from torch import Tensor
 
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.network.ensemble import TrainingResult
@@ -17,26 +15,36 @@ NEARLY_DEAD = 0.01  # a unit that is active for a smaller share of the training 
 
 
 def diagnose(result: TrainingResult, evaluation: Evaluation) -> DataFrame:
-    """Diagnose each network, a row each, in the order of the seeds.
+    """Tabulate each network of an arm, as exactly as it was measured, a row each, in the order of the seeds.
 
-    ``accuracy`` is that on the test set; ``left_plateau`` the step of the first check with a cost 0.1 nats below that
-    of guessing, NaN if there is none; ``weakest_class`` that with the lowest ``recall``, in per cent; ``dead_A{l}`` and
-    ``nearly_dead_A{l}`` count the units of a hidden layer that no training example activates, or fewer than 1 %.
+    ``train``, ``validation`` and ``test`` are its accuracies. ``left_plateau`` is the step of the first check with a
+    cost 0.1 nats below that of guessing, ``half_cost_steps`` of the first below half of it; NaN if there is none.
+    ``weakest_class`` has the lowest ``recall``, in per cent. ``dead_A{l}`` and ``nearly_dead_A{l}`` count the units of
+    a hidden layer that no training example activates, or fewer than 1 %; ``dead_units`` are those of all layers.
     """
     recalls = 100 * evaluation.confusion.diagonal(dim1=1, dim2=2) / evaluation.confusion.sum(dim=2).clamp(min=1)
-    accuracies, activity = evaluation.accuracies["test"].numpy(), evaluation.activity.items()
-    is_nearly_dead = {layer: (share > 0) & (share < NEARLY_DEAD) for layer, share in activity}
+    guessing = guessing_cost(evaluation)
+    dead, nearly_dead = {}, {}
+    for layer, share in evaluation.activity.items():
+        dead[f"dead_{layer}"] = (share == 0).sum(dim=1).numpy()
+        nearly_dead[f"nearly_dead_{layer}"] = ((share > 0) & (share < NEARLY_DEAD)).sum(dim=1).numpy()
     return DataFrame(
         {
             "seed": result.seeds,
-            "accuracy": accuracies,
-            "collapsed": accuracies < COLLAPSED,
+            "headline": [int(network == evaluation.headline) for network in range(len(result.seeds))],
+            **{name: values.numpy() for name, values in evaluation.accuracies.items()},
+            "validation_cost": evaluation.costs["validation"].numpy(),
+            "steps": result.steps,
+            "epochs": result.epochs,
+            "collapsed": evaluation.accuracies["test"].numpy() < COLLAPSED,
             "diverged": [reason == "diverged" for reason in result.stop_reason],
-            "left_plateau": first_step_below(result, guessing_cost(evaluation) - PLATEAU_MARGIN),
+            "left_plateau": first_step_below(result, guessing - PLATEAU_MARGIN),
+            "half_cost_steps": first_step_below(result, guessing / 2),
             "weakest_class": recalls.argmin(dim=1).numpy(),
             "recall": recalls.amin(dim=1).numpy(),
-            **{f"dead_{layer}": (share == 0).sum(dim=1).numpy() for layer, share in activity},
-            **{f"nearly_dead_{layer}": mask.sum(dim=1).numpy() for layer, mask in is_nearly_dead.items()},
+            "dead_units": sum(dead.values()),
+            **dead,
+            **nearly_dead,
         }
     )
 
@@ -50,8 +58,3 @@ def first_step_below(result: TrainingResult, cost: float) -> Series[float]:
     """Find the step of each network's first validation check with a cost below ``cost``; NaN if there is none."""
     is_below = DataFrame(result.validation_costs.numpy() < cost, index=result.evaluation_steps)
     return is_below.idxmax().astype(float).where(is_below.any())
-
-
-def dead_units(evaluation: Evaluation, networks: int) -> Tensor:
-    """Count each network's hidden units that are active for no training example, ``(networks,)``."""
-    return sum(((activity == 0).sum(dim=1) for activity in evaluation.activity.values()), torch.zeros(networks))

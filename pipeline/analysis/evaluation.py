@@ -19,7 +19,6 @@ from pipeline.network.prediction import evaluate, forward_in_blocks, is_correct
 MISTAKES = 16
 ACTIVATION_SAMPLE = 1000  # validation examples for the activations
 
-Examples = tuple[Tensor, Tensor]
 OF_EACH_SET = dict.fromkeys(("train", "validation", "test"), (torch.float64, "networks"))
 OF_MISTAKES = {
     "images": (torch.float32, torch.float64, "mistakes", "pixels"),
@@ -50,51 +49,46 @@ class Evaluation:
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
         """Refuse networks, layers and classes that are not there, and numbers out of range."""
-        if not 0 <= self.headline < sizes["networks"]:
-            raise ValueError(f"headline is {self.headline}: must be one of the {sizes['networks']} networks")
+        require_range("headline", [self.headline], sizes["networks"] - 1)
         for field, highest in {"accuracies": 100, "costs": torch.inf, "activity": 1}.items():
             for key, values in getattr(self, field).items():
                 require_range(f"{field}.{key}", values, highest)
         require_range("confusion", self.confusion)
-        require_range("mistakes.confidence", self.mistakes["confidence"], highest=1)
+        last_class = sizes["classes"] - 1
+        for key, highest in {"true": last_class, "predicted": last_class, "confidence": 1}.items():
+            require_range(f"mistakes.{key}", self.mistakes[key], highest)
         layers = [f"A{layer}" for layer in range(1, len(self.activity) + 1)]
         for field in ("activity", "activations"):
-            if sorted(getattr(self, field)) != sorted(layers):
-                raise ValueError(
-                    f"{field} is of the layers {', '.join(getattr(self, field))}: must be {', '.join(layers)}"
-                )
+            if sorted(found := [*getattr(self, field)]) != sorted(layers):
+                raise ValueError(f"{field} is of the layers {', '.join(found)}: must be {', '.join(layers)}")
         if self.mistakes["images"].dtype != self.mistakes["confidence"].dtype:
             raise ValueError("mistakes.images and mistakes.confidence must be of one dtype")
-        for field in ("true", "predicted"):
-            if not set(self.mistakes[field].tolist()) <= set(range(sizes["classes"])):
-                raise ValueError(f"mistakes.{field} holds none of the {sizes['classes']} classes")
 
 
 @full_precision()
-def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evaluation:
+def evaluate_arm(result: TrainingResult, sets: Mapping[str, tuple[Tensor, Tensor]]) -> Evaluation:
     """Evaluate every network on every set, and the headline model in detail.
 
     ``sets`` holds ``(X, Y)`` of ``train``, ``validation`` and ``test``. Their device computes; the result lies on the
     CPU.
     """
-    X_test, Y_test = sets["test"]
-    parameters = {name: each.to(X_test.device) for name, each in result.parameters.items()}
-    costs, accuracies = {}, {}
-    for name, (X, Y) in sets.items():
-        cost, accuracy = evaluate(X, Y, parameters)
-        costs[name], accuracies[name] = cost.cpu(), accuracy.cpu()
-    headline, true = result.headline, Y_test.argmax(dim=0).cpu()
-    confidence, predicted = _predictions(X_test, Y_test, parameters)
+    X, Y = sets["test"]
+    parameters = {name: each.to(X.device) for name, each in result.parameters.items()}
+    measured = {name: [each.cpu() for each in evaluate(*examples, parameters)] for name, examples in sets.items()}
+    AL = torch.cat([AL for AL, _ in forward_in_blocks(X, parameters)], dim=-1).cpu()
+    X, Y, headline = X.cpu(), Y.cpu(), result.headline
+    true = Y.argmax(dim=0)
+    confidence, rival = (AL - Y).max(dim=-2)  # the true class is never its own rival
+    predicted = true.where(is_correct(AL, Y), rival)
     wrong = (predicted[headline] != true).nonzero().flatten()
     worst = wrong[confidence[headline, wrong].argsort(descending=True, stable=True)[:MISTAKES]]
-    confusions = [confusion_matrix(true, each, labels=range(len(Y_test))) for each in predicted]
     return Evaluation(
-        accuracies=accuracies,
-        costs=costs,
+        accuracies={name: accuracy for name, (_, accuracy) in measured.items()},
+        costs={name: cost for name, (cost, _) in measured.items()},
         headline=headline,
-        confusion=torch.from_numpy(np.stack(confusions)),
+        confusion=torch.tensor(np.stack([confusion_matrix(true, each, labels=range(len(Y))) for each in predicted])),
         mistakes={
-            "images": X_test.cpu()[:, worst].mT,
+            "images": X[:, worst].mT,
             "true": true[worst],
             "predicted": predicted[headline, worst],
             "confidence": confidence[headline, worst],
@@ -106,14 +100,12 @@ def evaluate_arm(result: TrainingResult, sets: Mapping[str, Examples]) -> Evalua
 
 def unit_activity(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Measure the share of examples for which each hidden unit is active, ``A{l}``: ``(..., units)``."""
-    counts = [
-        [(cache["activation_cache"] > 0).sum(dim=-1) for cache in caches[:-1]]
-        for _, caches in forward_in_blocks(X, parameters)
-    ]
-    return {
-        f"A{layer}": torch.stack(blocks).sum(dim=0).double().cpu() / X.shape[1]
-        for layer, blocks in enumerate(zip(*counts, strict=True), start=1)
-    }
+    counts: dict[str, Tensor] = {}
+    for _, caches in forward_in_blocks(X, parameters):
+        for layer, cache in enumerate(caches[:-1], start=1):
+            active = (cache["activation_cache"] > 0).sum(dim=-1)
+            counts[f"A{layer}"] = active + counts.get(f"A{layer}", 0)
+    return {name: count.double().cpu() / X.shape[1] for name, count in counts.items()}
 
 
 def activation_percentiles(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -124,12 +116,3 @@ def activation_percentiles(X: Tensor, parameters: Mapping[str, Tensor]) -> dict[
     _, caches = L_model_forward(X, dict(parameters), "mean1" in parameters)  # which puts running statistics into it
     outputs = [cache["linear_cache"]["A"].flatten(start_dim=1).double().cpu() for cache in caches[1:]]
     return {f"A{layer}": A.quantile(0.99, dim=1) for layer, A in enumerate(outputs, start=1)}
-
-
-def _predictions(X: Tensor, Y: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the probability of each network's predicted class, and that class, both ``(networks, examples)``."""
-    AL = torch.cat([AL for AL, _ in forward_in_blocks(X, parameters)], dim=-1).cpu()
-    Y = Y.cpu()
-    of_rival, rival = (AL - Y).max(dim=-2)  # the true class is never its own rival
-    is_hit = is_correct(AL, Y)
-    return (AL * Y).sum(dim=-2).where(is_hit, of_rival), Y.argmax(dim=0).where(is_hit, rival)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pandas import DataFrame
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -54,7 +54,7 @@ def rank_correlation(values: ArrayLike, others: ArrayLike) -> tuple[float, float
     return float(found.statistic), float(found.pvalue)
 
 
-def compare(values: ArrayLike, reference: ArrayLike, labels: Sequence[int] | None = None) -> Comparison:
+def compare(values: ArrayLike, reference: ArrayLike, labels: list[int] | None = None) -> Comparison:
     """Compare two arms' values, ``(networks,)`` each, that are paired by seed: ``values - reference``.
 
     A pair does not count if one of its values is not finite, because its network diverged. ``labels`` are the names of
@@ -64,27 +64,22 @@ def compare(values: ArrayLike, reference: ArrayLike, labels: Sequence[int] | Non
     ours, theirs = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
     if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
         raise ValueError(f"values and reference must be one value per seed each, got {ours.shape} and {theirs.shape}")
-    finite = np.flatnonzero(np.isfinite(ours) & np.isfinite(theirs))
-    differences = ours[finite] - theirs[finite]
-    if not len(finite):
-        return Comparison(math.nan, -math.inf, math.inf, 0, 0, 0)
+    pairs = DataFrame({"ours": ours, "theirs": theirs}, index=labels or range(1, len(ours) + 1))
+    pairs = pairs[np.isfinite(pairs)].dropna()
+    differences = pairs["ours"] - pairs["theirs"]
     low, high = typical_interval(differences)
-    alone, total = None, differences.sum()
-    if math.isfinite(low) and total:
-        parts = 100 * differences / total
-        largest = int(parts.argmax())
-        label = int(finite[largest]) + 1 if labels is None else labels[finite[largest]]
-        alone = (label, float(parts[largest])) if MUCH < parts[largest] <= 100 else None
+    parts = 100 * differences / differences.sum()
+    is_named = math.isfinite(low) and MUCH < parts.max() <= 100
     return Comparison(
         difference=float(differences.mean()),
         low=low,
         high=high,
         above=int((differences > 0).sum()),
         below=int((differences < 0).sum()),
-        pairs=len(differences),
-        mean=float(ours[finite].mean()),
-        reference=float(theirs[finite].mean()),
-        alone=alone,
+        pairs=len(pairs),
+        mean=float(pairs["ours"].mean()),
+        reference=float(pairs["theirs"].mean()),
+        alone=(pairs.index.tolist()[parts.argmax()], float(parts.max())) if is_named else None,
     )
 
 

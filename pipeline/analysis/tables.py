@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
-from torch import Tensor
 
 from pipeline.analysis.comparison import QUANTITIES, Quantity
-from pipeline.analysis.diagnosis import dead_units, diagnose, first_step_below, guessing_cost
+from pipeline.analysis.diagnosis import diagnose
 from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.statistics import Comparison
 from pipeline.network.ensemble import TrainingResult
@@ -23,26 +22,9 @@ Results = Mapping[str, TrainingResult]  # by arm
 Evaluations = Mapping[str, Evaluation]
 Comparisons = Mapping[str, Mapping[str, Comparison]]  # by arm and quantity
 
-QUARTILES = {0.25: "low", 0.5: "median", 0.75: "high"}
 SETS = ("test", "validation", "train")
 HISTOGRAM_BINS = 60
 CURVE_POINTS = 120  # of each curve in a plot
-METRICS = {  # short names, so that a row of `dvc metrics` fits 80 columns
-    "validation_cost": "cost",
-    "steps": "steps",
-    "test_accuracy": "test",
-    "train_accuracy": "train",
-    "validation_accuracy": "val",
-}
-METRIC_PLACES = {"cost": 4, "steps": 1, "test": 2, "train": 2, "val": 2}  # decimals
-SUMMARIES = {
-    **{"mean_test_accuracy": "mean", "standard_deviation": "std", "median_test_accuracy": "median"},
-    **{"lowest_test_accuracy": "min", "highest_test_accuracy": "max"},
-}
-RESULT_PLACES = {
-    **{"test": 2, "validation": 2, "train": 2, "gap": 2, "steps": 0, "epochs": 2, "cost": 4},
-    **{"mean_test": 2, "sd_test": 2, "difference": 2, "low": 2, "high": 2},
-}
 
 
 def data_name(name: str, wanted: str) -> str:
@@ -55,9 +37,10 @@ def arm_metrics(result: TrainingResult, evaluation: Evaluation) -> dict[str, dic
 
     ``cost`` is the validation cost at the best step, ``steps`` are those until the stop, the others are accuracies.
     """
-    networks = _networks({"arm": result}, {"arm": evaluation}).rename(columns=METRICS)[list(METRICS.values())]
+    named = diagnose(result, evaluation).rename(columns={"validation_cost": "cost", "validation": "val"})
+    networks = named[["cost", "steps", "test", "train", "val"]]  # short, so that a row of `dvc metrics` fits 80 columns
     table = DataFrame({"headline": networks.loc[evaluation.headline], "mean": networks.mean()}).T
-    headline, mean = _rounded(table, METRIC_PLACES).to_dict("records")
+    headline, mean = _rounded(table, cost=4, steps=1).to_dict("records")
     return {"headline": headline | {"steps": result.steps[evaluation.headline]}, "mean": mean}
 
 
@@ -82,7 +65,7 @@ def study(
 
 def for_plots(table: DataFrame, dataset: str, titles: Mapping[str, str]) -> DataFrame:
     """Put the data set in front, and the arms' titles in place of their names, as the report calls them."""
-    named = table.replace({"arm": dict(titles)}) if "arm" in table else table.copy()
+    named = table.replace({"arm": dict(titles)})
     named.insert(0, "dataset", dataset)
     return named
 
@@ -115,19 +98,15 @@ def results_table(results: Results, evaluations: Evaluations, comparisons: Compa
 
     ``gap`` is train minus validation accuracy; the ``difference`` is that of the means, with its interval.
     """
-    networks = _networks(results, evaluations).set_index("arm")
-    test = networks.groupby("arm", sort=False)["test_accuracy"]
+    networks = _networks(results, evaluations)
+    test = networks.groupby("arm", sort=False)["test"]
     gain = {arm: _ends(compared["test_accuracy"], QUANTITIES["test_accuracy"]) for arm, compared in comparisons.items()}
-    headlines = networks[networks["headline"] == 1].rename(columns=METRICS | {"validation_accuracy": "validation"})
+    headlines = networks[networks["headline"] == 1].droplevel("seed").rename(columns={"validation_cost": "cost"})
     gap = headlines["train"] - headlines["validation"]
     table = headlines.assign(gap=gap, mean_test=test.mean(), sd_test=test.std().fillna(0.0))
     table = table.join(DataFrame.from_dict(gain, orient="index", columns=["difference", "low", "high"], dtype=float))
-    return _rounded(table[list(RESULT_PLACES)], RESULT_PLACES).reset_index()
-
-
-def with_deviation(table: DataFrame) -> Series[str]:
-    """Write each arm's mean test accuracy of a results table with its standard deviation: "90.32 ± 3.06"."""
-    return table["mean_test"].map("{:.2f} ± ".format) + table["sd_test"].map("{:.2f}".format)
+    of_headline = ["test", "validation", "train", "gap", "steps", "epochs", "cost"]
+    return _rounded(table[[*of_headline, "mean_test", "sd_test", "difference", "low", "high"]], cost=4).reset_index()
 
 
 def cost_table(results: Results, evaluations: Evaluations) -> DataFrame:
@@ -137,23 +116,32 @@ def cost_table(results: Results, evaluations: Evaluations) -> DataFrame:
         headline, steps = evaluations[arm].headline, pd.Index(result.cost_steps, dtype=int)
         columns = {"cost": result.costs[:, headline].numpy(), "penalty": result.penalties[:, headline].numpy()}
         costs[arm] = DataFrame(columns, index=steps)
-    table = pd.concat(costs, names=["arm", "step"]).replace([math.inf, -math.inf], math.nan)
-    return _rounded(table.dropna(), {"cost": 6, "penalty": 6}).reset_index()
+    table = pd.concat(costs, names=["arm", "step"])
+    return _rounded(table[np.isfinite(table)].dropna(), cost=6, penalty=6).reset_index()
 
 
-def curve_table(results: Results) -> DataFrame:
-    """Tabulate training and validation cost against steps, median and quartiles over the networks."""
-    curves = {}
+def curve_table(results: Results, *series: str) -> DataFrame:
+    """Tabulate training cost, validation cost or validation accuracy against steps: quartiles over the networks.
+
+    A network that has stopped keeps its last value. All curves are thinned out alike, as the longest training needs it;
+    the last step stays.
+    """
+    longest = max(max(result.steps) for result in results.values())
+    bands = {}
     for arm, result in results.items():
-        curves[arm, "training cost"] = result.cost_steps, result.costs
-        curves[arm, "validation cost"] = result.evaluation_steps, result.validation_costs
-    return _quartiles(curves, results)
-
-
-def accuracy_table(results: Results) -> DataFrame:
-    """Tabulate validation accuracy against steps, median and quartiles over the networks."""
-    curves = {arm: (each.evaluation_steps, each.validation_accuracies) for arm, each in results.items()}
-    return _quartiles({(arm, "validation accuracy"): curve for arm, curve in curves.items()}, results)
+        curves = {
+            "training cost": (result.costs, result.cost_steps),
+            "validation cost": (result.validation_costs, result.evaluation_steps),
+            "validation accuracy": (result.validation_accuracies, result.evaluation_steps),
+        }
+        for name in series:
+            values, steps = curves[name]
+            curve = DataFrame(values.numpy(), index=pd.Index(steps, dtype=int)).ffill()
+            every = math.ceil(longest // min(steps, default=longest) / CURVE_POINTS)
+            kept = curve.index[::every].union(curve.index[-1:])
+            bands[arm, name] = curve.loc[kept].quantile([0.25, 0.5, 0.75], axis=1).T
+    table = pd.concat(bands, names=["arm", "series", "step"]).set_axis(["low", "median", "high"], axis="columns")
+    return table.dropna().round(5).reset_index()
 
 
 def confusion_table(evaluations: Evaluations, classes: list[str]) -> DataFrame:
@@ -166,8 +154,9 @@ def confusion_table(evaluations: Evaluations, classes: list[str]) -> DataFrame:
 
 def network_table(results: Results, evaluations: Evaluations) -> DataFrame:
     """Tabulate every network, the headline models marked: accuracies, validation cost, steps and epochs."""
-    accuracies = dict.fromkeys(("test_accuracy", "validation_accuracy", "train_accuracy"), 2)
-    return _rounded(_networks(results, evaluations), accuracies | {"validation_cost": 5, "epochs": 2})
+    columns = ["headline", *SETS, "validation_cost", "steps", "epochs"]
+    table = _rounded(_networks(results, evaluations)[columns], validation_cost=5)
+    return table.rename(columns={name: f"{name}_accuracy" for name in SETS}).reset_index()
 
 
 def weight_table(results: Results) -> DataFrame:
@@ -183,9 +172,9 @@ def weight_table(results: Results) -> DataFrame:
         edges = np.linspace(-limit, limit, HISTOGRAM_BINS + 1)
         for arm, values in weights.items():
             counts, _ = np.histogram(values.clip(-limit, limit), edges)
-            columns = {"weight": (edges[1:] + edges[:-1]) / 2, "percent": 100 * counts / len(values)}
-            histograms[arm, f"W{layer}"] = DataFrame(columns)
-    table = pd.concat(histograms, names=["arm", "layer"]).reset_index(["arm", "layer"]).reset_index(drop=True)
+            percent = 100 * counts / len(values)
+            histograms[arm, f"W{layer}"] = Series(percent, index=(edges[1:] + edges[:-1]) / 2)
+    table = pd.concat(histograms, names=["arm", "layer", "weight"]).reset_index(name="percent")
     return table.round({"weight": 4, "percent": 3})
 
 
@@ -209,42 +198,17 @@ def l2_path_table(result: TrainingResult) -> DataFrame:
 
 
 def _networks(results: Results, evaluations: Evaluations) -> DataFrame:
-    """Tabulate every network as exactly as it was measured."""
-    tables = {}
-    for arm, result in results.items():
-        evaluation = evaluations[arm]
-        columns = {
-            "seed": result.seeds,
-            "headline": [int(k == evaluation.headline) for k in range(len(result.seeds))],
-            **{f"{name}_accuracy": evaluation.accuracies[name].numpy() for name in ("test", "validation", "train")},
-            "validation_cost": evaluation.costs["validation"].numpy(),
-            "steps": result.steps,
-            "epochs": result.epochs,
-        }
-        tables[arm] = DataFrame(columns)
-    return pd.concat(tables, names=["arm"]).reset_index("arm").reset_index(drop=True)
+    """Tabulate the networks of all arms, by arm and seed."""
+    tables = {arm: diagnose(result, evaluations[arm]).set_index("seed") for arm, result in results.items()}
+    return pd.concat(tables, names=["arm"])
 
 
-def _rounded(table: DataFrame, places: Mapping[str, int]) -> DataFrame:
-    """Round columns as the report writes numbers: DataFrame.round errs at halves."""
-    rounded = {name: table[name].map(functools.partial(round, ndigits=digits)) for name, digits in places.items()}
-    return table.assign(**rounded)
-
-
-def _quartiles(curves: Mapping[tuple[str, str], tuple[list[int], Tensor]], results: Results) -> DataFrame:
-    """Take the quartiles over the networks; a network that has stopped keeps its last value.
-
-    All curves, ``(steps, networks)``, are thinned out alike, as the longest training needs it; the last step stays.
-    """
-    longest = max(max(result.steps) for result in results.values())
-    bands = {}
-    for key, (steps, values) in curves.items():
-        curve = DataFrame(values.numpy(), index=pd.Index(steps, dtype=int)).ffill()
-        every = math.ceil(longest // min(steps, default=longest) / CURVE_POINTS)
-        kept = curve.index[::every].union(curve.index[-1:])
-        bands[key] = curve.loc[kept].quantile(list(QUARTILES), axis=1).T
-    table = pd.concat(bands, names=["arm", "series", "step"]).rename(columns=QUARTILES)
-    return table.dropna().round(5).reset_index()
+def _rounded(table: DataFrame, **places: int) -> DataFrame:
+    """Round to two places, or as told, as the report writes numbers: DataFrame.round errs at halves."""
+    rounded = table.copy()
+    for name in map(str, table.select_dtypes("float")):
+        rounded[name] = table[name].map(functools.partial(round, ndigits=places.get(name, 2)))
+    return rounded
 
 
 def _over_networks(result: TrainingResult, evaluation: Evaluation) -> dict[str, float]:
@@ -252,18 +216,22 @@ def _over_networks(result: TrainingResult, evaluation: Evaluation) -> dict[str, 
 
     A network that never comes to half the cost of guessing counts as the slowest; no median if most are so.
     """
-    diagnoses = diagnose(result, evaluation)
-    half = first_step_below(result, guessing_cost(evaluation) / 2).fillna(math.inf).median()
-    test = diagnoses["accuracy"].agg(list(SUMMARIES.values())).fillna(0.0)  # one network has no deviation
+    networks = diagnose(result, evaluation)
+    half = networks["half_cost_steps"].fillna(math.inf).median()
+    test = networks["test"].describe().fillna(0.0).to_dict()  # one network has no deviation
     return {
-        "networks": len(diagnoses),
-        **{name: round(float(test[summary]), 2) for name, summary in SUMMARIES.items()},
-        "mean_steps": round(float(np.mean(result.steps)), 1),
+        "networks": len(networks),
+        "mean_test_accuracy": round(test["mean"], 2),
+        "standard_deviation": round(test["std"], 2),
+        "median_test_accuracy": round(test["50%"], 2),
+        "lowest_test_accuracy": round(test["min"], 2),
+        "highest_test_accuracy": round(test["max"], 2),
+        "mean_steps": round(float(networks["steps"].mean()), 1),
         **({"median_half_cost_steps": float(half)} if math.isfinite(half) else {}),
-        "diverged_networks": int(diagnoses["diverged"].sum()),
-        "collapsed_networks": int(diagnoses["collapsed"].sum()),
-        "stuck_networks": int(diagnoses["left_plateau"].isna().sum()),
-        "total_dead_units": int(dead_units(evaluation, len(diagnoses)).sum()),
+        "diverged_networks": int(networks["diverged"].sum()),
+        "collapsed_networks": int(networks["collapsed"].sum()),
+        "stuck_networks": int(networks["left_plateau"].isna().sum()),
+        "total_dead_units": int(networks["dead_units"].sum()),
     }
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from pipeline.network.compiling import compiled
@@ -21,7 +22,7 @@ from pipeline.network.training import mini_batches, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
 KINDS = {"plain": False, "batchnorm": True}  # lambda costs no time: the same code runs if it is 0
-Seconds = dict[str, list[float]]  # a value per round, by kind
+Seconds = Annotated[dict[str, list[PositiveFloat]], dict.fromkeys(KINDS, ("rounds",))]  # a value per round, by kind
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,10 @@ class Timing:
     seconds_per_step: Seconds
     seconds_per_check: Seconds
 
-    def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse kinds that lack a round."""
-        if not self.seconds_per_step.keys() == self.seconds_per_check.keys() == KINDS.keys():
-            raise ValueError(f"seconds_per_step and seconds_per_check must be of {', '.join(KINDS)}")
-        rounds = [*self.seconds_per_step.values(), *self.seconds_per_check.values()]
-        if len(set(map(len, rounds))) != 1 or not all(value > 0 for values in rounds for value in values):
-            raise ValueError("all kinds must be timed in as many rounds, and take longer than 0 seconds")
-
     def seconds_alone(self, kind: str, steps: int, evaluate_every: int) -> float:
         """Return the seconds that one network alone takes for so many steps and their validation checks."""
-        per_step, per_check = (
-            statistics.median(self.seconds_per_step[kind]),
-            statistics.median(self.seconds_per_check[kind]),
-        )
+        per_step = statistics.median(self.seconds_per_step[kind])
+        per_check = statistics.median(self.seconds_per_check[kind])
         return steps * per_step + math.ceil(steps / evaluate_every) * per_check
 
 
@@ -78,23 +69,20 @@ def time_steps(
         kind: initialize_ensemble(layers_dims, range(1), use_batchnorm=use_batchnorm, device=X.device)
         for kind, use_batchnorm in KINDS.items()
     }
-    settings: dict[str, dict[str, Any]] = {
-        kind: {"use_batchnorm": use_batchnorm, "l2": X.new_zeros(1, dtype=torch.float64)}
-        for kind, use_batchnorm in KINDS.items()
-    }
     per_step: Seconds = {kind: [] for kind in KINDS}
     per_check: Seconds = {kind: [] for kind in KINDS}
     batches = mini_batches(X, Y, batch_size, len(KINDS) * (1 + (rounds + 1) * steps))
+    take_step: dict[str, Callable[..., Tensor]] = dict.fromkeys(KINDS, training_step)
     with full_precision():
-        take_step: dict[str, Callable[..., Tensor]] = dict.fromkeys(KINDS, training_step)
         for is_warm in progress([False] + [True] * rounds):
             for kind, parameters in networks.items():
+                settings: dict[str, Any] = {"use_batchnorm": KINDS[kind], "l2": X.new_zeros(1, dtype=torch.float64)}
                 if compile and not is_warm:
-                    first = (*next(batches), parameters, LEARNING_RATE)
-                    take_step[kind] = compiled(training_step, *first, **settings[kind])
+                    X_batch, Y_batch = next(batches)
+                    take_step[kind] = compiled(training_step, X_batch, Y_batch, parameters, LEARNING_RATE, **settings)
                 clocked = [clock(X.device)]
                 for X_batch, Y_batch in itertools.islice(batches, steps):
-                    take_step[kind](X_batch, Y_batch, parameters, LEARNING_RATE, **settings[kind])
+                    take_step[kind](X_batch, Y_batch, parameters, LEARNING_RATE, **settings)
                     clocked.append(clock(X.device))
                 evaluate(*validation, parameters)
                 check = clock(X.device) - clocked[-1]

@@ -37,13 +37,11 @@ from pipeline.data.sources import FILES, place_of, source_of
 from pipeline.text import shown
 
 SIDE = 28  # pixels
-DIGITS_TEST_FRACTION = 0.2
 SILENCE_LIMIT = 20  # seconds without a byte
 FILE_LIMIT = 300  # seconds for one file from one source
 SIZE_LIMIT = 64 * 2**20  # bytes of one file, packed or unpacked; the largest has 45 MiB
 USER_AGENT = "neural-network-from-scratch"  # some servers refuse Python's own
 LINE = 77  # characters: with three dots a line fits 80 columns
-GZIP = b"\x1f\x8b"  # the first bytes of a packed file; an unpacked one begins with zeros
 
 
 class DataUnavailableError(RuntimeError):
@@ -69,7 +67,7 @@ def load(name: str, mirror: str | None = None, say: Callable[[str], object] = la
         title = shown(f"{base}/") if base.startswith("/") else "DATA_MIRROR"  # a URL may hold a password
         places.insert(0, (title, base, (f"{name}/", "", source.raw)))
     train_images, train_labels, test_images, test_labels = (
-        _fetch(file, sha256, places, say) for file, sha256 in zip(FILES, source.sha256.values(), strict=True)
+        _fetch(file, sha256, places, say) for file, sha256 in zip(FILES, source.sha256, strict=True)
     )
     for file, images, labels in ((FILES[1], train_images, train_labels), (FILES[3], test_images, test_labels)):
         if len(images) != len(labels):
@@ -151,11 +149,10 @@ def _open(base: str, path: str) -> BinaryIO:
 def _verified(content: bytes, sha256: str) -> bytes:
     """Unpack a gzipped file; refuse it unless its contents, or the packed file itself, have the checksum."""
     unpacked = content
-    if content.startswith(GZIP):
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-            unpacked = stream.read(SIZE_LIMIT + 1)
-        if len(unpacked) > SIZE_LIMIT:
-            raise ValueError(f"unpacks to more than {SIZE_LIMIT:,} bytes")
+    if content.startswith(b"\x1f\x8b"):  # the first bytes of a packed file; an unpacked one begins with zeros
+        unpacked = gzip.GzipFile(fileobj=io.BytesIO(content)).read(SIZE_LIMIT + 1)
+    if len(unpacked) > SIZE_LIMIT:
+        raise ValueError(f"unpacks to more than {SIZE_LIMIT:,} bytes")
     if sha256 not in (hashlib.sha256(each).hexdigest() for each in (unpacked, content)):
         raise ValueError(f"{len(content):,} bytes with a wrong SHA-256 checksum")
     return unpacked
@@ -183,6 +180,6 @@ def _digits() -> Dataset:
     enlarged = [np.asarray(Image.fromarray(scan).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for scan in scans]
     images = torch.from_numpy(np.stack(enlarged)).flatten(start_dim=1)
     labels = torch.from_numpy(digits.target.astype(np.uint8))
-    train, test = split_indices(len(images), DIGITS_TEST_FRACTION, seed=0)
+    train, test = split_indices(len(images), 0.2, seed=0)
     classes = [str(name) for name in digits.target_names]
     return Dataset("digits", classes, images[train], labels[train], images[test], labels[test])

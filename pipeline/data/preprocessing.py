@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
 
@@ -23,8 +24,7 @@ class Dataset:
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
         """Refuse labels without a class."""
-        for labels in (self.train_labels, self.test_labels):
-            _require_labels(labels, len(self.classes))
+        _require_labels(torch.cat([self.train_labels, self.test_labels]), len(self.classes))
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,10 @@ class DatasetCard:
     classes: list[str]
     mean: float  # of the training set's pixels, in grey levels 0 to 255
     std: float
-    sizes: Annotated[dict[str, int], dict.fromkeys(("train", "validation", "test"), ())]  # number of examples
+    sizes: Annotated[dict[str, PositiveInt], dict.fromkeys(("train", "validation", "test"), ())]  # number of examples
 
     def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse sets without examples, and what no grey levels have, such as a deviation of 0."""
-        if min(self.sizes.values()) < 1:
-            raise ValueError(f"sizes are {self.sizes}: must be 1 or more")
+        """Refuse what no grey levels have, such as a deviation of 0."""
         for name, value, least, most in (("mean", self.mean, 0, 255), ("std", self.std, 1e-6, 128)):
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}: must be from {least} to {most}")
@@ -68,10 +66,10 @@ def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict
     """
     train, validation = split_indices(len(dataset.train_labels), validation_fraction, seed)
     sets = {
-        name: Examples(dataset.train_images[indices], dataset.train_labels[indices], indices)
-        for name, indices in (("train", train), ("validation", validation))
+        "train": Examples(dataset.train_images[train], dataset.train_labels[train], train),
+        "validation": Examples(dataset.train_images[validation], dataset.train_labels[validation], validation),
+        "test": Examples(dataset.test_images, dataset.test_labels, torch.arange(len(dataset.test_labels))),
     }
-    sets["test"] = Examples(dataset.test_images, dataset.test_labels, torch.arange(len(dataset.test_labels)))
     mean, std = pixel_statistics(sets["train"].images)
     sizes = {name: len(examples.labels) for name, examples in sets.items()}
     return sets, DatasetCard(dataset.name, dataset.classes, mean, std, sizes)

@@ -21,7 +21,7 @@ OTHERS_COMPARED = ("test_accuracy", "validation_cost", "equal_steps_accuracy", "
 
 def write_mistakes(document: Document, study: Study) -> None:
     """Show the mistakes about which the best model is most confident."""
-    best, classes = str(study.headlines["cost"].idxmin()), study.card.classes
+    best, classes = str(study.headlines["validation_cost"].idxmin()), study.card.classes
     evaluation = study.evaluations[best]
     pairs = zip(*(evaluation.mistakes[each].tolist() for each in ("true", "predicted")), strict=True)
     shown = [f"{classes[true]} as {classes[predicted]}" for true, predicted in pairs]
@@ -92,7 +92,7 @@ def write_health(document: Document, study: Study) -> None:
     document.paragraph("[[ill]] names the networks that were late, collapsed, diverged or have a dead unit.")
     table = pd.DataFrame(
         {
-            **{"Arm": study.titles[each["arm"]], "Seed": str(each["seed"]), "Test (%)": f"{each['accuracy']:.2f}"},
+            **{"Arm": study.titles[each["arm"]], "Seed": str(each["seed"]), "Test (%)": f"{each['test']:.2f}"},
             "What happened": listed([each["when"] if what == "late" else what for what in HAPPENED if each[what]]),
             **{title: _places(each.filter(regex=columns)) for title, columns in UNITS.items()},
             "Weakest class": f"{study.card.classes[each['weakest_class']]} ({percent(each['recall'], 1)})",

@@ -16,7 +16,7 @@ from pipeline.report.wording import listed, numbered, percent
 SUMMARIES = {"mean": "Mean", "std": "Standard deviation", "median": "Median", "min": "Lowest", "max": "Highest"}
 COLUMNS = {  # of the networks: title and decimals
     **{"train": ("Train (%)", 2), "validation": ("Validation (%)", 2), "test": ("Test (%)", 2)},
-    **{"cost": ("Validation cost", 4), "steps": ("Iterations", 0), "epochs": ("Epochs", 1)},
+    **{"validation_cost": ("Validation cost", 4), "steps": ("Iterations", 0), "epochs": ("Epochs", 1)},
 }
 
 

@@ -17,7 +17,11 @@ from pipeline.report.wording import clear_side, listed, numbered, percent, share
 
 WENT_WELL = 3.0  # points below the best network of all arms, up to which a training went well
 # By column of the headline models' results, the row of the levels.
-HEADLINE = {"test": "Test accuracy (%)", "cost": "Lowest validation cost (nats)", "steps": "Iterations to the stop"}
+HEADLINE = {
+    "test": "Test accuracy (%)",
+    "validation_cost": "Lowest validation cost (nats)",
+    "steps": "Iterations to the stop",
+}
 
 
 def write(document: Document, study: Study) -> None:
@@ -74,7 +78,7 @@ def _opposite(study: Study, arm: str, rows: Levels) -> str:
 
 
 def _curves(document: Document, study: Study) -> None:
-    accuracies = tables.accuracy_table({arm: study.results[arm] for arm in study.in_full})
+    accuracies = tables.curve_table({arm: study.results[arm] for arm in study.in_full}, "validation accuracy")
     medians = accuracies.groupby("arm", sort=False)["median"].last()
     floor = figures.accuracy_floor(accuracies)
     cut = f" Values below {percent(floor, 0)} are not shown." if (accuracies["low"] < floor).any() else ""
@@ -134,8 +138,8 @@ def _why(document: Document, study: Study, arm: str) -> None:
 def _late_start(study: Study, layer: str) -> str:
     """Say whether the reference's networks with a small first gradient learn late."""
     reference = study.reference
-    norms = study.gradients[reference][layer]
-    correlation, p, is_proven = late_start(norms, study.results[reference], study.evaluations[reference])
+    steps = study.networks["half_cost_steps"][reference]
+    correlation, p, is_proven = late_start(study.gradients[reference][layer], steps)
     if math.isnan(p):  # of too few networks
         return ""
     proven = "so this is part of the reason for the speed" if is_proven else "so this is a possible reason only"

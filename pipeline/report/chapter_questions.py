@@ -40,8 +40,8 @@ def questions(study: Study) -> dict[str, str]:
         ),
         "What does guessing cost?": (
             f"ln {layers[-1]} = {guessing_cost(study.evaluations[reference]):.2f} nats. The cost of the {name} "
-            f"headline model means {percent(100 * math.exp(-best.cost), 0)} for the true class (geometric mean over "
-            "the validation set)."
+            f"headline model means {percent(100 * math.exp(-best.validation_cost), 0)} for the true class "
+            "(geometric mean over the validation set)."
         ),
         "Why did training stop when it did?": (
             f"Because {why_it_stopped(study)} (4b).{patience if best.stop_reason == 'no improvement' else ''}"

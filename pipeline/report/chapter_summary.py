@@ -55,7 +55,7 @@ def side_by_side(study: Study, arms: Iterable[str]) -> DataFrame:
             "Batch size": str(study.params.training.batch_size),
             "Iterations (training steps) to the stop": best["steps"].map("{:,}".format),
             "Epochs to the stop": best["epochs"].map("{:.1f}".format),
-            "Lowest validation cost (nats)": best["cost"].map("{:.4f}".format),
+            "Lowest validation cost (nats)": best["validation_cost"].map("{:.4f}".format),
             "Seconds to train it alone": best["seconds"].map("{:.1f}".format),
             "Mean test accuracy, all networks (%)": best["mean"].map("{:.2f}".format),
             "Its standard deviation (points)": best["sd"].map("{:.2f}".format),

@@ -75,25 +75,23 @@ class Study:
     def networks(self) -> DataFrame:
         """What is known of each network, a row each by arm and place.
 
-        ``seconds`` is how long it would train alone, ``cost`` the validation cost at its best step, ``gap`` train minus
-        validation accuracy. By layer: ``A{l}`` is the 99th percentile of the activations, ``W{l}`` the norm of the
-        weights, ``along_W{l}`` how much of it lies along the start. The other columns are those of :func:`diagnose`.
+        ``seconds`` is how long it would train alone, ``gap`` train minus validation accuracy. By layer: ``A{l}``
+        is the 99th percentile of the activations, ``W{l}`` the norm of the weights, ``along_W{l}`` how much of it lies
+        along the start. The other columns are those of :func:`diagnose`.
         """
         tables = {}
         for arm, settings in self.params.arms.items():
             result, evaluation = self.results[arm], self.evaluations[arm]
             kind, every = kind_of(settings.use_batchnorm), self.params.training.evaluate_every
             columns = {
-                **evaluation.accuracies,
                 "gap": evaluation.accuracies["train"] - evaluation.accuracies["validation"],
-                "cost": evaluation.costs["validation"],
-                **{"steps": result.steps, "best_step": result.best_step, "epochs": result.epochs},
+                "best_step": result.best_step,
                 "stop_reason": result.stop_reason,
                 "seconds": [self.timing.seconds_alone(kind, steps, every) for steps in result.steps],
                 **evaluation.activations,
             }
             of_layers = weight_norms(result.parameters), along_start(result).add_prefix("along_")
-            tables[arm] = DataFrame(columns).join([diagnose(result, evaluation), *of_layers])
+            tables[arm] = diagnose(result, evaluation).join([DataFrame(columns), *of_layers])
         return pd.concat(tables, names=["arm"])
 
     @functools.cached_property

@@ -18,6 +18,7 @@ from pipeline.analysis.beginnings import (
     start,
     weight_norms,
 )
+from pipeline.analysis.diagnosis import diagnose
 from pipeline.network.ensemble import initialize_ensemble
 
 DIMS = [12, 6, 5, 4]
@@ -28,7 +29,7 @@ X, Y = (columns.double() for columns in blobs(40, dims=DIMS, seed=1))
 def trained(**settings):
     validation = blobs(20, dims=DIMS, seed=2)
     return train(
-        X.float(), Y.float(), DIMS, learning_rate=0.1, max_steps=20, batch_size=10, seeds=SEEDS, evaluate_every=5,
+        X, Y, DIMS, learning_rate=0.1, max_steps=20, batch_size=10, seeds=SEEDS, evaluate_every=5,
         validation=validation, **settings,
     )  # fmt: skip
 
@@ -76,19 +77,25 @@ def test_a_late_start_is_a_clear_rank_correlation_below_zero(steps, correlation,
     result = recorded([300] * 6)  # a check every 50 steps
     below = torch.tensor([[step is not None and check >= step for step in steps] for check in range(1, 7)])
     result = replace(result, validation_costs=torch.where(below, 0.1, 0.69).double())
-    found = late_start(Series([1.0, 2, 3, 4, 5, 6]), result, measured([90.0] * 6))  # of two classes
+    found = late_start(
+        Series([1.0, 2, 3, 4, 5, 6]), diagnose(result, measured([90.0] * 6))["half_cost_steps"]
+    )  # of two classes
     assert found[0] == pytest.approx(correlation, abs=1e-3)
     assert found[2] == is_late == (correlation < 0 and found[1] < 0.05)
 
 
 def test_two_networks_have_no_clear_late_start():
-    assert not late_start(Series([1.0, 2.0]), recorded([300, 300]), measured([90.0] * 2))[2]
+    assert not late_start(Series([1.0, 2.0]), diagnose(recorded([300, 300]), measured([90.0] * 2))["half_cost_steps"])[
+        2
+    ]
 
 
 def test_networks_that_come_to_it_at_one_check_have_no_order_and_bring_no_warning():
     result = recorded([300] * 6)
     result.validation_costs[:] = 0.1
-    correlation, p, is_late = late_start(Series([1.0, 2, 3, 4, 5, 6]), result, measured([90.0] * 6))
+    correlation, p, is_late = late_start(
+        Series([1.0, 2, 3, 4, 5, 6]), diagnose(result, measured([90.0] * 6))["half_cost_steps"]
+    )
     assert math.isnan(correlation) and math.isnan(p) and not is_late
 
 

@@ -12,7 +12,7 @@ from pipeline.analysis.statistics import compare
 
 OURS = recorded([400, 150, 900, 250, 100, 600, 350, 1000], diverged=[3], seed=1)
 THEIRS = recorded([300, 150, 950, 250, 500, 200, 700, 450], diverged=[6], seed=2)
-OUR_TEST, THEIR_TEST = [97.0, 91, 93, 95, 98, 90, 96, 92], [90.0, 92, 95, 91, 97, 96, 94, 93]
+OUR_TEST, THEIR_TEST = [97.0, 91, 93, 95, 99.5, 90, 96, 92], [90.0, 92, 95, 91, 97, 96, 94, 93]
 
 
 def at_equal_steps(curve):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from samples import DIVERGES, evaluated, measured, recorded, trained
 
-from pipeline.analysis.diagnosis import dead_units, diagnose, first_step_below, guessing_cost
+from pipeline.analysis.diagnosis import diagnose, first_step_below, guessing_cost
 
 GUESSING = math.log(2)  # the made-up evaluations have two classes
 
@@ -35,7 +35,7 @@ def test_collapse_is_below_85_percent_and_seeds_keep_their_names():
     diagnoses = diagnose(recorded([100, 100, 100]), measured([84.99, 85.0, 10.0]))
     assert diagnoses["collapsed"].tolist() == [True, False, True]
     assert diagnoses["seed"].tolist() == [10, 11, 12]
-    assert diagnoses["accuracy"].tolist() == [84.99, 85.0, 10.0]
+    assert diagnoses["test"].tolist() == [84.99, 85.0, 10.0]
 
 
 def test_dead_and_nearly_dead_units_are_counted_by_layer():
@@ -47,7 +47,7 @@ def test_dead_and_nearly_dead_units_are_counted_by_layer():
     diagnoses = diagnose(recorded([100, 100]), evaluation)
     assert diagnoses[["dead_A1", "dead_A2"]].to_numpy().tolist() == [[1, 2], [1, 0]]
     assert diagnoses[["nearly_dead_A1", "nearly_dead_A2"]].to_numpy().tolist() == [[0, 0], [1, 0]]
-    assert dead_units(evaluation, 2).tolist() == [3, 1]
+    assert diagnoses["dead_units"].tolist() == [3, 1]
 
 
 def test_the_weakest_class_is_that_recognised_least():
@@ -68,5 +68,6 @@ def test_divergence_is_told_of_real_networks():
 
 def test_a_network_without_hidden_layers_has_no_dead_units():
     evaluation = dataclasses.replace(measured([90.0, 90.0]), activity={})
-    assert dead_units(evaluation, 2).tolist() == [0, 0]
-    assert diagnose(recorded([100, 100]), evaluation).filter(like="dead").shape == (2, 0)
+    diagnoses = diagnose(recorded([100, 100]), evaluation)
+    assert diagnoses["dead_units"].tolist() == [0, 0]
+    assert diagnoses.filter(like="dead_A").shape == (2, 0)

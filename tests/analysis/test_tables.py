@@ -17,6 +17,7 @@ from pipeline.artifacts import read_table, write_json, write_table
 
 ACCURACIES = [90.126, 97.0, 95.5, 91.25]
 B = {"b": measured([93.0])}
+COSTS = ("training cost", "validation cost")
 
 
 def test_an_arms_metrics_are_those_of_its_headline_model_and_the_mean_of_its_networks():
@@ -224,7 +225,7 @@ def test_the_data_set_is_named_with_what_it_stands_in_for():
 
 def test_curves_are_median_and_quartiles_in_which_who_has_stopped_keeps_its_last_value():
     result = recorded([300, 100, 200], diverged=[1])
-    rows = records(tables.curve_table({"arm": result}))
+    rows = records(tables.curve_table({"arm": result}, *COSTS))
     columns = {"training cost": (result.cost_steps, result.costs)}
     columns["validation cost"] = (result.evaluation_steps, result.validation_costs)
     expected = []
@@ -247,7 +248,7 @@ def test_curves_are_median_and_quartiles_in_which_who_has_stopped_keeps_its_last
 def test_accuracy_curves_are_in_percent_and_leave_the_result_as_it_is():
     result = recorded([100, 300])
     before = result.validation_accuracies.clone()
-    rows = records(tables.accuracy_table({"a": result, "b": recorded([50])}))
+    rows = records(tables.curve_table({"a": result, "b": recorded([50])}, "validation accuracy"))
     assert [row["step"] for row in rows if row["arm"] == "a"] == result.evaluation_steps
     first = before[0].numpy()
     assert rows[0] == {
@@ -264,7 +265,7 @@ def test_accuracy_curves_are_in_percent_and_leave_the_result_as_it_is():
 @pytest.mark.parametrize(("records", "kept"), [(119, 119), (120, 120), (121, 61), (600, 121), (601, 101), (1, 1)])
 def test_a_long_curve_is_thinned_out_evenly_but_for_its_last_step_which_stays(records, kept):
     result = recorded([records * 50])
-    steps = tables.accuracy_table({"arm": result})["step"].tolist()
+    steps = tables.curve_table({"arm": result}, "validation accuracy")["step"].tolist()
     assert len(steps) == kept
     assert (steps[0], steps[-1]) == (50, records * 50)
     assert len(set(np.diff(steps[:-1]))) <= 1
@@ -272,7 +273,7 @@ def test_a_long_curve_is_thinned_out_evenly_but_for_its_last_step_which_stays(re
 
 def test_a_record_that_the_thinning_passes_over_is_carried_on_too():
     result = recorded([241 * 50, 2 * 50])
-    rows = records(tables.accuracy_table({"arm": result}))
+    rows = records(tables.curve_table({"arm": result}, "validation accuracy"))
     stopped_at = result.validation_accuracies[1, 1].item()
     going = result.validation_accuracies[3, 0].item()
     assert rows[1]["step"] == 200
@@ -281,7 +282,7 @@ def test_a_record_that_the_thinning_passes_over_is_carried_on_too():
 
 def test_curves_are_thinned_alike_in_all_arms():
     results = {"short": recorded([60 * 50]), "long": recorded([250 * 50])}
-    table = tables.accuracy_table(results)
+    table = tables.curve_table(results, "validation accuracy")
     steps = {arm: table.loc[table["arm"] == arm, "step"].tolist() for arm in results}
     assert steps["short"] == [*range(50, 3000, 150), 3000]
     assert steps["long"] == [*range(50, 12_500, 150), 12_500]
@@ -298,15 +299,15 @@ def test_a_network_of_which_no_step_was_good_has_no_value_at_its_best():
 
 def test_networks_that_never_had_a_finite_cost_have_no_curve():
     result = trained(l2=(DIVERGES, DIVERGES))
-    empty = tables.curve_table({"arm": result})
+    empty = tables.curve_table({"arm": result}, *COSTS)
     assert (len(empty), list(empty)) == (0, ["arm", "series", "step", "low", "median", "high"])
-    mixed = tables.curve_table({"arm": trained(l2=(DIVERGES, 0.0))})
+    mixed = tables.curve_table({"arm": trained(l2=(DIVERGES, 0.0))}, *COSTS)
     assert np.isfinite(mixed[["low", "median", "high"]]).all(axis=None)
     assert set(mixed["series"]) == {"training cost", "validation cost"}
 
 
 def test_a_run_shorter_than_a_hundred_steps_has_no_training_curve():
-    table = tables.curve_table({"arm": trained(max_steps=40)})
+    table = tables.curve_table({"arm": trained(max_steps=40)}, *COSTS)
     assert set(table["series"]) == {"validation cost"}
     assert pd.api.types.is_integer_dtype(table["step"])
 
@@ -397,8 +398,8 @@ def test_every_table_can_be_written_as_csv(tmp_path):
     evaluations = {arm: evaluated(result) for arm, result in results.items()}
     for number, table in enumerate(
         (
-            tables.curve_table(results),
-            tables.accuracy_table(results),
+            tables.curve_table(results, *COSTS),
+            tables.curve_table(results, "validation accuracy"),
             tables.cost_table(results, evaluations),
             tables.network_table(results, evaluations),
             tables.confusion_table(evaluations, list("abcd")),

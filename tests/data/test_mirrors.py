@@ -108,7 +108,7 @@ def refusal(mirror):
 
 @pytest.mark.parametrize("tree", ["unpacked", "packed again"])
 def test_where_only_the_packed_files_are_known_no_others_are_taken(tmp_path, monkeypatch, tree):
-    packed = {file: digest(content) for file, content in FILES.items()}
+    packed = [digest(content) for content in FILES.values()]
     monkeypatch.setitem(SOURCES, "mnist", dataclasses.replace(SOURCES["mnist"], sha256=packed))
     plant(tmp_path / "right", FILES)
     plant(tmp_path / "other", TREES[tree])

@@ -216,6 +216,22 @@ def test_the_lowest_and_the_highest_number_are_taken(tmp_path, name, field, limi
     read(record, tmp_path)
 
 
+@pytest.mark.parametrize("wrong", [3, 99])
+def test_a_headline_that_is_no_network_is_refused(tmp_path, wrong):
+    artifacts.write_record(tmp_path, replace(evaluated(trained()), headline=wrong))
+    with pytest.raises(ValueError, match=rf"is damaged: headline holds {wrong}: must be from 0 to 2;"):
+        artifacts.read_record(Evaluation, tmp_path, **trained().sizes)
+
+
+@pytest.mark.parametrize("field", ["true", "predicted"])
+def test_a_mistake_of_a_class_that_is_none_is_refused(tmp_path, field):
+    record = evaluated(trained())
+    mistakes = record.mistakes | {field: with_first(record.mistakes[field], 4)}
+    artifacts.write_record(tmp_path, replace(record, mistakes=mistakes))
+    with pytest.raises(ValueError, match=rf"is damaged: mistakes\.{field} holds 4: must be from 0 to 3;"):
+        artifacts.read_record(Evaluation, tmp_path, **trained().sizes)
+
+
 def test_a_confidence_or_a_variance_that_cannot_be_is_refused(tmp_path):
     record = evaluated(trained())
     for wrong in (-0.5, 1.5):
@@ -230,12 +246,28 @@ def test_a_confidence_or_a_variance_that_cannot_be_is_refused(tmp_path):
         read(record, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "empty", [Timing("cpu", SECONDS, SECONDS | {"plain": [0.1, 0.0]}), replace(CARD, sizes=CARD.sizes | {"test": 0})]
+)
+def test_a_round_that_took_no_time_and_a_set_without_examples_are_refused(tmp_path, empty):
+    write(tmp_path / "record", dict(vars(empty)))
+    with pytest.raises(ValueError, match=r"(seconds_per_check\.plain\.1|sizes\.test) is 0.*greater than 0"):
+        read(empty, tmp_path / "record")
+
+
 @pytest.mark.parametrize("label", [10, 255])
 def test_a_label_without_a_class_is_refused(tmp_path, label):
     labels = torch.tensor([0, label], dtype=torch.uint8)
     artifacts.write_record(tmp_path, Examples(IMAGES[:2].clone(), labels, torch.arange(2)))
     with pytest.raises(ValueError, match=rf"is damaged: the label {label} is none of the 10 classes"):
         artifacts.read_record(Examples, tmp_path, classes=10)
+
+
+@pytest.mark.parametrize("field", ["train_labels", "test_labels"])
+def test_a_label_of_a_data_set_without_a_class_is_refused(tmp_path, field):
+    write(tmp_path / "record", vars(DATASET) | {field: with_first(getattr(DATASET, field), 10)})
+    with pytest.raises(ValueError, match=r"is damaged: the label 10 is none of the 10 classes"):
+        artifacts.read_record(Dataset, tmp_path / "record")
 
 
 @pytest.mark.parametrize("changes", [{"mean": -5.0}, {"mean": 1e39}, {"std": 0.0}, {"std": 1e-320}, {"std": 1e308}])

@@ -30,7 +30,7 @@ def clone_that_knows_the_small_set(folder):
     clone = Clone(folder)
     table = clone.folder / "pipeline" / "data" / "sources.py"
     text = table.read_text()
-    for real, small in zip(SOURCES["mnist"].sha256.values(), checksums(FILES).values(), strict=True):
+    for real, small in zip(SOURCES["mnist"].sha256, checksums(FILES), strict=True):
         text = text.replace(real, small)
     table.write_text(text)
     return clone

@@ -36,12 +36,12 @@ def digest(content):
 
 def checksums(files):
     """What the table of data sets would say of packed files: of their contents, or of a file that nobody can unpack."""
-    sha256 = {}
-    for file, packed in files.items():
+    sha256 = []
+    for packed in files.values():
         try:
-            sha256[file.removesuffix(".gz")] = digest(gzip.decompress(packed))
+            sha256.append(digest(gzip.decompress(packed)))
         except (OSError, EOFError, gzip.zlib.error):
-            sha256[file] = digest(packed)
+            sha256.append(digest(packed))
     return sha256
 
 

@@ -1320,7 +1320,7 @@ def test_long_names_of_classes_and_few_seeds_do_not_stop_it():
 def fared(**changes):
     """A study in which all networks fared well but for those of the reference named ``seed<k>``."""
     well = {
-        **{"accuracy": 93.0, "collapsed": False, "diverged": False, "left_plateau": 30},
+        **{"test": 93.0, "collapsed": False, "diverged": False, "left_plateau": 30},
         **{"dead_A1": 0, "dead_A2": 0, "nearly_dead_A1": 0, "nearly_dead_A2": 0},
     }
     changed = dataclasses.replace(study())
@@ -1351,7 +1351,7 @@ def test_networks_that_fared_ill_are_counted_and_named():
     said, counts, named = health_of(
         seed1={"left_plateau": 90},
         seed2={
-            "accuracy": 20.0,
+            "test": 20.0,
             "collapsed": True,
             "dead_A1": 1,
             "dead_A2": 2,
