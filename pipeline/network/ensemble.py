@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from pipeline.network.arguments import Parameters, number_of_layers
-from pipeline.network.forward import STATISTICS_AT_START, initialize_parameters
+from pipeline.network.forward import initialize_parameters
 
 StopReason = Literal["no improvement", "cap reached", "interrupted", "diverged"]
 
@@ -140,8 +140,9 @@ class TrainingResult:
 
     def at_best(self, curve: Tensor) -> Tensor:
         """Look up a curve of validation checks at each network's best step, ``(networks,)``; NaN where none is."""
-        rows, none = dict(zip(self.evaluation_steps, curve, strict=True)), curve.new_full((len(self.seeds),), math.nan)
-        return torch.stack([rows.get(step, none)[k] for k, step in enumerate(self.best_step)])
+        rows = dict(zip(self.evaluation_steps, curve.tolist(), strict=True))
+        none = [math.nan] * len(self.best_step)
+        return torch.tensor([rows.get(step, none)[k] for k, step in enumerate(self.best_step)], dtype=torch.float64)
 
 
 def require_range(name: str, values: Tensor | Sequence[float], highest: float = math.inf) -> None:
@@ -171,12 +172,9 @@ def initialize_ensemble(
 
 def initial_statistics(parameters: Parameters) -> Parameters:
     """Return the running statistics of the hidden layers before the first step: mean 0, variance 1."""
-    hidden = range(1, number_of_layers(parameters))
-    return {
-        f"{kind}{layer}": torch.full_like(parameters[f"b{layer}"], first)
-        for kind, first in STATISTICS_AT_START.items()
-        for layer in hidden
-    }
+    biases = {layer: parameters[f"b{layer}"] for layer in range(1, number_of_layers(parameters))}
+    means = {f"mean{layer}": torch.zeros_like(b) for layer, b in biases.items()}
+    return means | {f"var{layer}": torch.ones_like(b) for layer, b in biases.items()}
 
 
 class Ensemble:
@@ -249,18 +247,12 @@ class Ensemble:
     def result(self, reason: StopReason) -> TrainingResult:
         """Stop the networks that are left, for a reason; return the best parameters and the record, on the CPU."""
         self.stop(torch.ones_like(self.live, dtype=torch.bool), reason)
-        cost_steps, costs, penalties = self._curves(self.recorded)
-        evaluation_steps, validation_costs, validation_accuracies = self._curves(self.checked)
         return TrainingResult(
             parameters={name: each.cpu() for name, each in self.best.items()},
             seeds=self.seeds,
             l2=self.lambdas,
-            cost_steps=cost_steps,
-            costs=costs,
-            penalties=penalties,
-            evaluation_steps=evaluation_steps,
-            validation_costs=validation_costs,
-            validation_accuracies=validation_accuracies,
+            **self._curves(self.recorded, "cost_steps", "costs", "penalties"),
+            **self._curves(self.checked, "evaluation_steps", "validation_costs", "validation_accuracies"),
             steps=self.steps.tolist(),
             best_step=self.best_step.tolist(),
             epochs=[steps * self.epochs_per_step for steps in self.steps.tolist()],
@@ -271,8 +263,10 @@ class Ensemble:
         missing = torch.full((len(self.steps),), math.nan, dtype=torch.float64, device=self.live.device)
         return missing.index_copy(0, self.live, values.double())
 
-    def _curves(self, records: list[tuple[int, Tensor, Tensor]]) -> tuple[list[int], Tensor, Tensor]:
+    def _curves(self, records: list[tuple[int, Tensor, Tensor]], steps: str, first: str, second: str) -> dict[str, Any]:
         none = torch.empty(0, len(self.steps), dtype=torch.float64)
-        first = torch.vstack([none, *(values.cpu() for _, values, _ in records)])
-        second = torch.vstack([none, *(values.cpu() for _, _, values in records)])
-        return [step for step, _, _ in records], first, second
+        return {
+            steps: [step for step, _, _ in records],
+            first: torch.vstack([none, *(values.cpu() for _, values, _ in records)]),
+            second: torch.vstack([none, *(values.cpu() for _, _, values in records)]),
+        }

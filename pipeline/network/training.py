@@ -38,19 +38,8 @@ def training_step(
 ) -> Tensor:
     """Take one step on one mini-batch: forward, cost, backward, update.
 
-    Parameters
-    ----------
-    X, Y : (n_0, m), (n_L, m)
-        The examples of the batch, and their one-hot labels.
-    parameters : dict
-        Gets new arrays.
-    learning_rate, use_batchnorm, l2
-        As in :func:`train`, but ``l2`` as a float or a (...) tensor.
-
-    Returns
-    -------
-    cost : (...) tensor
-        The data cost before the update, in nats.
+    ``X`` is ``(n_0, m)`` and ``Y`` ``(n_L, m)``; ``parameters`` gets new arrays; ``l2`` is one number or a tensor of
+    one for each network. Returns the data cost before the update, in nats, one for each network.
     """
     AL, caches = L_model_forward(X, parameters, use_batchnorm)
     cost = compute_cost(AL, Y)
@@ -269,12 +258,10 @@ class TrainingInterrupted(KeyboardInterrupt):
 
     Attributes
     ----------
-    parameters : dict
-        From :func:`L_layer_model`: the best parameters so far.
-    costs : list of float
-        From :func:`L_layer_model`: the cost in nats, L2 penalty included, at every 100th step so far.
+    parameters, costs : dict, list of float
+        From :func:`L_layer_model`: what it returns, so far.
     result : TrainingResult
-        From :func:`train`: the result so far.
+        From :func:`train`: what it returns, so far.
     """
 
     parameters: Parameters
