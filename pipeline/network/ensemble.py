@@ -5,6 +5,7 @@ A network that has stopped leaves the ensemble. Records are of all networks, wit
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,10 +110,13 @@ class TrainingResult:
         self._require_curves()
 
     def _require_parameters(self, sizes: Mapping[str, int]) -> None:
-        """Refuse parameters whose names and shapes are not those of such networks' start, and negative variances."""
-        start = initialize_ensemble(self.layers_dims, range(1), use_batchnorm="mean1" in self.parameters)
-        wanted = {name: tuple(each.shape[1:]) for name, each in start.items()}
+        """Refuse parameters whose names, shapes and variances are not those of one network."""
         shapes = {name: tuple(each.shape[1:]) for name, each in self.parameters.items()}
+        wanted: dict[str, tuple[int, ...]] = {}
+        for layer, (inputs, outputs) in enumerate(itertools.pairwise(self.layers_dims), start=1):
+            wanted |= {f"W{layer}": (outputs, inputs), f"b{layer}": (outputs, 1)}
+            if "mean1" in shapes and layer < len(self.layers_dims) - 1:
+                wanted |= {f"mean{layer}": (outputs, 1), f"var{layer}": (outputs, 1)}
         if shapes != wanted or len({each.dtype for each in self.parameters.values()}) > 1:
             raise ValueError(f"parameters hold {shapes}, must be {wanted} and of one dtype")
         for name in wanted:
