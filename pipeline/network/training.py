@@ -116,7 +116,7 @@ def L_layer_model(
     _warn_of_unscaled_pixels(X)
     report = _print_costs if progress is True else progress or None
 
-    parameters = _on(X.device, initialize_parameters(layers_dims, seed=seed, dtype=X.dtype))
+    parameters = _to(X.device, initialize_parameters(layers_dims, seed=seed, dtype=X.dtype))
     if use_batchnorm:
         parameters |= initial_statistics(parameters)
     best, best_cost, best_step = dict(parameters), math.inf, 0
@@ -131,7 +131,8 @@ def L_layer_model(
                 before = dict(parameters)  # a step puts new arrays into the dictionary
                 cost = take_step(*batch, parameters, learning_rate, **settings)
                 if step % COST_EVERY == 0:
-                    costs.append((cost + l2_penalty(_in_double(before), l2)).item())
+                    penalty = l2_penalty(_to(torch.float64, before), l2)  # large weights would overflow float32
+                    costs.append((cost + penalty).item())
                     if report:
                         known = best_cost if validation and best_step else math.nan
                         report(Snapshot(step, torch.tensor(costs[-1:]), 1, known))
@@ -145,8 +146,8 @@ def L_layer_model(
                     elif step - best_step >= patience:  # no new low for too long
                         break
     except KeyboardInterrupt:
-        raise _interrupted(step, best_step, parameters=_on("cpu", best), costs=costs) from None
-    return _on("cpu", best), costs
+        raise _interrupted(step, best_step, parameters=_to("cpu", best), costs=costs) from None
+    return _to("cpu", best), costs
 
 
 def train(
@@ -238,7 +239,7 @@ def train(
                 costs = take_step(*batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2)
                 ensemble.step = step
                 if step % COST_EVERY == 0:
-                    ensemble.record_costs(costs, l2_penalty(_in_double(before), ensemble.l2))
+                    ensemble.record_costs(costs, l2_penalty(_to(torch.float64, before), ensemble.l2))
                 if step % evaluate_every == 0 or step == max_steps:
                     checked, accuracies = evaluate(*validation, parameters) if validation else (costs, None)
                     ensemble.keep_best(checked, accuracies, min_delta)
@@ -286,13 +287,8 @@ def _print_costs(snapshot: Snapshot) -> None:
     print(f"step {snapshot.step:6d}  cost {costs}", flush=True)
 
 
-def _in_double(parameters: Parameters) -> Parameters:
-    """For the penalty: the squares of large weights, times a large lambda, can overflow float32."""
-    return {name: each.double() for name, each in parameters.items()}
-
-
-def _on(device: torch.device | str, parameters: Parameters) -> Parameters:
-    return {name: each.to(device) for name, each in parameters.items()}
+def _to(where: torch.device | torch.dtype | str, parameters: Parameters) -> Parameters:
+    return {name: each.to(where) for name, each in parameters.items()}
 
 
 def _interrupted(step: int, best_step: int, **reached: Any) -> TrainingInterrupted:
