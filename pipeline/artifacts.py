@@ -4,16 +4,15 @@ A file is written under a temporary name in its own folder and then renamed: it 
 same results give the same bytes.
 
 A record is a dataclass whose annotations say what it must be, and it is checked whole when it is read. In
-``Annotated[Tensor, torch.uint8, "examples", "pixels"]`` stand the dtypes that are allowed and the axes: an axis that is
-a number is so long, axes of one name are equally long, ``"*"`` is any length, and ``"{}"``, in a dictionary of tensors,
-is the name of the entry. A list has one axis. A dictionary in the annotation says it entry by entry. Numbers are
-finite, except where ``"NaN"`` stands. What annotations cannot say, the record's ``require_whole`` checks.
+``Annotated[Tensor, torch.uint8, "examples", "pixels"]`` stand the dtypes that are allowed and the axes: axes of one
+name are equally long, ``"*"`` is any length, and ``"{}"``, in a dictionary of tensors, is the name of the entry. A list
+has one axis. A dictionary in the annotation says it entry by entry. Numbers are finite, except where ``"NaN"`` stands.
+What annotations cannot say, the record's ``require_whole`` checks.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import glob
 import json
 import os
@@ -26,7 +25,8 @@ import psutil
 import safetensors.torch
 import torch
 from pandas import DataFrame
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -35,7 +35,6 @@ from pipeline.text import shown
 Record = TypeVar("Record")
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 REMEDY = "to make it again: python -m tools.verify --remove {} && dvc repro"
-LONGEST = 300  # characters of what is wrong with a file
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -116,8 +115,7 @@ def read_record(kind: type[Record], folder: Path, **sizes: int) -> Record:
         tensors = read_tensors(path)
         fields |= tensors if path.stem == "tensors" else {path.stem: tensors}
     with damage_named(folder):
-        record: Record = _whole(kind, fields, sizes)
-    return record
+        return _whole(kind, fields, sizes)
 
 
 @contextlib.contextmanager
@@ -130,32 +128,25 @@ def damage_named(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OSError(f"{path} cannot be read: {error.strerror or error}; {REMEDY.format(path)}") from error
     except (ValueError, RuntimeError, OverflowError, SafetensorError) as error:
-        raise ValueError(f"{path} is damaged: {shown(error, LONGEST)}; {REMEDY.format(path)}") from error
+        raise ValueError(f"{path} is damaged: {shown(error, longest=300)}; {REMEDY.format(path)}") from error
 
 
-def _whole(kind: Any, fields: Any, sizes: dict[str, int]) -> Any:
+def _whole(kind: type[Record], fields: Any, sizes: dict[str, int]) -> Record:
     """Make a record of what was read, if it is all that the record's annotations say."""
     try:
         kind(**fields)
-        record = kind(**vars(_model(kind)(**fields)))
+        record = kind(**vars(dataclass(kind, config=STRICT, frozen=True)(**fields)))  # pydantic checks types
     except TypeError as error:  # no object, or other fields
         raise ValueError(f"it is no {kind.__name__}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{where} is {shown(repr(first['input']))}: {first['msg']}") from error
-    for field, info in _model(kind).model_fields.items():
-        _require(field, getattr(record, field), info.metadata, sizes)
+    for field, hint in get_type_hints(kind, include_extras=True).items():
+        _require(field, getattr(record, field), getattr(hint, "__metadata__", ()), sizes)
     if hasattr(record, "require_whole"):
         record.require_whole(sizes)
     return record
-
-
-@functools.cache
-def _model(kind: type) -> type[BaseModel]:
-    """Make a pydantic model of a dataclass, for the types of its fields."""
-    fields: dict[str, Any] = {name: (hint, ...) for name, hint in get_type_hints(kind, include_extras=True).items()}
-    return create_model(kind.__name__, __config__=STRICT, **fields)
 
 
 def _require(name: str, value: Any, wanted: Sequence[Any], sizes: dict[str, int]) -> None:
@@ -171,12 +162,11 @@ def _require(name: str, value: Any, wanted: Sequence[Any], sizes: dict[str, int]
     if axes := [axis for axis in wanted if axis not in ("NaN", *dtypes)]:
         shape = tuple(value.shape) if isinstance(value, Tensor) else (len(value),)
         if len(shape) != len(axes):
-            raise ValueError(f"{name} has the shape {shape}: must have the axes {', '.join(map(str, axes))}")
+            raise ValueError(f"{name} has the shape {shape}: must have the axes {', '.join(axes)}")
         for axis, length in zip(axes, shape, strict=True):
             key = name.rpartition(".")[2] if axis == "{}" else axis
-            known = axis if isinstance(axis, int) else length if axis == "*" else sizes.setdefault(key, length)
-            if length != known:
-                raise ValueError(f"{name} has the shape {shape}: must have {known} as {key}")
+            if axis != "*" and sizes.setdefault(key, length) != length:
+                raise ValueError(f"{name} has the shape {shape}: must have {sizes[key]} as {key}")
     if dtypes and value.dtype not in dtypes:
         raise ValueError(f"{name} is of {value.dtype}: must be {' or '.join(map(str, dtypes))}")
     if dtypes and value.is_floating_point() and "NaN" not in wanted and not value.isfinite().all():

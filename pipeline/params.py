@@ -9,16 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic.functional_validators import AfterValidator, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -31,16 +23,14 @@ LARGEST = 2**16  # characters of a file; the shipped one has 2,000
 LONGEST = 1000  # characters of a key or a value
 DEEPEST = 10  # nested maps and lists; the shipped file has 3
 PIXELS = 28 * 28  # of an image, in every data set
-FORMULA = re.compile(r'(^|;)[\s"]*[=+@-]')  # some spreadsheets begin a cell after a semicolon
-COPIES = 4  # of the parameters, in training, at the least: parameters, gradients, updated and best parameters
+OF_KEYS = {"missing": "is missing", "extra_forbidden": "is not a key that this file may have"}  # said by type of error
 
 
 def _plain(title: str) -> str:
-    if not title.strip() or not title.isprintable() or any(mark in title for mark in ("[[", "]]", "**", "`")):
+    if not title.strip() or not title.isprintable() or re.search(r"\[\[|\]\]|\*\*|`", title):
         raise ValueError("must be printable, not blank, and without [[, ]], ** and `, the report's markup")
-    if FORMULA.search(title):
-        where = "at its beginning or after a semicolon"
-        raise ValueError(f"must have no =, +, - or @ {where}: to a spreadsheet that is a formula")
+    if re.search(r'(^|;)[\s"]*[=+@-]', title):  # some spreadsheets begin a cell after a semicolon
+        raise ValueError("must have no =, +, - or @ at its beginning or after a semicolon: a spreadsheet's formula")
     return title
 
 
@@ -58,11 +48,9 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 Count = Annotated[int, Field(ge=1, lt=2**63)]
 Workers = Annotated[int, Field(ge=1, le=1024)]
-Rounds = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Real = Annotated[float, AfterValidator(_in_float32)]
 Lambda = Annotated[Real, Field(ge=0)]
-ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -112,14 +100,14 @@ class Training(_Section):
     @property
     def usable_threads(self) -> int:
         """``threads``, but no more than this machine has cores: further threads only get in each other's way."""
-        return min(self.threads, _cores())
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(self.threads, cores)
 
     def said_of_cores(self) -> str:
         """Say in one line that this machine has fewer cores than ``threads``; nothing if it has as many."""
-        if self.usable_threads == self.threads:
-            return ""
-        here = "stages use no more threads and processes than this machine has cores"
-        return f"training.threads is {self.threads}: {here}, {_cores()}"
+        usable = self.usable_threads
+        here = f"stages use no more threads and processes than this machine has cores, {usable}"
+        return f"training.threads is {self.threads}: {here}" if usable < self.threads else ""
 
 
 class Arm(_Section):
@@ -145,7 +133,7 @@ class L2Path(_Section):
 class Timing(_Section):
     """How long the arms are timed."""
 
-    rounds: Rounds
+    rounds: int = Field(ge=1, le=1000)
     steps: Count
 
 
@@ -156,7 +144,7 @@ class Params(_Section):
     network: Network
     training: Training
     reference: str
-    arms: dict[ArmName, Arm] = Field(min_length=1)
+    arms: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)], Arm] = Field(min_length=1)
     l2_path: L2Path
     timing: Timing
 
@@ -171,52 +159,34 @@ class Params(_Section):
         if self.reference not in self.arms:
             arms = shown(", ".join(self.arms))
             raise ValueError(f"reference is {shown(repr(self.reference))}: must be one of {arms}")
-        batch = self.training.batch_size
         normalised = [name for name, arm in self.arms.items() if arm.use_batchnorm]
-        if normalised and batch < 2:
-            said = f"training.batch_size is {batch}: must be at least 2"
-            raise ValueError(f"{said}, as arms.{normalised[0]} normalises over a batch")
+        if normalised and self.training.batch_size < 2:
+            reason = f"as arms.{normalised[0]} normalises over a batch"
+            raise ValueError(f"training.batch_size is {self.training.batch_size}: must be at least 2, {reason}")
         return self
 
     def require_fit(self, name: str, classes: int, examples: int) -> None:
-        """Check the last layer, the split and the batch against a data set of so many classes and training examples.
-
-        ``examples`` counts them before the validation set is taken from them.
-        """
+        """Check layers, split and batch against a data set of so many classes and, before its split, examples."""
         layers, batch, share = self.network.layers, self.training.batch_size, self.data.validation_fraction
+        left = examples - validation_size(examples, share)
         if layers[-1] != classes:
             raise ValueError(f"network.layers is {shown(layers)}: it must end in the {classes} classes of {name}")
-        left = examples - validation_size(examples, share)
         if not 0 < left < examples:
-            raise ValueError(
-                f"data.validation_fraction is {share}: of the {examples:,} training examples of {name} "
-                "it must set at least one aside and leave at least one"
-            )
+            wanted = f"of the {examples:,} training examples of {name} it must set aside and leave at least one"
+            raise ValueError(f"data.validation_fraction is {share}: {wanted}")
         if batch > left:
-            raise ValueError(
-                f"training.batch_size is {batch}: it must be at most the {left:,} examples of {name} "
-                "that are left to train on"
-            )
+            wanted = f"it must be at most the {left:,} examples of {name} that are left to train on"
+            raise ValueError(f"training.batch_size is {batch}: {wanted}")
 
     def require_memory(self, memory: int) -> None:
-        """Check that the networks fit into so many bytes of memory.
-
-        A GPU has memory of its own: here it is enough if the results fit.
-        """
+        """Check that the networks, or only the results of those on a GPU, fit into so many bytes of memory."""
         layers = self.network.layers
         numbers = sum((before + 1) * units for before, units in pairwise([PIXELS, *layers]))
         networks = max(len(self.training.seeds), self.l2_path.networks)
-        needed = 4 * numbers * networks * (COPIES if self.training.device == "cpu" else 1)
-        if needed > memory:
-            raise ValueError(
-                f"network.layers is {shown(layers)}: {networks:,} networks of {numbers:,} parameters need at least "
-                f"{needed / 2**30:,.1f} GiB of memory, and this machine has {memory / 2**30:,.1f}"
-            )
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        copies = 4 if self.training.device == "cpu" else 1  # parameters, gradients, updated and best parameters
+        if (needed := 4 * numbers * networks * copies) > memory:
+            need = f"{networks:,} networks of {numbers:,} parameters need at least {needed / 2**30:,.1f} GiB of memory"
+            raise ValueError(f"network.layers is {shown(layers)}: {need}, and this machine has {memory / 2**30:,.1f}")
 
 
 def load_params(path: Path) -> Params:
@@ -231,35 +201,32 @@ def load_params(path: Path) -> Params:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read YAML as DVC does; a :class:`ParamsError` says why a file cannot be read."""
+    """Read YAML as DVC does, of bounded size and depth; a :class:`ParamsError` says why a file cannot be read.
+
+    Aliases are refused, as a few lines can make billions of items, and merges, beside which a repeated key is taken.
+    """
+    depth = 0
     try:
-        return _read(path)
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise ValueError(f"it holds more than {LARGEST:,} characters")
+        for event in YAML(typ="safe").parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > DEEPEST:
+                raise ValueError(f"its maps and lists are more than {DEEPEST} levels deep")
+            if isinstance(event, AliasEvent):
+                raise ValueError(f"*{event.anchor} is an alias, which is not allowed here")
+            if isinstance(event, ScalarEvent) and (event.value == "<<" or str(event.tag).endswith(":merge")):
+                raise ValueError("<<, a merge, is not allowed here")
+            if isinstance(event, ScalarEvent) and len(event.value) > LONGEST:
+                raise ValueError(f"a key or a value has more than {LONGEST:,} characters")
+        return YAML(typ="safe").load(text)
     except OSError as error:
         raise ParamsError(f"{path.name} cannot be read: {error.strerror}") from error
     # "2020-13-45" is a ValueError, "!!bool x" a LookupError, a list as a key a TypeError, "!!omap" can be either other.
     except (YAMLError, ValueError, LookupError, TypeError, AssertionError, ArithmeticError) as error:
         raise ParamsError(f"{path.name} is not YAML as it should be: {shown(error, longest=300)}") from error
-
-
-def _read(path: Path) -> Any:
-    """Read YAML of bounded size and depth, without aliases (a few lines can make billions of items) and merges."""
-    with path.open(encoding="utf-8") as file:
-        text = file.read(LARGEST + 1)
-    if len(text) > LARGEST:
-        raise ValueError(f"it holds more than {LARGEST:,} characters")
-    depth = 0
-    for event in YAML(typ="safe").parse(text):
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if depth > DEEPEST:
-            raise ValueError(f"its maps and lists are more than {DEEPEST} levels deep")
-        if isinstance(event, AliasEvent):
-            raise ValueError(f"*{event.anchor} is an alias, which is not allowed here")
-        # Beside a merge a repeated key would be taken.
-        if isinstance(event, ScalarEvent) and (event.value == "<<" or str(event.tag).endswith(":merge")):
-            raise ValueError("<<, a merge, is not allowed here")
-        if isinstance(event, ScalarEvent) and len(event.value) > LONGEST:
-            raise ValueError(f"a key or a value has more than {LONGEST:,} characters")
-    return YAML(typ="safe").load(text)
 
 
 def _explain(file: str, error: ValidationError) -> str:
@@ -269,7 +236,7 @@ def _explain(file: str, error: ValidationError) -> str:
     missing = {_key(each): each for each in errors if each["type"] == "missing"}
     for key in (_key(each) for each in errors if each["type"] == "extra_forbidden"):
         if meant := difflib.get_close_matches(key, missing, n=1):
-            said = f"{key} is not a key that this file may have, and {meant[0]} is missing"
+            said = f"{key} {OF_KEYS['extra_forbidden']}, and {meant[0]} is missing"
             errors.remove(missing[meant[0]])  # the two are one mistake
             break
     return f"{file}: {said}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
@@ -280,13 +247,7 @@ def _key(error: ErrorDetails) -> str:
 
 
 def _say(error: ErrorDetails) -> str:
-    key = _key(error)
-    what = error["msg"].removeprefix("Value error, ")
-    match error["type"]:
-        case "missing":
-            return f"{key} is missing"
-        case "extra_forbidden":
-            return f"{key} is not a key that this file may have"
-        case "value_error" if not key:
-            return what
-    return f"{key} is {shown(repr(error['input']))}: {what[0].lower()}{what[1:]}"
+    key, what = _key(error), error["msg"].removeprefix("Value error, ")
+    if error["type"] in OF_KEYS:
+        return f"{key} {OF_KEYS[error['type']]}"
+    return f"{key} is {shown(repr(error['input']))}: {what[0].lower()}{what[1:]}" if key else what

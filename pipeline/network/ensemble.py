@@ -9,16 +9,15 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from pipeline.network.arguments import Parameters, number_of_layers
-from pipeline.network.forward import STATISTICS_AT_START, initialize_parameters
+from pipeline.network.forward import initialize_parameters
 
-STOP_REASONS = {"no improvement", "cap reached", "interrupted", "diverged"}
-NOT_NEGATIVE = ("seeds", "l2", "costs", "penalties", "validation_costs", "steps", "best_step", "epochs")
+StopReason = Literal["no improvement", "cap reached", "interrupted", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ class TrainingResult:
         Training steps until the stop, and the step of the best parameters.
     epochs : list of float
         Passes over the training set until the stop.
-    stop_reason : list of str
-        ``"no improvement"``, ``"cap reached"``, ``"interrupted"`` or ``"diverged"``.
+    stop_reason : list of StopReason
     """
 
     parameters: Annotated[Parameters, torch.float32, torch.float64, "networks", "*", "*"]
@@ -71,7 +69,7 @@ class TrainingResult:
     steps: Annotated[list[int], "networks"]
     best_step: Annotated[list[int], "networks"]
     epochs: Annotated[list[float], "networks"]
-    stop_reason: Annotated[list[str], "networks"]
+    stop_reason: Annotated[list[StopReason], "networks"]
 
     @property
     def layers_dims(self) -> list[int]:
@@ -103,14 +101,12 @@ class TrainingResult:
     def require_whole(self, sizes: Mapping[str, int]) -> None:
         """Refuse numbers out of range, and parameters, steps and curves that do not fit together or the ``sizes``."""
         self._require_parameters(sizes)
-        for field in NOT_NEGATIVE:
+        for field in ("seeds", "l2", "costs", "penalties", "validation_costs", "steps", "best_step", "epochs"):
             require_range(field, getattr(self, field))
         require_range("validation_accuracies", self.validation_accuracies, highest=100)
         for name in ("cost_steps", "evaluation_steps"):
             if (steps := getattr(self, name)) != sorted({step for step in steps if step > 0}):
                 raise ValueError(f"{name} must ascend from 1 on, got {steps}")
-        if unknown := set(self.stop_reason) - STOP_REASONS:
-            raise ValueError(f"stop_reason holds {unknown.pop()!r}: must be of {', '.join(sorted(STOP_REASONS))}")
         self._require_curves()
 
     def _require_parameters(self, sizes: Mapping[str, int]) -> None:
@@ -137,27 +133,20 @@ class TrainingResult:
         before = checks[torch.searchsorted(checks, stops) - 1]
         is_known = torch.tensor([reason in ("no improvement", "cap reached") for reason in self.stop_reason])
         finite_until = stops.where(is_known, before)
-        for field, steps in (
-            ("costs", self.cost_steps),
-            ("penalties", self.cost_steps),
-            ("validation_costs", self.evaluation_steps),
-            ("validation_accuracies", self.evaluation_steps),
-        ):
+        curves = dict.fromkeys(("costs", "penalties"), self.cost_steps)
+        curves |= dict.fromkeys(("validation_costs", "validation_accuracies"), self.evaluation_steps)
+        for field, steps in curves.items():
             curve, at = getattr(self, field), torch.tensor(steps).reshape(-1, 1)
             if (~curve.isfinite() & (at <= finite_until)).any() or (~curve.isnan() & (at > stops)).any():
                 raise ValueError(f"{field} must be finite until a network stops, and NaN after that")
-        if self.evaluation_steps and not (
-            torch.isin(best, checks).all() and (self.at_best(self.validation_costs).isfinite() | (best == 0)).all()
-        ):
+        if self.evaluation_steps and not (self.at_best(self.validation_costs).isfinite() | (best == 0)).all():
             raise ValueError(f"best_step is {self.best_step}: must be 0 or a validation check with a finite cost")
 
     def at_best(self, curve: Tensor) -> Tensor:
         """Look up a curve of validation checks at each network's best step, ``(networks,)``; NaN where none is."""
-        best = torch.tensor(self.best_step)
-        if not self.evaluation_steps:
-            return curve.new_full(best.shape, math.nan)
-        checks = torch.searchsorted(torch.tensor(self.evaluation_steps), best)
-        return curve[checks, torch.arange(len(best))].where(best > 0, math.nan)
+        rows = dict(zip(self.evaluation_steps, curve.tolist(), strict=True))
+        none = [math.nan] * len(self.best_step)
+        return torch.tensor([rows.get(step, none)[k] for k, step in enumerate(self.best_step)], dtype=torch.float64)
 
 
 def require_range(name: str, values: Tensor | Sequence[float], highest: float = math.inf) -> None:
@@ -187,12 +176,9 @@ def initialize_ensemble(
 
 def initial_statistics(parameters: Parameters) -> Parameters:
     """Return the running statistics of the hidden layers before the first step: mean 0, variance 1."""
-    hidden = range(1, number_of_layers(parameters))
-    return {
-        f"{kind}{layer}": torch.full_like(parameters[f"b{layer}"], first)
-        for kind, first in STATISTICS_AT_START.items()
-        for layer in hidden
-    }
+    biases = {layer: parameters[f"b{layer}"] for layer in range(1, number_of_layers(parameters))}
+    means = {f"mean{layer}": torch.zeros_like(b) for layer, b in biases.items()}
+    return means | {f"var{layer}": torch.ones_like(b) for layer, b in biases.items()}
 
 
 class Ensemble:
@@ -202,8 +188,9 @@ class Ensemble:
     any moment leaves a whole record.
     """
 
-    def __init__(self, parameters: Parameters, lambdas: list[float]) -> None:
-        count, device = len(lambdas), parameters["W1"].device
+    def __init__(self, parameters: Parameters, seeds: list[int], lambdas: list[float], epochs_per_step: float) -> None:
+        count, device = len(seeds), parameters["W1"].device
+        self.seeds, self.lambdas, self.epochs_per_step = seeds, lambdas, epochs_per_step
         self.parameters = parameters  # (networks that are still training, ...); a step puts new arrays into it
         self.l2 = torch.tensor(lambdas, dtype=torch.float64, device=device)
         self.live = torch.arange(count, device=device)  # places among all networks of those still training
@@ -212,7 +199,7 @@ class Ensemble:
         self.best_cost = torch.full((count,), math.inf, dtype=torch.float64, device=device)
         self.best_step = torch.zeros(count, dtype=torch.int64, device=device)
         self.steps = torch.zeros(count, dtype=torch.int64, device=device)
-        self.stop_reason = [""] * count
+        self.stop_reason: list[StopReason] = ["interrupted"] * count  # until a network stops
         self.recorded: list[tuple[int, Tensor, Tensor]] = []  # step, costs, penalties
         self.checked: list[tuple[int, Tensor, Tensor]] = []  # step, validation costs, accuracies
 
@@ -220,16 +207,27 @@ class Ensemble:
         """Record the data cost of this step's batch and the penalty of each network that is training."""
         self.recorded.append((self.step, self._of_all(costs), self._of_all(penalties)))
 
-    def keep_best(self, costs: Tensor, accuracies: Tensor, min_delta: float) -> None:
-        """Record a validation check; keep what has improved and drop what has diverged."""
-        checked = [*self.checked, (self.step, self._of_all(costs), self._of_all(accuracies))]
-        self._keep(costs, costs < self.best_cost[self.live] - min_delta, checked)
+    def keep_best(self, costs: Tensor, accuracies: Tensor | None, min_delta: float) -> None:
+        """Record a validation check; keep what has improved and drop what has diverged.
 
-    def keep_finite(self, costs: Tensor) -> None:
-        """Keep every network whose cost is finite, and drop the others."""
-        self._keep(costs, torch.ones_like(costs, dtype=torch.bool), self.checked)
+        Without accuracies nothing is validated, and whatever is finite has improved.
+        """
+        each_network = [each.isfinite().flatten(start_dim=1).all(dim=1) for each in self.parameters.values()]
+        improved = finite = torch.stack([costs.isfinite(), *each_network]).all(dim=0)
+        checked = self.checked
+        if accuracies is not None:
+            improved = finite & (costs < self.best_cost[self.live] - min_delta)
+            checked = [*checked, (self.step, self._of_all(costs), self._of_all(accuracies))]
+        kept = self.live[improved]
+        self.checked, self.best, self.best_cost, self.best_step = (
+            checked,
+            {name: self.best[name].index_copy(0, kept, new[improved]) for name, new in self.parameters.items()},
+            self.best_cost.index_copy(0, kept, costs[improved].double()),
+            self.best_step.index_fill(0, kept, self.step),
+        )
+        self.stop(~finite, "diverged")
 
-    def stop(self, which: Tensor, reason: str) -> None:
+    def stop(self, which: Tensor, reason: StopReason) -> None:
         """Let the networks of the mask ``which`` leave the ensemble."""
         if not which.any():
             return
@@ -242,10 +240,6 @@ class Ensemble:
             self.live[~which],
         )
 
-    def stop_all(self, reason: str) -> None:
-        """Let every network that is left leave the ensemble."""
-        self.stop(torch.ones_like(self.live, dtype=torch.bool), reason)
-
     def snapshot(self) -> Snapshot:
         """Tell how the ensemble stands, after a cost was recorded."""
         best = self.best_cost.min().item()
@@ -254,46 +248,29 @@ class Ensemble:
         is_known = bool(self.checked) and math.isfinite(best)
         return Snapshot(self.step, (costs + penalties)[took_it], len(self.live), best if is_known else math.nan)
 
-    def result(self, seeds: list[int], lambdas: list[float], epochs_per_step: float) -> TrainingResult:
-        """Return the best parameters and the whole record, on the CPU, once every network has stopped."""
-        cost_steps, costs, penalties = self._curves(self.recorded)
-        evaluation_steps, validation_costs, validation_accuracies = self._curves(self.checked)
+    def result(self, reason: StopReason) -> TrainingResult:
+        """Stop the networks that are left, for a reason; return the best parameters and the record, on the CPU."""
+        self.stop(torch.ones_like(self.live, dtype=torch.bool), reason)
         return TrainingResult(
             parameters={name: each.cpu() for name, each in self.best.items()},
-            seeds=seeds,
-            l2=lambdas,
-            cost_steps=cost_steps,
-            costs=costs,
-            penalties=penalties,
-            evaluation_steps=evaluation_steps,
-            validation_costs=validation_costs,
-            validation_accuracies=validation_accuracies,
+            seeds=self.seeds,
+            l2=self.lambdas,
+            **self._curves(self.recorded, "cost_steps", "costs", "penalties"),
+            **self._curves(self.checked, "evaluation_steps", "validation_costs", "validation_accuracies"),
             steps=self.steps.tolist(),
             best_step=self.best_step.tolist(),
-            epochs=[steps * epochs_per_step for steps in self.steps.tolist()],
+            epochs=[steps * self.epochs_per_step for steps in self.steps.tolist()],
             stop_reason=self.stop_reason,
         )
-
-    def _keep(self, costs: Tensor, improved: Tensor, checked: list[tuple[int, Tensor, Tensor]]) -> None:
-        finite = costs.isfinite()
-        for each in self.parameters.values():
-            finite = finite & each.isfinite().flatten(start_dim=1).all(dim=1)
-        improved = improved & finite
-        kept = self.live[improved]
-        self.checked, self.best, self.best_cost, self.best_step = (
-            checked,
-            {name: self.best[name].index_copy(0, kept, new[improved]) for name, new in self.parameters.items()},
-            self.best_cost.index_copy(0, kept, costs[improved].double()),
-            self.best_step.index_fill(0, kept, self.step),
-        )
-        self.stop(~finite, "diverged")
 
     def _of_all(self, values: Tensor) -> Tensor:
         missing = torch.full((len(self.steps),), math.nan, dtype=torch.float64, device=self.live.device)
         return missing.index_copy(0, self.live, values.double())
 
-    def _curves(self, records: list[tuple[int, Tensor, Tensor]]) -> tuple[list[int], Tensor, Tensor]:
+    def _curves(self, records: list[tuple[int, Tensor, Tensor]], steps: str, first: str, second: str) -> dict[str, Any]:
         none = torch.empty(0, len(self.steps), dtype=torch.float64)
-        first = torch.vstack([none, *(values.cpu() for _, values, _ in records)])
-        second = torch.vstack([none, *(values.cpu() for _, _, values in records)])
-        return [step for step, _, _ in records], first, second
+        return {
+            steps: [step for step, _, _ in records],
+            first: torch.vstack([none, *(values.cpu() for _, values, _ in records)]),
+            second: torch.vstack([none, *(values.cpu() for _, _, values in records)]),
+        }

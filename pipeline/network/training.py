@@ -27,24 +27,6 @@ if TYPE_CHECKING:
 COST_EVERY = 100  # training steps between two recorded costs (assignment, 3a)
 
 
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C in a training: a KeyboardInterrupt that holds what was reached.
-
-    Attributes
-    ----------
-    parameters : dict
-        From :func:`L_layer_model`: the best parameters so far.
-    costs : list of float
-        From :func:`L_layer_model`: the cost in nats, L2 penalty included, at every 100th step so far.
-    result : TrainingResult
-        From :func:`train`: the result so far.
-    """
-
-    parameters: Parameters
-    costs: list[float]
-    result: TrainingResult
-
-
 def training_step(
     X: Tensor,
     Y: Tensor,
@@ -56,19 +38,8 @@ def training_step(
 ) -> Tensor:
     """Take one step on one mini-batch: forward, cost, backward, update.
 
-    Parameters
-    ----------
-    X, Y : (n_0, m), (n_L, m)
-        The examples of the batch, and their one-hot labels.
-    parameters : dict
-        Gets new arrays.
-    learning_rate, use_batchnorm, l2
-        As in :func:`train`, but ``l2`` as a float or a (...) tensor.
-
-    Returns
-    -------
-    cost : (...) tensor
-        The data cost before the update, in nats.
+    ``X`` is ``(n_0, m)`` and ``Y`` ``(n_L, m)``; ``parameters`` gets new arrays; ``l2`` is one number or a tensor of
+    one for each network. Returns the data cost before the update, in nats, one for each network.
     """
     AL, caches = L_model_forward(X, parameters, use_batchnorm)
     cost = compute_cost(AL, Y)
@@ -102,9 +73,8 @@ def L_layer_model(
 
     Parameters
     ----------
-    X : (n_0, examples)
-    Y : (n_L, examples)
-        One-hot labels.
+    X, Y : (n_0, examples), (n_L, examples)
+        The examples, and their one-hot labels.
     layers_dims : sequence of int
         Units of each layer, input and output included.
     learning_rate : float
@@ -139,31 +109,29 @@ def L_layer_model(
     X, Y = arguments.take_examples("L_layer_model", X, Y, layers_dims)
     validation = arguments.take_validation("L_layer_model", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    settings = (X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress)
-    arguments.require_settings("L_layer_model", *settings, num_iterations=num_iterations, **counts)
+    options = (X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress)
+    arguments.require_settings("L_layer_model", *options, num_iterations=num_iterations, **counts)
     (seed,) = arguments.take_seeds("L_layer_model", "seed", [seed])
     (l2,) = arguments.take_lambdas("L_layer_model", l2, networks=1)
     _warn_of_unscaled_pixels(X)
     report = _print_costs if progress is True else progress or None
 
-    start = initialize_parameters(layers_dims, seed=seed, dtype=X.dtype)
-    parameters = {name: each.to(X.device) for name, each in start.items()}
+    parameters = _to(X.device, initialize_parameters(layers_dims, seed=seed, dtype=X.dtype))
     if use_batchnorm:
         parameters |= initial_statistics(parameters)
     best, best_cost, best_step = dict(parameters), math.inf, 0
     costs, step, take_step = [], 0, training_step
+    settings: dict[str, Any] = {"use_batchnorm": use_batchnorm, "l2": l2}
     try:
         with full_precision():
             if compile:
                 batch = next(mini_batches(X, Y, batch_size, 1))
-                take_step = compiled(
-                    training_step, *batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2
-                )
-            for step, (X_batch, Y_batch) in enumerate(mini_batches(X, Y, batch_size, num_iterations), start=1):
-                is_recorded = step % COST_EVERY == 0
-                penalty = l2_penalty(_in_double(parameters), l2) if is_recorded else 0.0
-                cost = take_step(X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
-                if is_recorded:
+                take_step = compiled(training_step, *batch, parameters, learning_rate, **settings)
+            for step, batch in enumerate(mini_batches(X, Y, batch_size, num_iterations), start=1):
+                before = dict(parameters)  # a step puts new arrays into the dictionary
+                cost = take_step(*batch, parameters, learning_rate, **settings)
+                if step % COST_EVERY == 0:
+                    penalty = l2_penalty(_to(torch.float64, before), l2)  # large weights would overflow float32
                     costs.append((cost + penalty).item())
                     if report:
                         known = best_cost if validation and best_step else math.nan
@@ -178,8 +146,8 @@ def L_layer_model(
                     elif step - best_step >= patience:  # no new low for too long
                         break
     except KeyboardInterrupt:
-        raise _interrupted(step, best_step, parameters=_on_cpu(best), costs=costs) from None
-    return _on_cpu(best), costs
+        raise _interrupted(step, best_step, parameters=_to("cpu", best), costs=costs) from None
+    return _to("cpu", best), costs
 
 
 def train(
@@ -209,10 +177,8 @@ def train(
 
     Parameters
     ----------
-    X : (n_0, examples)
-        Training runs on its device; the result is on the CPU.
-    Y : (n_L, examples)
-        One-hot labels.
+    X, Y : (n_0, examples), (n_L, examples)
+        The examples, on whose device training runs, and their one-hot labels.
     layers_dims : sequence of int
         Units of each layer, input and output included.
     learning_rate : float
@@ -252,17 +218,15 @@ def train(
     layers_dims = arguments.take_layers_dims("train", "layers_dims", layers_dims)
     X, Y = arguments.take_examples("train", X, Y, layers_dims)
     validation = arguments.take_validation("train", validation, layers_dims)
-    counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    settings = (X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress)
-    arguments.require_settings("train", *settings, max_steps=max_steps, **counts)
+    whole = {"max_steps": max_steps, "batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
+    arguments.require_settings("train", X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress, **whole)
     seeds = arguments.take_seeds("train", "seeds", seeds)
     (shuffle_seed,) = arguments.take_seeds("train", "shuffle_seed", [shuffle_seed])
     lambdas = arguments.take_lambdas("train", l2, networks=len(seeds))
     report = _print_costs if progress is True else progress or None
-    epochs_per_step = batch_size / X.shape[1]
 
     start = initialize_ensemble(layers_dims, seeds, use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
-    ensemble, take_step = Ensemble(start, lambdas), training_step
+    ensemble, take_step = Ensemble(start, seeds, lambdas, batch_size / X.shape[1]), training_step
     try:
         with full_precision():
             if compile:
@@ -270,53 +234,52 @@ def train(
                 take_step = compiled(
                     training_step, *batch, start, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
                 )
-            batches = mini_batches(X, Y, batch_size, max_steps, shuffle_seed)
-            for step, (X_batch, Y_batch) in enumerate(batches, start=1):
-                is_recorded, parameters, penalties = step % COST_EVERY == 0, ensemble.parameters, None
-                if is_recorded:
-                    penalties = l2_penalty(_in_double(parameters), ensemble.l2)
-                costs = take_step(
-                    X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
-                )
+            for step, batch in enumerate(mini_batches(X, Y, batch_size, max_steps, shuffle_seed), start=1):
+                parameters, before = ensemble.parameters, dict(ensemble.parameters)
+                costs = take_step(*batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2)
                 ensemble.step = step
-                if penalties is not None:
-                    ensemble.record_costs(costs, penalties)
+                if step % COST_EVERY == 0:
+                    ensemble.record_costs(costs, l2_penalty(_to(torch.float64, before), ensemble.l2))
                 if step % evaluate_every == 0 or step == max_steps:
-                    if validation is None:
-                        ensemble.keep_finite(costs)
-                    else:
-                        ensemble.keep_best(*evaluate(*validation, parameters), min_delta)
-                        ensemble.stop(step - ensemble.best_step[ensemble.live] >= patience, "no improvement")
-                if report and is_recorded:
+                    checked, accuracies = evaluate(*validation, parameters) if validation else (costs, None)
+                    ensemble.keep_best(checked, accuracies, min_delta)
+                    ensemble.stop(step - ensemble.best_step[ensemble.live] >= patience, "no improvement")
+                if report and step % COST_EVERY == 0:
                     report(ensemble.snapshot())
                 if not len(ensemble.live):
                     break
-        ensemble.stop_all("cap reached")
+        return ensemble.result("cap reached")
     except KeyboardInterrupt:
-        ensemble.stop_all("interrupted")
-        result = ensemble.result(seeds, lambdas, epochs_per_step)
+        result = ensemble.result("interrupted")
         raise _interrupted(ensemble.step, max(result.best_step), result=result) from None
-    return ensemble.result(seeds, lambdas, epochs_per_step)
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C in a training: a KeyboardInterrupt that holds what was reached.
+
+    Attributes
+    ----------
+    parameters, costs : dict, list of float
+        From :func:`L_layer_model`: what it returns, so far.
+    result : TrainingResult
+        From :func:`train`: what it returns, so far.
+    """
+
+    parameters: Parameters
+    costs: list[float]
+    result: TrainingResult
 
 
 def mini_batches(X: Tensor, Y: Tensor, batch_size: int, steps: int, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     """Draw full mini-batches, ``(n_0, batch_size)`` and ``(n_L, batch_size)``, from a stream of shuffled epochs."""
     rows = X.mT.contiguous()  # an example a row, so that a batch is gathered from whole rows
-    for batch in batch_indices(len(rows), batch_size, steps, seed, X.device):
-        yield rows.index_select(0, batch).mT, Y.index_select(1, batch)
-
-
-def batch_indices(
-    examples: int, batch_size: int, steps: int, seed: int, device: torch.device | None = None
-) -> Iterator[Tensor]:
-    """Cut the stream of shuffled epochs into batches of ``(batch_size,)`` indices, the same on every device."""
-    generator = torch.Generator().manual_seed(seed)
-    stream = torch.empty(0, dtype=torch.int64, device=device)
+    generator = torch.Generator().manual_seed(seed)  # on the CPU: the same batches on every device
+    stream = torch.empty(0, dtype=torch.int64, device=X.device)
     for _ in range(steps):
         if len(stream) < batch_size:
-            stream = torch.cat([stream, torch.randperm(examples, generator=generator).to(device)])
-        yield stream[:batch_size]
-        stream = stream[batch_size:]
+            stream = torch.cat([stream, torch.randperm(len(rows), generator=generator).to(X.device)])
+        batch, stream = stream[:batch_size], stream[batch_size:]
+        yield rows.index_select(0, batch).mT, Y.index_select(1, batch)
 
 
 def _print_costs(snapshot: Snapshot) -> None:
@@ -324,13 +287,8 @@ def _print_costs(snapshot: Snapshot) -> None:
     print(f"step {snapshot.step:6d}  cost {costs}", flush=True)
 
 
-def _in_double(parameters: Parameters) -> Parameters:
-    """For the penalty: the squares of large weights, times a large lambda, can overflow float32."""
-    return {name: each.double() for name, each in parameters.items()}
-
-
-def _on_cpu(parameters: Parameters) -> Parameters:
-    return {name: each.cpu() for name, each in parameters.items()}
+def _to(where: torch.device | torch.dtype | str, parameters: Parameters) -> Parameters:
+    return {name: each.to(where) for name, each in parameters.items()}
 
 
 def _interrupted(step: int, best_step: int, **reached: Any) -> TrainingInterrupted:
@@ -341,18 +299,12 @@ def _interrupted(step: int, best_step: int, **reached: Any) -> TrainingInterrupt
 
 
 def _warn_of_divergence(step: int, best_step: int) -> None:
-    warnings.warn(
-        f"diverged: the cost was not finite at step {step}; the parameters of step {best_step} are returned",
-        RuntimeWarning,
-        stacklevel=3,
-    )
+    said = f"diverged: the cost was not finite at step {step}; the parameters of step {best_step} are returned"
+    warnings.warn(said, RuntimeWarning, stacklevel=3)
 
 
 def _warn_of_unscaled_pixels(X: Tensor) -> None:
     if X.square().mean().sqrt() > 10:  # it is below 1 for pixels from 0 to 1, and 1 for standardised data
-        warnings.warn(
-            f"L_layer_model got an X of values up to {X.abs().max():g}, as unscaled pixels are, with which training "
-            "stays at the cost of guessing: divide by 255, or standardise",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        got = f"L_layer_model got an X of values up to {X.abs().max():g}, as unscaled pixels are"
+        hint = "with which training stays at the cost of guessing: divide by 255, or standardise"
+        warnings.warn(f"{got}, {hint}", RuntimeWarning, stacklevel=3)

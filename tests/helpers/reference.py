@@ -9,7 +9,6 @@ from torch import nn
 
 from pipeline import initialize_parameters
 from pipeline.network.forward import BATCHNORM_EPSILON
-from pipeline.network.training import batch_indices
 
 DIMS = [6, 8, 5, 4]
 COMBINATIONS = {
@@ -181,12 +180,6 @@ class TorchTwin:
         self.network.eval()
         with torch.no_grad():
             return (self.network(X.T).argmax(1) == Y.argmax(0)).double().mean().item() * 100
-
-
-def batches_of(X, Y, batch_size, steps, shuffle_seed=0):
-    """The batches that ``train`` draws."""
-    for batch in batch_indices(X.shape[1], batch_size, steps, shuffle_seed):
-        yield X[:, batch], Y[:, batch]
 
 
 LEADING_AXES = {"no leading axis": (), "one axis": (3,), "two axes": (2, 3)}

@@ -145,6 +145,7 @@ WRONG = [
     (f"arms.{ARM}.title", "two\nlines", "printable, not blank"),
     (f"arms.{ARM}.title", "a \a bell", "printable, not blank"),
     (f"arms.{ARM}.title", "see [[b]]", "without [[, ]], ** and `"),
+    (f"arms.{ARM}.title", "b]]", "without [[, ]], ** and `"),
     (f"arms.{ARM}.title", "a **bold** one", "without [[, ]], ** and `"),
     (f"arms.{ARM}.title", "`code`", "without [[, ]], ** and `"),
     (f"arms.{ARM}.title", "=HYPERLINK(1)", NO_FORMULA),

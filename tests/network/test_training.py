@@ -16,7 +16,6 @@ from reference import (
     TorchTwin,
     assert_all_close,
     assert_close,
-    batches_of,
     blobs,
     one_of,
     random_parameters,
@@ -38,7 +37,7 @@ from pipeline import (
 )
 from pipeline.network import ensemble, prediction, training
 from pipeline.network.prediction import evaluate
-from pipeline.network.training import batch_indices, training_step
+from pipeline.network.training import mini_batches, training_step
 
 X, Y = blobs(40, noise=1.5)
 VALIDATION = blobs(300, noise=1.5, seed=1)
@@ -112,7 +111,7 @@ def assert_same_run(result, k, alone):
 def test_twenty_five_steps_of_the_brief_equal_torch(use_batchnorm, l2):
     twin = TorchTwin(DIMS, 3, use_batchnorm, l2, LEARNING_RATE)
     parameters = initialize_parameters(DIMS, seed=3, dtype=torch.float64)
-    for X_batch, Y_batch in batches_of(X, Y, 12, 25):
+    for X_batch, Y_batch in mini_batches(X, Y, 12, 25):
         AL, caches = L_model_forward(X_batch, parameters, use_batchnorm)
         cost = compute_cost(AL, Y_batch)
         update_parameters(parameters, L_model_backward(AL, Y_batch, caches, l2=l2), LEARNING_RATE)
@@ -129,7 +128,7 @@ def test_twenty_five_steps_of_train_equal_torch(use_batchnorm, l2):
     assert result.best_step == result.steps == [25, 25]
     for k, seed in enumerate(result.seeds):
         twin = TorchTwin(DIMS, seed, use_batchnorm, l2, LEARNING_RATE)
-        for X_batch, Y_batch in batches_of(X, Y, 12, 25, shuffle_seed=7):
+        for X_batch, Y_batch in mini_batches(X, Y, 12, 25, seed=7):
             twin.step(X_batch, Y_batch)
         assert_all_close(one_of(result.parameters, k), twin.parameters(), 1e-10)
         accuracy = predict(*VALIDATION, one_of(result.parameters, k))
@@ -140,7 +139,7 @@ def test_twenty_five_steps_of_train_equal_torch(use_batchnorm, l2):
 def test_recorded_costs_are_those_of_torch_at_each_hundredth_step(use_batchnorm, l2):
     result = run(max_steps=210, seeds=[3], use_batchnorm=use_batchnorm, l2=l2, validation=None)
     twin, costs, penalties = TorchTwin(DIMS, 3, use_batchnorm, l2, LEARNING_RATE), [], []
-    for X_batch, Y_batch in batches_of(X, Y, 10, 200):
+    for X_batch, Y_batch in mini_batches(X, Y, 10, 200):
         penalties.append(l2_penalty(twin.parameters(), l2).item())  # of the step's start, as the cost is
         costs.append(twin.step(X_batch, Y_batch))
     assert result.cost_steps == [100, 200]
@@ -261,7 +260,7 @@ def test_an_interruption_during_an_evaluation_leaves_the_best_before_it(monkeypa
 @pytest.mark.parametrize("l2", [0.0, [0.0, 0.1, HUGE]], ids=["one lambda", "a lambda each"])
 def test_an_interruption_at_any_line_of_the_records_leaves_them_whole(monkeypatch, l2):
     monkeypatch.setattr(training, "COST_EVERY", 4)
-    records = {"record_costs", "keep_best", "stop", "_keep", "_of_all"}
+    records = {"record_costs", "keep_best", "stop", "_of_all"}
 
     def run_interrupted_at(line):
         lines = itertools.count()
@@ -627,9 +626,17 @@ def test_model_names_a_bad_argument(dims, rate, steps, batch_size, message):
 # batches
 
 
+def drawn(examples, batch_size, steps, seed):
+    """Draw batches of examples that are numbers; give these numbers."""
+    numbers = torch.arange(examples).unsqueeze(0)
+    for X_batch, Y_batch in mini_batches(numbers, -numbers, batch_size, steps, seed):
+        assert torch.equal(X_batch, -Y_batch)
+        yield X_batch.flatten()
+
+
 @pytest.mark.parametrize(("examples", "batch_size"), [(40, 10), (37, 10), (10, 10), (7, 5), (5, 1)])
 def test_every_epoch_sees_each_example_once_in_full_batches(examples, batch_size):
-    batches = list(batch_indices(examples, batch_size, 3 * examples, seed=4))
+    batches = list(drawn(examples, batch_size, 3 * examples, seed=4))
     assert [len(batch) for batch in batches] == [batch_size] * (3 * examples)
     epochs = torch.cat(batches)[: 3 * examples].reshape(3, examples)
     for epoch in epochs:
@@ -638,7 +645,7 @@ def test_every_epoch_sees_each_example_once_in_full_batches(examples, batch_size
 
 
 def test_the_order_of_batches_depends_on_the_shuffle_seed_alone():
-    first, again, other = (torch.cat(list(batch_indices(40, 10, 8, seed))) for seed in (4, 4, 5))
+    first, again, other = (torch.cat(list(drawn(40, 10, 8, seed))) for seed in (4, 4, 5))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first[:40], torch.arange(40))
