@@ -9,8 +9,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
-from pydantic.functional_validators import AfterValidator, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -30,7 +38,9 @@ def _plain(title: str) -> str:
     if not title.strip() or not title.isprintable() or re.search(r"\[\[|\]\]|\*\*|`", title):
         raise ValueError("must be printable, not blank, and without [[, ]], ** and `, the report's markup")
     if re.search(r'(^|;)[\s"]*[=+@-]', title):  # some spreadsheets begin a cell after a semicolon
-        raise ValueError("must have no =, +, - or @ at its beginning or after a semicolon: a spreadsheet's formula")
+        raise ValueError(
+            "must have no =, +, - or @ at its beginning or after a semicolon: to a spreadsheet that is a formula"
+        )
     return title
 
 
@@ -172,7 +182,9 @@ class Params(_Section):
         if layers[-1] != classes:
             raise ValueError(f"network.layers is {shown(layers)}: it must end in the {classes} classes of {name}")
         if not 0 < left < examples:
-            wanted = f"of the {examples:,} training examples of {name} it must set aside and leave at least one"
+            wanted = (
+                f"of the {examples:,} training examples of {name} it must set at least one aside and leave at least one"
+            )
             raise ValueError(f"data.validation_fraction is {share}: {wanted}")
         if batch > left:
             wanted = f"it must be at most the {left:,} examples of {name} that are left to train on"
@@ -203,7 +215,7 @@ def load_params(path: Path) -> Params:
 def read_yaml(path: Path) -> Any:
     """Read YAML as DVC does, of bounded size and depth; a :class:`ParamsError` says why a file cannot be read.
 
-    Aliases are refused, as a few lines can make billions of items, and merges, beside which a repeated key is taken.
+    Aliases are refused: a few lines can make billions of items. So are merges: beside one, a repeated key is taken.
     """
     depth = 0
     try:

@@ -19,7 +19,8 @@ from pipeline.network.precision import full_precision
 def first_gradient_norms(X: Tensor, Y: Tensor, result: TrainingResult) -> DataFrame:
     """Measure the norm of ``dW{l}`` before the first step: a row per network, a column ``W{l}`` per layer.
 
-    ``X`` is ``(n_0, m)`` and ``Y`` ``(n_L, m)``. Networks with batch norm go through it.
+    ``X`` is ``(n_0, m)`` and ``Y`` ``(n_L, m)``. Networks with batch norm go through it,
+    and all compute in their own dtype.
     """
     AL, caches = L_model_forward(X, start(result), "mean1" in result.parameters)
     grads = L_model_backward(AL, Y, caches)

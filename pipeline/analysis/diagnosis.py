@@ -1,4 +1,4 @@
-"""Plateaus, divergence, collapse and dead units of each network."""
+"""One table of an arm's networks: results, plateaus, divergence, collapse and dead units."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ NEARLY_DEAD = 0.01  # a unit that is active for a smaller share of the training 
 
 
 def diagnose(result: TrainingResult, evaluation: Evaluation) -> DataFrame:
-    """Tabulate each network of an arm, as exactly as it was measured, a row each, in the order of the seeds.
+    """Tabulate the networks of an arm, unrounded: a row each, in the order of the seeds.
 
-    ``train``, ``validation`` and ``test`` are its accuracies. ``left_plateau`` is the step of the first check with a
-    cost 0.1 nats below that of guessing, ``half_cost_steps`` of the first below half of it; NaN if there is none.
-    ``weakest_class`` has the lowest ``recall``, in per cent. ``dead_A{l}`` and ``nearly_dead_A{l}`` count the units of
-    a hidden layer that no training example activates, or fewer than 1 %; ``dead_units`` are those of all layers.
+    ``headline`` is 1 for the headline model. ``train``, ``validation`` and ``test`` are accuracies. ``left_plateau``
+    is the step of the first check with a cost 0.1 nats below that of guessing, ``half_cost_steps`` of the first below
+    half of it; NaN if there is none. ``weakest_class`` has the lowest ``recall``, in per cent. ``dead_A{l}`` and
+    ``nearly_dead_A{l}`` count the units of a hidden layer that no training example activates, or fewer than 1 %;
+    ``dead_units`` are those of all layers.
     """
     recalls = 100 * evaluation.confusion.diagonal(dim1=1, dim2=2) / evaluation.confusion.sum(dim=2).clamp(min=1)
     guessing = guessing_cost(evaluation)

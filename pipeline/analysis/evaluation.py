@@ -59,7 +59,8 @@ class Evaluation:
             require_range(f"mistakes.{key}", self.mistakes[key], highest)
         layers = [f"A{layer}" for layer in range(1, len(self.activity) + 1)]
         for field in ("activity", "activations"):
-            if sorted(found := [*getattr(self, field)]) != sorted(layers):
+            found = list(getattr(self, field))
+            if sorted(found) != sorted(layers):
                 raise ValueError(f"{field} is of the layers {', '.join(found)}: must be {', '.join(layers)}")
         if self.mistakes["images"].dtype != self.mistakes["confidence"].dtype:
             raise ValueError("mistakes.images and mistakes.confidence must be of one dtype")

@@ -37,8 +37,8 @@ def arm_metrics(result: TrainingResult, evaluation: Evaluation) -> dict[str, dic
 
     ``cost`` is the validation cost at the best step, ``steps`` are those until the stop, the others are accuracies.
     """
-    named = diagnose(result, evaluation).rename(columns={"validation_cost": "cost", "validation": "val"})
-    networks = named[["cost", "steps", "test", "train", "val"]]  # short, so that a row of `dvc metrics` fits 80 columns
+    short = {"validation_cost": "cost", "validation": "val"}  # so that a row of `dvc metrics` fits 80 columns
+    networks = diagnose(result, evaluation).rename(columns=short)[["cost", "steps", "test", "train", "val"]]
     table = DataFrame({"headline": networks.loc[evaluation.headline], "mean": networks.mean()}).T
     headline, mean = _rounded(table, cost=4, steps=1).to_dict("records")
     return {"headline": headline | {"steps": result.steps[evaluation.headline]}, "mean": mean}
@@ -103,7 +103,7 @@ def results_table(results: Results, evaluations: Evaluations, comparisons: Compa
     gain = {arm: _ends(compared["test_accuracy"], QUANTITIES["test_accuracy"]) for arm, compared in comparisons.items()}
     headlines = networks[networks["headline"] == 1].droplevel("seed").rename(columns={"validation_cost": "cost"})
     gap = headlines["train"] - headlines["validation"]
-    table = headlines.assign(gap=gap, mean_test=test.mean(), sd_test=test.std().fillna(0.0))
+    table = headlines.assign(gap=gap, mean_test=test.agg(Series.mean), sd_test=test.std().fillna(0.0))
     table = table.join(DataFrame.from_dict(gain, orient="index", columns=["difference", "low", "high"], dtype=float))
     of_headline = ["test", "validation", "train", "gap", "steps", "epochs", "cost"]
     return _rounded(table[[*of_headline, "mean_test", "sd_test", "difference", "low", "high"]], cost=4).reset_index()

@@ -151,8 +151,8 @@ def _verified(content: bytes, sha256: str) -> bytes:
     unpacked = content
     if content.startswith(b"\x1f\x8b"):  # the first bytes of a packed file; an unpacked one begins with zeros
         unpacked = gzip.GzipFile(fileobj=io.BytesIO(content)).read(SIZE_LIMIT + 1)
-    if len(unpacked) > SIZE_LIMIT:
-        raise ValueError(f"unpacks to more than {SIZE_LIMIT:,} bytes")
+        if len(unpacked) > SIZE_LIMIT:
+            raise ValueError(f"unpacks to more than {SIZE_LIMIT:,} bytes")
     if sha256 not in (hashlib.sha256(each).hexdigest() for each in (unpacked, content)):
         raise ValueError(f"{len(content):,} bytes with a wrong SHA-256 checksum")
     return unpacked

@@ -52,13 +52,20 @@ def take_fitting(function: str, name: str, array: Any, of: str, shape: Sequence[
         return tensor
     whole = _broadcast(tensor.shape, shape)
     if whole is None or tensor.shape[-2:] != tuple(shape[-2:]):
-        raise _error(function, f"{name} of shape (..., {', '.join(map(str, shape))}) for {of}", tensor)
+        raise _error(function, f"{name} of shape (..., {shape[-2]}, {shape[-1]}) for {of}", tensor)
     return tensor.expand(whole)
 
 
 def take_statistic(function: str, name: str, array: Any, A: Tensor) -> Tensor:
     """Take a mean or a variance of each unit, like the activations."""
-    return take_fitting(function, name, array, "A", (*A.shape[:-1], 1), like=A)
+    return take_fitting(function, name, array, f"A {tuple(A.shape)}", (*A.shape[:-1], 1), like=A)
+
+
+def take_statistics(function: str, mean: Any, var: Any, A: Tensor) -> Pair:
+    """Take both statistics of a normalisation, like the activations."""
+    if mean is None or var is None:
+        raise _error(function, "both mean and var, or neither of them", "one")
+    return take_statistic(function, "mean", mean, A), take_statistic(function, "var", var, A)
 
 
 def take_probabilities_and_labels(function: str, AL: Any, Y: Any) -> Pair:
@@ -98,10 +105,17 @@ def take_network(function: str, X: Any, parameters: Any, use_batchnorm: bool, in
             if name in parameters:
                 take_statistic(function, name, parameters[name], b)
             elif inference:
-                raise _error(function, f"running statistics {name}", "none: train with batch norm first")
+                raise _error(
+                    function, f"running statistics {name}", "parameters without it: train with batch norm first"
+                )
         names = (f"b{layer}", f"W{layer + 1}", f"b{layer + 1}")  # biases have the shape of one example's activations
         _, _, b = take_linear(function, b, parameters[names[1]], parameters[names[2]], names)
     return X, L
+
+
+def holds_statistics(parameters: Mapping[str, Any]) -> bool:
+    """Tell whether parameters are of a network with batch norm."""
+    return any(str(name).startswith(("mean", "var")) for name in parameters)
 
 
 def require_batch(function: str, name: str, A: Tensor, hint: str) -> None:
@@ -162,7 +176,7 @@ def require_dict(function: str, name: str, value: Any, *, to_write: bool = False
 def require_caches(function: str, caches: Any) -> None:
     """Refuse what is no list of caches."""
     if not isinstance(caches, list | tuple) or not caches:
-        raise _error(function, "a list of the caches of all layers", _shown(caches))
+        raise _error(function, "a list of the caches of all layers", _kind(caches))
 
 
 @contextlib.contextmanager
@@ -217,7 +231,8 @@ def take_updates(function: str, parameters: Any, grads: Any) -> dict[str, Pair]:
     statistics = {f"{kind}{layer}" for layer in range(1, L) for kind in ("mean", "var")}
     for name in [name for name in parameters if name not in statistics]:
         if not str(name).startswith(("W", "b")):
-            raise _error(function, f"parameters W, b, and mean, var of hidden layers, below {L}", _shown(name))
+            wanted = f"parameters W, b, mean, var with a layer's number, mean and var below {L}"
+            raise _error(function, wanted, _shown(name))
         if f"d{name}" not in grads:
             raise _error(function, f"the gradient d{name} in grads", _kind(grads))
         for each, array in ((name, parameters[name]), (f"d{name}", grads[f"d{name}"])):
@@ -238,7 +253,8 @@ def number_of_layers(parameters: Mapping[str, Any], function: str = "number_of_l
     held = {name for name in parameters if str(name).startswith(("W", "b"))}
     L = len(held) // 2
     if not L or held != {f"{kind}{layer}" for layer in range(1, L + 1) for kind in "Wb"}:
-        raise _error(function, "parameters W1, b1 and so on", _kind(parameters))
+        odd = [f"{_shown(name)} in " for name in parameters if name in held and not name[1:].isdecimal()]
+        raise _error(function, "parameters W1, b1 and so on", f"{', '.join(odd[:1])}{_kind(parameters)}")
     return L
 
 
@@ -306,9 +322,17 @@ def take_lambdas(function: str, l2: Any, networks: int) -> list[float]:
     return lambdas
 
 
-def require_settings(function: str, examples: int, *settings: Any, **counts: Any) -> None:
+def require_settings(
+    function: str,
+    examples: int,
+    use_batchnorm: Any,
+    compile: Any,
+    learning_rate: Any,
+    min_delta: Any,
+    progress: Any,
+    **counts: Any,
+) -> None:
     """Refuse settings of a training that cannot be, each by its name."""
-    use_batchnorm, compile, learning_rate, min_delta, progress = settings
     require_flags(function, use_batchnorm=use_batchnorm, compile=compile)
     for name, value in counts.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) < 2**63:
@@ -421,4 +445,6 @@ def _shown(value: Any) -> str:
 
 def _kind(value: Any) -> str:
     names = f" of {', '.join(map(str, value)) or 'nothing'}" if isinstance(value, Mapping) else ""
+    if isinstance(value, list | tuple) and not value:
+        return f"an empty {type(value).__name__}"
     return "None" if value is None else f"a {type(value).__name__}{names}"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pipeline.network import arguments
-from pipeline.network.forward import BATCHNORM_EPSILON, softmax, without_zeros
+from pipeline.network.forward import BATCHNORM_EPSILON, at_least_tiny, softmax
 
 if TYPE_CHECKING:
     from pipeline.network.arguments import Array, Cache, Parameters
@@ -132,11 +132,16 @@ def batchnorm_backward(dNA: Array, cache: Cache | tuple[Array, Array] | None) ->
     ----------
     dNA : (..., units, m)
     cache : dict or pair
-        ``NA`` (..., units, m) and ``variance`` (..., units, 1); None, which inference leaves, is refused.
+        ``NA`` (..., units, m) and ``variance`` (..., units, 1).
 
     Returns
     -------
     dA : (..., units, m)
+
+    Raises
+    ------
+    ValueError
+        If the cache is None, as at inference.
     """
     g, n, variance = arguments.take_dNA("batchnorm_backward", dNA, cache)
     mean_g, mean_gn = g.mean(dim=-1, keepdim=True), (g * n).mean(dim=-1, keepdim=True)
@@ -155,7 +160,7 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     AL, Y : (..., n_L, m)
         Probabilities that the forward pass gave, 0 as the smallest normal number, and one-hot labels.
     caches : list of dict
-        Those of the forward pass; of inference with batch norm they are refused.
+        Those of the forward pass.
     l2 : float or (...) tensor
         Lambda of the L2 penalty, one for all networks or one for each.
 
@@ -163,19 +168,24 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     -------
     dict
         ``dA{l}`` (at the output of layer l, after batch norm if there is one), ``dW{l}`` and ``db{l}``, for l = 1..L.
+
+    Raises
+    ------
+    ValueError
+        If the caches are those of inference with batch norm.
     """
     AL, Y = arguments.take_probabilities_and_labels("L_model_backward", AL, Y)
     l2 = arguments.take_lambda("L_model_backward", l2, AL, per_matrix=True)
     arguments.require_caches("L_model_backward", caches)
-    AL = without_zeros(AL)
+    AL = at_least_tiny(AL)
     L = len(caches)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
-        cache, dNA = caches[layer - 1], grads[f"dA{layer}"]
+        cache, dA = caches[layer - 1], grads[f"dA{layer}"]
         activation = "softmax" if layer == L else "relu"
         with arguments.errors_named("L_model_backward", f"caches[{layer - 1}]"):
-            has_batchnorm = isinstance(cache, dict) and "batchnorm_cache" in cache
-            dA = batchnorm_backward(dNA, cache["batchnorm_cache"]) if has_batchnorm else dNA
+            if isinstance(cache, dict) and "batchnorm_cache" in cache:
+                dA = batchnorm_backward(dA, cache["batchnorm_cache"])
             dA_prev, dW, db = linear_activation_backward(dA, cache, activation, input_gradient=layer > 1)
         if dA_prev is not None:
             grads[f"dA{layer - 1}"] = dA_prev

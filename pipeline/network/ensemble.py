@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.network.arguments import Parameters, number_of_layers
-from pipeline.network.forward import initialize_parameters
+from pipeline.network.forward import STATISTICS_AT_START, initialize_parameters
 
 StopReason = Literal["no improvement", "cap reached", "interrupted", "diverged"]
 
@@ -54,7 +54,8 @@ class TrainingResult:
         Training steps until the stop, and the step of the best parameters.
     epochs : list of float
         Passes over the training set until the stop.
-    stop_reason : list of StopReason
+    stop_reason : list of str
+        ``"no improvement"``, ``"cap reached"``, ``"interrupted"`` or ``"diverged"``.
     """
 
     parameters: Annotated[Parameters, torch.float32, torch.float64, "networks", "*", "*"]
@@ -176,9 +177,11 @@ def initialize_ensemble(
 
 def initial_statistics(parameters: Parameters) -> Parameters:
     """Return the running statistics of the hidden layers before the first step: mean 0, variance 1."""
-    biases = {layer: parameters[f"b{layer}"] for layer in range(1, number_of_layers(parameters))}
-    means = {f"mean{layer}": torch.zeros_like(b) for layer, b in biases.items()}
-    return means | {f"var{layer}": torch.ones_like(b) for layer, b in biases.items()}
+    return {
+        f"{kind}{layer}": torch.full_like(parameters[f"b{layer}"], first)
+        for kind, first in STATISTICS_AT_START.items()
+        for layer in range(1, number_of_layers(parameters))
+    }
 
 
 class Ensemble:

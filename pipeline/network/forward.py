@@ -3,7 +3,7 @@
 An example is a column: activations are ``(..., units, m)``, weights ``(..., n_l, n_{l-1})``, biases
 ``(..., n_l, 1)``. ``...`` is any number of leading axes, one network each: sixteen networks run as one.
 NumPy arrays and tensors of floats are taken, tensors are returned, and nothing is written into an argument.
-A ValueError names an argument that cannot be: whole numbers where floats are wanted, shapes that do not fit each other.
+A ValueError names the argument that is wrong: whole numbers for floats, shapes that do not fit, an unknown activation.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ def initialize_parameters(
     -------
     dict
         ``W{l}`` of shape ``(n_l, n_{l-1})`` and ``b{l}`` of shape ``(n_l, 1)``, for l = 1..L.
+
+    Raises
+    ------
+    ValueError
+        If the layers, the seed or the dtype are invalid.
     """
     layer_dims = arguments.take_layers_dims("initialize_parameters", "layer_dims", layer_dims)
     generator = arguments.take_generator("initialize_parameters", seed, dtype)
@@ -81,8 +86,8 @@ def linear_forward(A: Array, W: Array, b: Array) -> tuple[Tensor, Cache]:
 def softmax(Z: Array) -> tuple[Tensor, Tensor]:
     """Compute ``A = exp(Z - max(Z)) / sum(exp(Z - max(Z)))``, column by column (assignment, 1c).
 
-    Subtracting the maximum changes nothing and keeps ``exp`` from overflowing. Zeros are raised to the smallest normal
-    number, so that ``log(A)`` and ``1 / A`` are finite.
+    Subtracting the maximum changes nothing and keeps ``exp`` from overflowing. No probability is below the
+    smallest normal number, ``tiny``, so that ``log(A)`` and ``1 / A`` are finite.
 
     Parameters
     ----------
@@ -96,10 +101,10 @@ def softmax(Z: Array) -> tuple[Tensor, Tensor]:
     Z = arguments.take_columns("softmax", "Z", Z)
     exp_Z = torch.exp(Z - Z.amax(dim=-2, keepdim=True))
     A = exp_Z / exp_Z.sum(dim=-2, keepdim=True)
-    return without_zeros(A), Z
+    return at_least_tiny(A), Z
 
 
-def without_zeros(P: Tensor) -> Tensor:
+def at_least_tiny(P: Tensor) -> Tensor:
     """Compute ``max(P, tiny)``, where tiny is the smallest normal number: ``log(P)`` and ``1 / P`` are finite."""
     return P.clamp(min=torch.finfo(P.dtype).tiny)
 
@@ -198,20 +203,25 @@ def compute_cost(
     Parameters
     ----------
     AL, Y : (..., classes, m)
-        Predicted probabilities, 0 as the smallest normal number, and one-hot labels; class numbers are refused.
+        Predicted probabilities, taken as at least the smallest normal number, and one-hot labels.
     parameters : dict, optional
         With it, the L2 penalty of these parameters is added.
     l2 : float or (...) tensor
-        The penalty's lambda, refused without parameters.
+        The penalty's lambda.
 
     Returns
     -------
     (...) tensor
         The cost in nats, one for each network.
+
+    Raises
+    ------
+    ValueError
+        If ``Y`` holds class numbers, or l2 comes without parameters.
     """
     AL, Y = arguments.take_probabilities_and_labels("compute_cost", AL, Y)
     arguments.require_penalty(l2, parameters, AL)
-    AL = without_zeros(AL)
+    AL = at_least_tiny(AL)
     cost = -(Y * torch.log(AL)).sum(dim=-2).mean(dim=-1)
     return cost if parameters is None else cost + l2_penalty(parameters, l2)
 
@@ -245,19 +255,24 @@ def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = 
     ----------
     A : (..., units, m)
     mean, var : (..., units, 1), optional
-        The statistics to normalise by, both or neither; without them those of ``A``, of two examples or more, its
-        variance divided by m.
+        The statistics to normalise by; without them those of ``A``, its variance divided by m.
 
     Returns
     -------
     NA : (..., units, m)
+        The normalised activations.
+
+    Raises
+    ------
+    ValueError
+        If only one of the two statistics is given, or none with a single example.
     """
     A = arguments.take_columns("apply_batchnorm", "A", A)
     if mean is None and var is None:
         arguments.require_batch("apply_batchnorm", "A", A, hint="mean and var")
-        mean, var = batch_statistics(A)
-    mean = arguments.take_statistic("apply_batchnorm", "mean", mean, A)
-    variance = arguments.take_statistic("apply_batchnorm", "var", var, A)
+        mean, variance = batch_statistics(A)
+    else:
+        mean, variance = arguments.take_statistics("apply_batchnorm", mean, var, A)
     NA = (A - mean) / torch.sqrt(variance + BATCHNORM_EPSILON)
     return NA
 

@@ -28,8 +28,9 @@ def predict(
 
     Parameters
     ----------
-    X, Y : (n_0, examples), (n_L, examples)
-        The examples, finite, and their one-hot labels.
+    X : (n_0, examples)
+    Y : (n_L, examples)
+        One-hot labels.
     parameters : dict
     use_batchnorm : bool, optional
         By default whether the parameters hold running statistics, ``mean{l}`` or ``var{l}``. If it is to be used,
@@ -39,15 +40,20 @@ def predict(
     -------
     float or (...) tensor
         Accuracy in percent, one for each network.
+
+    Raises
+    ------
+    ValueError
+        If ``X`` is not finite, ``Y`` not one-hot, a shape does not fit, or running statistics are missing.
     """
     weights = arguments.take_weights("predict", parameters)
     X, Y = arguments.take_examples("predict", X, Y, [weights[0].shape[-1], weights[-1].shape[-2]])
-    statistics = [name for name in parameters if str(name).startswith(("mean", "var"))]
     if use_batchnorm is None:
-        use_batchnorm = bool(statistics)
+        use_batchnorm = arguments.holds_statistics(parameters)
     arguments.take_network("predict", X, parameters, use_batchnorm, inference=True)
-    used = {name: each for name, each in parameters.items() if use_batchnorm or name not in statistics}
-    _, accuracy = evaluate(X, Y, used)
+    if not use_batchnorm:
+        parameters = {name: each for name, each in parameters.items() if name[0] in "Wb"}
+    _, accuracy = evaluate(X, Y, parameters)
     return accuracy if accuracy.dim() else accuracy.item()
 
 
@@ -67,8 +73,9 @@ def evaluate(X: Tensor, Y: Tensor, parameters: Mapping[str, Array]) -> tuple[Ten
 
 def forward_in_blocks(X: Tensor, parameters: Mapping[str, Array]) -> Iterator[tuple[Tensor, list[Cache]]]:
     """Run trained networks on 2,000 examples at a time, as L_model_forward does at inference."""
+    use_batchnorm = arguments.holds_statistics(parameters)
     for X_block in torch.split(X, BLOCK, dim=1):
-        yield L_model_forward(X_block, dict(parameters), "mean1" in parameters, inference=True)
+        yield L_model_forward(X_block, dict(parameters), use_batchnorm, inference=True)
 
 
 def is_correct(AL: Tensor, Y: Tensor) -> Tensor:

@@ -38,8 +38,19 @@ def training_step(
 ) -> Tensor:
     """Take one step on one mini-batch: forward, cost, backward, update.
 
-    ``X`` is ``(n_0, m)`` and ``Y`` ``(n_L, m)``; ``parameters`` gets new arrays; ``l2`` is one number or a tensor of
-    one for each network. Returns the data cost before the update, in nats, one for each network.
+    Parameters
+    ----------
+    X, Y : (n_0, m), (n_L, m)
+        The examples of the batch, and their one-hot labels.
+    parameters : dict
+        Gets new arrays.
+    learning_rate, use_batchnorm, l2
+        As in :func:`train`, but ``l2`` as a float or a (...) tensor.
+
+    Returns
+    -------
+    cost : (...) tensor
+        The data cost before the update, in nats.
     """
     AL, caches = L_model_forward(X, parameters, use_batchnorm)
     cost = compute_cost(AL, Y)
@@ -91,7 +102,7 @@ def L_layer_model(
     parameters : dict
         The best parameters, as in :class:`TrainingResult`.
     costs : list of float
-        The cost, L2 penalty included, at every 100th step.
+        The cost in nats, L2 penalty included, at every 100th step.
 
     Raises
     ------
@@ -218,8 +229,9 @@ def train(
     layers_dims = arguments.take_layers_dims("train", "layers_dims", layers_dims)
     X, Y = arguments.take_examples("train", X, Y, layers_dims)
     validation = arguments.take_validation("train", validation, layers_dims)
-    whole = {"max_steps": max_steps, "batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    arguments.require_settings("train", X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress, **whole)
+    counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
+    options = (X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress)
+    arguments.require_settings("train", *options, max_steps=max_steps, **counts)
     seeds = arguments.take_seeds("train", "seeds", seeds)
     (shuffle_seed,) = arguments.take_seeds("train", "shuffle_seed", [shuffle_seed])
     lambdas = arguments.take_lambdas("train", l2, networks=len(seeds))
@@ -235,7 +247,8 @@ def train(
                     training_step, *batch, start, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
                 )
             for step, batch in enumerate(mini_batches(X, Y, batch_size, max_steps, shuffle_seed), start=1):
-                parameters, before = ensemble.parameters, dict(ensemble.parameters)
+                parameters = ensemble.parameters
+                before = dict(parameters)  # a step puts new arrays into the dictionary
                 costs = take_step(*batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2)
                 ensemble.step = step
                 if step % COST_EVERY == 0:

@@ -70,7 +70,7 @@ def write_health(document: Document, study: Study) -> None:
         for arm, each in study.comparisons.items()
         if arm in study.in_full
     ]
-    is_impaired = networks.filter(like="dead_A").any(axis=1)
+    is_impaired = networks.filter(regex="^(nearly_)?dead_A").any(axis=1)
     fine = (is_impaired & ~networks["collapsed"]).sum()
     document.paragraph(
         f"{' '.join(compared)} Of {numbered(int(is_impaired.sum()), 'network')} with dead or nearly dead units {fine} "

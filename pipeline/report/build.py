@@ -117,4 +117,4 @@ def _cost_tables(document: Document, study: Study) -> None:
         parts = [texts[k::blocks].reset_index(drop=True) for k in range(blocks)]  # a page break leaves their order
         caption = "Cost of the headline models at every 100th training step."
         document.table(pd.concat(parts, axis=1).fillna(""), caption, name=f"costs_{part}")
-    document.stop_counting()
+    document.stop_counting()  # only a word processor knows how many pages these tables take

@@ -6,7 +6,6 @@ import math
 
 from pandas import DataFrame
 
-from pipeline.analysis.diagnosis import first_step_below, guessing_cost
 from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.document import Document
@@ -74,7 +73,7 @@ def write(document: Document, study: Study) -> None:
     seeds = numbered(len(result.seeds), "network")
     caption = f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training of the arm's {seeds}."
     document.table(table, caption, name="results", widths=[3.6, 1.8, 2.6, 1.8, 2.6, 1.9, 1.7])
-    half = first_step_below(result, guessing_cost(evaluation) / 2)[evaluation.headline]
+    half = best.half_cost_steps
     when = "at no step" if math.isnan(half) else f"by step {half:,.0f} of {best.steps:,}"
     title = f"{study.titles[arm]}: {when} the validation cost is half that of guessing"
     caption = "The headline model's cost on the batch of every 100th step, and its validation cost."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from pipeline.analysis import tables
 from pipeline.analysis.beginnings import gradient_factors
@@ -47,7 +47,8 @@ def write(document: Document, study: Study) -> None:
 def side_by_side(study: Study, arms: Iterable[str]) -> DataFrame:
     """Return the results of arms, one per row, by their titles."""
     test = study.networks["test"].groupby("arm")
-    best = study.headlines.assign(mean=test.mean(), sd=test.std().fillna(0.0)).loc[[*arms]]  # one has no deviation
+    mean, sd = test.agg(Series.mean), test.std().fillna(0.0)  # as in the text below; one network has no deviation
+    best = study.headlines.assign(mean=mean, sd=sd).loc[[*arms]]
     table = DataFrame(
         {
             **{f"{name.capitalize()} accuracy (%)": best[name].map("{:.2f}".format) for name in tables.SETS},
@@ -102,8 +103,8 @@ def _gain(study: Study, arm: str) -> str:
         return f"**{title}: the effect on test accuracy is too close to zero to call.**"
     if not gain.excludes_zero:
         return f"**{title}: no clear difference in mean test accuracy {sample(gain.pairs)}.**"
-    direction, by_how_much = verdict(gain, QUANTITIES["test_accuracy"]).split(" ", maxsplit=1)
-    return f"**{title} {'raises' if direction == 'better' else 'lowers'} mean test accuracy** {by_how_much}."
+    _, by_how_much = verdict(gain, QUANTITIES["test_accuracy"]).split(" ", maxsplit=1)  # without "better" or "worse"
+    return f"**{title} {'raises' if gain.low > 0 else 'lowers'} mean test accuracy** {by_how_much}."
 
 
 def _of_batchnorm(study: Study, arm: str) -> str:

@@ -30,7 +30,7 @@ ROWS_TOGETHER = 3  # at the start and the end of a divided table
 CELL_MARGIN = 4.5  # points at the left and the right of a cell
 DIGIT_WIDTH, NARROW_WIDTH = 0.507, 0.27  # of Calibri's digits and signs, and of its other marks, in font sizes
 NUMBER = re.compile(r"(?:[-+−]?[\d,]+((?:\.\d+)?(?: ± [\d,.]+| \[[-+−\d,. ]+\])?))?")  # what follows its whole part
-CONTENTS_STYLE, TABLE_TEXT = "toc 1", "No Spacing"
+CONTENTS_STYLE, TABLE_TEXT = "toc 1", "No Spacing"  # styles that Word has
 PLAIN_TEXT = re.compile(r'(?<=>)(?<!preserve">)[^<]+')  # of an equation: between tags, and in no run yet
 REFERENCE = re.compile(r"\[\[(\w*)(:page)?\]\]")
 MARKS = re.compile(r"(\[\[[\w:]*\]\]|`|\*\*)")

@@ -59,7 +59,7 @@ def headline_costs(costs: DataFrame, ends: Mapping[str, tuple[int, int]], titles
     """Draw the headline models' data cost at every 100th step, on one axis; ``ends`` are best step and stop by arm."""
     figure, axis = _over_steps(2.7, title, "cost (nats)")
     lines = []
-    for (arm, steps), look in zip(ends.items(), LINE_LOOKS, strict=False):
+    for (arm, steps), look in zip(ends.items(), LINE_LOOKS[: len(ends)], strict=True):
         of_arm = costs[costs["arm"] == arm].set_index("step")["cost"]
         lines += axis.plot(of_arm, **look, linewidth=0.9)
         for step, (marker, size) in zip(steps, ENDS.items(), strict=True):
@@ -112,7 +112,7 @@ def by_layer(panels: Mapping[tuple[str, str], Mapping[str, DataFrame]], titles: 
 def accuracy_curves(accuracies: DataFrame, titles: Titles, title: str) -> bytes:
     """Draw validation accuracy against steps, median and quartiles over the networks."""
     figure, axis = _over_steps(2.4, title, "accuracy (%)")
-    for arm, look in zip(titles, LINE_LOOKS, strict=False):
+    for arm, look in zip(titles, LINE_LOOKS[: len(titles)], strict=True):
         band = accuracies[accuracies["arm"] == arm]
         axis.fill_between(band["step"], band["low"], band["high"], color=look["color"], alpha=0.18, linewidth=0)
         axis.plot(band["step"], band["median"], **look)

@@ -73,11 +73,12 @@ class Study:
 
     @functools.cached_property
     def networks(self) -> DataFrame:
-        """What is known of each network, a row each by arm and place.
+        """What is known of each network, a row each, by arm and its number within the arm.
 
         ``seconds`` is how long it would train alone, ``gap`` train minus validation accuracy. By layer: ``A{l}``
         is the 99th percentile of the activations, ``W{l}`` the norm of the weights, ``along_W{l}`` how much of it lies
-        along the start. The other columns are those of :func:`diagnose`.
+        along the start. ``best_step`` and ``stop_reason`` are the result's; the other columns are those of
+        :func:`diagnose`.
         """
         tables = {}
         for arm, settings in self.params.arms.items():
@@ -108,7 +109,7 @@ class Study:
 
     def headline(self, arm: str) -> Series[Any]:
         """Return the row of an arm's headline model."""
-        return self.headlines.T[arm]
+        return self.headlines.T[arm]  # .loc[arm], which type checkers take for a table
 
     def compare(self, arm: str, column: str) -> Comparison:
         """Compare an arm with the reference in a column of the networks, seed by seed."""

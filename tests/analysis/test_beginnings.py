@@ -64,6 +64,10 @@ def test_gradients_differ_by_the_largest_over_the_smallest_that_is_not_of_a_dead
     assert factors.to_dict() == {"W1": 4.0, "W2": 1.0, "W3": 1.0}
 
 
+def steps_to_half(result):
+    return diagnose(result, measured([90.0] * len(result.seeds)))["half_cost_steps"]  # of two classes
+
+
 @pytest.mark.parametrize(
     ("steps", "correlation", "is_late"),
     [
@@ -77,25 +81,19 @@ def test_a_late_start_is_a_clear_rank_correlation_below_zero(steps, correlation,
     result = recorded([300] * 6)  # a check every 50 steps
     below = torch.tensor([[step is not None and check >= step for step in steps] for check in range(1, 7)])
     result = replace(result, validation_costs=torch.where(below, 0.1, 0.69).double())
-    found = late_start(
-        Series([1.0, 2, 3, 4, 5, 6]), diagnose(result, measured([90.0] * 6))["half_cost_steps"]
-    )  # of two classes
+    found = late_start(Series([1.0, 2, 3, 4, 5, 6]), steps_to_half(result))
     assert found[0] == pytest.approx(correlation, abs=1e-3)
     assert found[2] == is_late == (correlation < 0 and found[1] < 0.05)
 
 
 def test_two_networks_have_no_clear_late_start():
-    assert not late_start(Series([1.0, 2.0]), diagnose(recorded([300, 300]), measured([90.0] * 2))["half_cost_steps"])[
-        2
-    ]
+    assert not late_start(Series([1.0, 2.0]), steps_to_half(recorded([300, 300])))[2]
 
 
 def test_networks_that_come_to_it_at_one_check_have_no_order_and_bring_no_warning():
     result = recorded([300] * 6)
     result.validation_costs[:] = 0.1
-    correlation, p, is_late = late_start(
-        Series([1.0, 2, 3, 4, 5, 6]), diagnose(result, measured([90.0] * 6))["half_cost_steps"]
-    )
+    correlation, p, is_late = late_start(Series([1.0, 2, 3, 4, 5, 6]), steps_to_half(result))
     assert math.isnan(correlation) and math.isnan(p) and not is_late
 
 

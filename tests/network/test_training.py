@@ -260,7 +260,7 @@ def test_an_interruption_during_an_evaluation_leaves_the_best_before_it(monkeypa
 @pytest.mark.parametrize("l2", [0.0, [0.0, 0.1, HUGE]], ids=["one lambda", "a lambda each"])
 def test_an_interruption_at_any_line_of_the_records_leaves_them_whole(monkeypatch, l2):
     monkeypatch.setattr(training, "COST_EVERY", 4)
-    records = {"record_costs", "keep_best", "stop", "_of_all"}
+    records = {"record_costs", "keep_best", "stop", "result", "_of_all", "_curves"}
 
     def run_interrupted_at(line):
         lines = itertools.count()
@@ -283,7 +283,7 @@ def test_an_interruption_at_any_line_of_the_records_leaves_them_whole(monkeypatc
 
     for line in itertools.count():
         result, was_interrupted = run_interrupted_at(line)
-        assert all(result.stop_reason)
+        result.require_whole(result.sizes)
         assert result.costs.shape == result.penalties.shape == (len(result.cost_steps), 3)
         assert result.validation_costs.shape == result.validation_accuracies.shape == (len(result.evaluation_steps), 3)
         lowest = result.validation_costs.nan_to_num(math.inf)
@@ -628,10 +628,12 @@ def test_model_names_a_bad_argument(dims, rate, steps, batch_size, message):
 
 def drawn(examples, batch_size, steps, seed):
     """Draw batches of examples that are numbers; give these numbers."""
-    numbers = torch.arange(examples).unsqueeze(0)
+    rows = torch.tensor([[0], [100], [200]])
+    numbers = torch.arange(examples) + rows
     for X_batch, Y_batch in mini_batches(numbers, -numbers, batch_size, steps, seed):
         assert torch.equal(X_batch, -Y_batch)
-        yield X_batch.flatten()
+        assert torch.equal(X_batch, X_batch[0] + rows)  # whole columns, their units in order
+        yield X_batch[0]
 
 
 @pytest.mark.parametrize(("examples", "batch_size"), [(40, 10), (37, 10), (10, 10), (7, 5), (5, 1)])

@@ -371,13 +371,13 @@ FIT = {"name": "mnist", "classes": 10, "examples": 60_000}
             {},
             {"examples": 2},
             "data.validation_fraction is 0.2: of the 2 training examples of mnist "
-            "it must set aside and leave at least one",
+            "it must set at least one aside and leave at least one",
         ),
         (
             {("data", "validation_fraction"): 1 - 2**-30},
             {},
             "data.validation_fraction is 0.9999999990686774: of the 60,000 training examples of mnist "
-            "it must set aside and leave at least one",
+            "it must set at least one aside and leave at least one",
         ),
     ],
 )
