@@ -556,8 +556,8 @@ def ranks_that_train(dvc, log):
 
     def train():
         with contextlib.suppress(psutil.Error):
-            ranks[:] = [each for each in dvc.children(recursive=True) if "RANK" in each.environ()]
-            ranks.sort(key=lambda each: each.environ()["RANK"])
+            environments = [(each.environ(), each) for each in dvc.children(recursive=True)]  # asked once: it may end
+            ranks[:] = [each for rank in "01" for environ, each in environments if environ.get("RANK") == rank]
             return len(ranks) == 2 and all(each.cpu_times().user > 4 for each in ranks)
         return False
 
