@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # With these, Python or pip would look elsewhere than in this folder and in .venv.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_PYTHON
 
-.PHONY: all install test test-remotes .venv/bench .venv/remotes faults gradcheck bench experiments plots verify \
+.PHONY: all install test test-slow test-remotes .venv/bench .venv/remotes faults gradcheck bench experiments plots verify \
     readme tour .venv/tour lock clean
 
 all: install
@@ -25,6 +25,10 @@ test: install
 	mypy
 	pytest --numprocesses 2
 
+# The slow tests that `make test` leaves out: of whole runs, of ranks under DVC, of processes that are killed.
+test-slow: install
+	pytest --numprocesses 2 -m "slow and not long"
+
 # Compares every gradient with autograd and central differences, tensor by tensor.
 gradcheck: install
 	python -m tools.gradcheck
@@ -37,7 +41,7 @@ bench: .venv/bench
 .venv/bench: install
 	@$(INSTALL) benchmarks/requirements.lock
 
-# The long tests of faults that `make test` leaves out, such as a run that is killed at 20 random moments.
+# All tests of faults, with the long ones such as a run that is killed at 20 random moments.
 faults: install
 	pytest tests/faults -m "long or not long" --numprocesses 2 --maxschedchunk 1
 

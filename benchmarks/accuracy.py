@@ -4,8 +4,6 @@
 writes its table into ``docs/experiments.md``. Accuracies are of the validation set: the test set chooses nothing.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 import time

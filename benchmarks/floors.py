@@ -4,8 +4,6 @@ The floors are what the matrix products of a step need: their operations at the 
 their operands and results, each once through memory, at the rate of a large copy.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Time whoever takes turns, so that a busy moment of the machine falls on all."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping

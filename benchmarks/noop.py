@@ -3,8 +3,6 @@
 ``python -m benchmarks.noop``, after `dvc repro`, prints both medians.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

@@ -6,8 +6,6 @@ running statistics, without which the network could not predict. All but scikit-
 and return them trained, so that a test can see that they do the same work.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +46,7 @@ class Data:
     Y: Tensor
 
     @staticmethod
-    def random(examples: int, pixels: int = 784, device: torch.device = CPU) -> Data:
+    def random(examples: int, pixels: int = 784, device: torch.device = CPU) -> "Data":
         """Draw data of MNIST's shape; no time depends on the values. Who trains on them does so on their device."""
         generator = torch.Generator().manual_seed(0)
         labels = torch.randint(CLASSES, (examples,), generator=generator)

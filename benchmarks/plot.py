@@ -1,7 +1,5 @@
 """What a step costs against the number of networks, the batch and the width of the first layer."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 

@@ -3,8 +3,6 @@
 The processes read their orders from standard input, and answer on standard output: a line of JSON, then arrays.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """The best rate at which this machine multiplies large float32 matrices, by any library."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import jax

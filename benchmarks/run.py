@@ -4,8 +4,6 @@
 ``--device cuda`` prints the table of a GPU and writes nothing.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import platform

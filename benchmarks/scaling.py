@@ -5,8 +5,6 @@ The data have MNIST's size; evaluations of the validation set and the gathering 
 which processes start do not.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import statistics

@@ -3,37 +3,29 @@
 A file is written under a temporary name in its own folder and then renamed: it is there whole or not at all. The
 same results give the same bytes.
 
-A record is a dataclass whose annotations say what it must be, and it is checked whole when it is read. In
-``Annotated[Tensor, torch.uint8, "examples", "pixels"]`` stand the dtypes that are allowed and the axes: axes of one
-name are equally long, ``"*"`` is any length, and ``"{}"``, in a dictionary of tensors, is the name of the entry. A list
-has one axis. A dictionary in the annotation says it entry by entry. Numbers are finite, except where ``"NaN"`` stands.
-What annotations cannot say, the record's ``require_whole`` checks.
+A record is a dataclass in a folder of its own. It is stored with the SHA-256 checksum of all that it holds; one that
+was changed since is refused.
 """
-
-from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import pandas as pd
 import psutil
 import safetensors.torch
-import torch
 from pandas import DataFrame
-from pydantic import ConfigDict, ValidationError
-from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from torch import Tensor
 
 from pipeline.text import shown
 
 Record = TypeVar("Record")
-STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 REMEDY = "to make it again: python -m tools.verify --remove {} && dvc repro"
 
 
@@ -60,11 +52,10 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path, kind: Any = None) -> Any:
-    """Read JSON, as a record of the given kind if there is one."""
+def read_json(path: Path) -> Any:
+    """Read JSON."""
     with damage_named(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return content if kind is None else _whole(kind, content, {})
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_table(path: Path, table: DataFrame) -> None:
@@ -94,28 +85,32 @@ def write_record(folder: Path, record: Any) -> None:
     """Write a dataclass into a folder, and remove the tensors of an earlier one.
 
     A field that is a dictionary of tensors becomes ``<field>.safetensors``, all tensors together
-    ``tensors.safetensors``, and the rest ``record.json``.
+    ``tensors.safetensors``, and the rest ``record.json``, with the checksum of all of them.
     """
     fields = dict(vars(record))
-    files = {name: fields.pop(name) for name, value in vars(record).items() if _is_tensors(value)}
+    groups = {name: fields.pop(name) for name, value in vars(record).items() if _is_tensors(value)}
     if tensors := {name: fields.pop(name) for name, value in vars(record).items() if isinstance(value, Tensor)}:
-        files["tensors"] = tensors
+        groups["tensors"] = tensors
     for path in folder.glob("*.safetensors"):
-        if path.stem not in files:
+        if path.stem not in groups:
             path.unlink()
-    for name, content in files.items():
-        write_tensors(folder / f"{name}.safetensors", content)
-    write_json(folder / "record.json", fields)
+    for name, group in groups.items():
+        write_tensors(folder / f"{name}.safetensors", group)
+    write_json(folder / "record.json", {**fields, "sha256": _checksum(fields, folder)})
 
 
-def read_record(kind: type[Record], folder: Path, **sizes: int) -> Record:
-    """Read a dataclass of the given kind from a folder; ``sizes`` are the lengths of axes that are known beforehand."""
+def read_record(kind: type[Record], folder: Path) -> Record:
+    """Read a dataclass of the given kind from a folder, and refuse it if it does not have its checksum."""
     fields = read_json(folder / "record.json")
-    for path in sorted(folder.glob("*.safetensors")) if isinstance(fields, dict) else []:
-        tensors = read_tensors(path)
-        fields |= tensors if path.stem == "tensors" else {path.stem: tensors}
+    groups = {path.stem: read_tensors(path) for path in folder.glob("*.safetensors")}
     with damage_named(folder):
-        return _whole(kind, fields, sizes)
+        if not isinstance(fields, dict) or fields.pop("sha256", None) != _checksum(fields, folder):
+            raise ValueError("it has another checksum than when it was written")
+        tensors = groups.pop("tensors", {})
+        try:
+            return kind(**fields, **groups, **tensors)
+        except TypeError as error:  # other fields
+            raise ValueError(f"it is no {kind.__name__}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -131,46 +126,12 @@ def damage_named(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} is damaged: {shown(error, longest=300)}; {REMEDY.format(path)}") from error
 
 
-def _whole(kind: type[Record], fields: Any, sizes: dict[str, int]) -> Record:
-    """Make a record of what was read, if it is all that the record's annotations say."""
-    try:
-        kind(**fields)
-        record = kind(**vars(dataclass(kind, config=STRICT, frozen=True)(**fields)))  # pydantic checks types
-    except TypeError as error:  # no object, or other fields
-        raise ValueError(f"it is no {kind.__name__}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where} is {shown(repr(first['input']))}: {first['msg']}") from error
-    for field, hint in get_type_hints(kind, include_extras=True).items():
-        _require(field, getattr(record, field), getattr(hint, "__metadata__", ()), sizes)
-    if hasattr(record, "require_whole"):
-        record.require_whole(sizes)
-    return record
-
-
-def _require(name: str, value: Any, wanted: Sequence[Any], sizes: dict[str, int]) -> None:
-    """Check a value, or each entry of a dictionary, as annotated; an axis of a new name is added to ``sizes``."""
-    if isinstance(value, dict):
-        by_key = wanted[0] if wanted and isinstance(wanted[0], dict) else dict.fromkeys(value, wanted)
-        if value.keys() != by_key.keys():
-            raise ValueError(f"{name} holds {', '.join(value) or 'nothing'}: must hold {', '.join(by_key)}")
-        for key, each in value.items():
-            _require(f"{name}.{key}", each, by_key[key], sizes)
-        return
-    dtypes = [each for each in wanted if isinstance(each, torch.dtype)]
-    if axes := [axis for axis in wanted if axis not in ("NaN", *dtypes)]:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else (len(value),)
-        if len(shape) != len(axes):
-            raise ValueError(f"{name} has the shape {shape}: must have the axes {', '.join(axes)}")
-        for axis, length in zip(axes, shape, strict=True):
-            key = name.rpartition(".")[2] if axis == "{}" else axis
-            if axis != "*" and sizes.setdefault(key, length) != length:
-                raise ValueError(f"{name} has the shape {shape}: must have {sizes[key]} as {key}")
-    if dtypes and value.dtype not in dtypes:
-        raise ValueError(f"{name} is of {value.dtype}: must be {' or '.join(map(str, dtypes))}")
-    if dtypes and value.is_floating_point() and "NaN" not in wanted and not value.isfinite().all():
-        raise ValueError(f"{name} holds {value[~value.isfinite()][0].item()}: must be finite")
+def _checksum(fields: Mapping[str, Any], folder: Path) -> str:
+    """Compute the SHA-256 of a record: of its fields and of its files of tensors."""
+    checksum = hashlib.sha256(json.dumps(fields).encode())
+    for path in sorted(folder.glob("*.safetensors")):
+        checksum.update(path.name.encode() + path.read_bytes())
+    return checksum.hexdigest()
 
 
 def _is_tensors(value: Any) -> bool:

@@ -1,13 +1,11 @@
 """``params.yaml`` as a typed, validated object, and what only the data can refuse."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -165,7 +163,7 @@ class Params(_Section):
         return dict(sorted(arms.items(), key=lambda arm: (arm[0] != info.data.get("reference"), arm[0])))
 
     @model_validator(mode="after")
-    def _fit_together(self) -> Params:
+    def _fit_together(self) -> Self:
         if self.reference not in self.arms:
             arms = shown(", ".join(self.arms))
             raise ValueError(f"reference is {shown(repr(self.reference))}: must be one of {arms}")

@@ -1,7 +1,5 @@
 """Show a text on one line if it comes from outside (a file, a server, the environment), else on lines that fit."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """One thin script a DVC stage, and what they share: paths, and how a stage starts and ends."""
 
-from __future__ import annotations
-
 from stages import lifetime
 
 # isort: split
@@ -17,7 +15,7 @@ from torch import Tensor
 
 from pipeline import artifacts
 from pipeline.data import preprocessing
-from pipeline.params import PIXELS, Params, ParamsError, load_params, read_yaml
+from pipeline.params import Params, ParamsError, load_params, read_yaml
 from pipeline.text import in_lines
 
 PARAMS = Path("params.yaml")
@@ -90,9 +88,6 @@ def require_unchanged(given: dict[str, Any], now: dict[str, Any]) -> None:
 def examples(name: str, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Read one of the three sets as standardised columns ``X`` and one-hot columns ``Y``, and put it on a device."""
     card = artifacts.read_record(preprocessing.DatasetCard, SPLIT / "card")
-    columns = artifacts.read_record(preprocessing.Examples, SPLIT / name, classes=len(card.classes), pixels=PIXELS)
-    if (count := len(columns.labels)) != card.sizes[name]:
-        with artifacts.damage_named(SPLIT):  # the set or the card
-            raise ValueError(f"{name} holds {count:,} examples, and card says {card.sizes[name]:,}")
+    columns = artifacts.read_record(preprocessing.Examples, SPLIT / name)
     X = preprocessing.standardise(columns.images, card.mean, card.std)
     return X.to(device), preprocessing.one_hot(columns.labels, len(card.classes)).to(device)

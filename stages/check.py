@@ -1,7 +1,5 @@
 """Refuse a wrong ``params.yaml`` before any other stage: DVC removes a stage's outputs before it runs it."""
 
-from __future__ import annotations
-
 import os
 
 import psutil

@@ -1,7 +1,5 @@
 """Fetch the data set that ``params.yaml`` names; if no source has it, warn and use the bundled digits."""
 
-from __future__ import annotations
-
 import os
 import sys
 

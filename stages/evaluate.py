@@ -1,7 +1,5 @@
 """Measure every arm on all three sets, compare the arms, and write metrics, plots and results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch
@@ -10,7 +8,6 @@ from pipeline import artifacts
 from pipeline.analysis import evaluation, tables
 from pipeline.analysis.comparison import compare_arms
 from pipeline.data.preprocessing import DatasetCard
-from pipeline.data.sources import require_classes
 from pipeline.network.devices import take_device
 from pipeline.network.ensemble import TrainingResult
 from pipeline.params import Params
@@ -23,12 +20,9 @@ def main(params: Params) -> None:
     torch.set_num_threads(params.training.usable_threads)
     device = take_device(params.training.device)
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
-    with artifacts.damage_named(SPLIT / "card"):
-        require_classes(card.name, card.classes)
     sets = {name: examples(name, device) for name in card.sizes}
-    sizes = {"pixels": len(sets["train"][0]), "classes": len(card.classes)}
-    results = {arm: artifacts.read_record(TrainingResult, MODELS / arm, **sizes) for arm in params.arms}
-    path = artifacts.read_record(TrainingResult, RESULTS / "l2_path", **sizes)
+    results = {arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms}
+    path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")
     evaluations = {arm: evaluation.evaluate_arm(results[arm], sets) for arm in each("evaluate", results, "arms")}
     with working("evaluate: comparing and writing"):
         write(params, card, results, evaluations, path)

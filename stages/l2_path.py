@@ -1,7 +1,5 @@
 """Train a grid of lambdas times seeds as one ensemble, to choose lambda on the validation set."""
 
-from __future__ import annotations
-
 from pipeline.params import Params
 from stages import RESULTS
 from stages.launch import run_training

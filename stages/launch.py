@@ -1,7 +1,5 @@
 """Start a training stage: in this process, as several ranks on this machine, or as one rank of torchrun's."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import os

@@ -3,8 +3,6 @@
 A stage imports this first, because the import of torch takes seconds.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

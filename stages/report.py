@@ -1,7 +1,5 @@
 """Write the Word report from the results."""
 
-from __future__ import annotations
-
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +10,8 @@ from pipeline.analysis.evaluation import Evaluation
 from pipeline.analysis.tables import data_name
 from pipeline.analysis.timing import Timing
 from pipeline.data.preprocessing import DatasetCard
-from pipeline.data.sources import require_classes
 from pipeline.network.ensemble import TrainingResult
-from pipeline.params import PIXELS, Params
+from pipeline.params import Params
 from pipeline.report.build import build_report
 from pipeline.report.study import Study
 from stages import MODELS, RESULTS, SPLIT, examples, run
@@ -27,22 +24,16 @@ PACKAGES = {"torch": "torch", "NumPy": "numpy", "SciPy": "scipy", "Matplotlib": 
 
 def main(params: Params) -> None:
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
-    with artifacts.damage_named(SPLIT / "card"):
-        require_classes(card.name, card.classes)
-    sizes = {"pixels": PIXELS, "classes": len(card.classes)}
-    results = {arm: artifacts.read_record(TrainingResult, MODELS / arm, **sizes) for arm in params.arms}
+    results = {arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms}
     X, Y = (columns[:, :GRADIENT_SAMPLE] for columns in examples("train"))
     study = Study(
         params=params,
         card=card,
         results=results,
-        evaluations={
-            arm: artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm, **result.sizes)
-            for arm, result in results.items()
-        },
-        path=artifacts.read_record(TrainingResult, RESULTS / "l2_path", **sizes),
+        evaluations={arm: artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm) for arm in results},
+        path=artifacts.read_record(TrainingResult, RESULTS / "l2_path"),
         gradients={arm: first_gradient_norms(X, Y, result) for arm, result in results.items()},
-        timing=artifacts.read_json(RESULTS / "timing.json", Timing),
+        timing=artifacts.read_record(Timing, RESULTS / "timing"),
         versions={"Python": platform.python_version(), **{title: version(name) for title, name in PACKAGES.items()}},
     )
     with working("report: drawing and writing"):

@@ -4,12 +4,10 @@ The kinds take turns, so that a busy moment of the machine falls on all of them.
 output differs from run to run; of all stages the report alone depends on it.
 """
 
-from __future__ import annotations
-
 import torch
 
 from pipeline import artifacts
-from pipeline.analysis.timing import time_steps
+from pipeline.analysis.timing import Timing, time_steps
 from pipeline.network.devices import take_device
 from pipeline.params import Params
 from stages import RESULTS, examples, run
@@ -32,7 +30,7 @@ def main(params: Params) -> None:
         compile=training.compile,
         progress=lambda rounds: each("timing", rounds, "rounds"),
     )
-    artifacts.write_json(RESULTS / "timing.json", {"device": device.type, **measured})
+    artifacts.write_record(RESULTS / "timing", Timing(device.type, *measured))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Train one arm: the networks of all seeds, as one ensemble, or as one on each rank where several train."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import statistics

@@ -11,8 +11,6 @@ Some checks need arguments: the copy of the best parameters ``validation``, ``ev
 No file shows whether networks were compared at different numbers of steps, or by one seed alone.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import copy

@@ -6,8 +6,6 @@ itself, from the package vl-convert-python. `.dvc/config.local` names both. Of t
 and finds it done. If the page is deleted, DVC's plots fail until `make` or this has written it again.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import subprocess

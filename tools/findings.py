@@ -1,7 +1,5 @@
 """What a reader's function takes and returns, and what is found in it."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

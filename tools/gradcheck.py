@@ -5,8 +5,6 @@ central differences evaluate the engine's own forward pass, twice for each numbe
 ensemble. Autograd is used here and in the tests, nowhere else.
 """
 
-from __future__ import annotations
-
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping

@@ -4,8 +4,6 @@ If all is there, nothing is done. A new environment is built beside the old one 
 This runs outside of .venv, with the standard library alone.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import hashlib

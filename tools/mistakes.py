@@ -3,8 +3,6 @@
 A mistake is its name in words and its formula: a wrong answer is recognised if it is the answer of a wrong formula.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Draw the README's picture of one digit on its way through the network."""
 
-from __future__ import annotations
-
 from pipeline.report.figures import INK_MAP, PALETTE, STYLE, UNITS_SHOWN, WIDTH, in_few_colours  # first: the backend
 
 # isort: split

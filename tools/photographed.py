@@ -4,8 +4,6 @@ Each image is written on a page at a random place and size. The page is disturbe
 as a phone does it. All of this is simulated.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 A picture stays as it is if its program (chromium; soffice and pdftoppm) is not installed.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
@@ -59,7 +57,7 @@ def distribution(networks: DataFrame) -> bytes:
     return figures.seed_distribution(accuracies, {arm: arm for arm in arms}, finding(accuracies))
 
 
-def finding(accuracies: dict[str, Series[float]]) -> str:
+def finding(accuracies: dict[str, "Series[float]"]) -> str:
     """Say which arm has the highest median, and whether another arm has networks that are better than its worst."""
     best = max(accuracies, key=lambda arm: accuracies[arm].median())
     overlaps = any(accuracies[best].min() < of_arm.max() for arm, of_arm in accuracies.items() if arm != best)
@@ -70,7 +68,7 @@ def one_digit(params: Params) -> bytes:
     """Return the first test image and what the reference's headline model says of it as a PNG file."""
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
     result = artifacts.read_record(TrainingResult, MODELS / params.reference)
-    headline = artifacts.read_record(Evaluation, RESULTS / "evaluation" / params.reference, **result.sizes).headline
+    headline = artifacts.read_record(Evaluation, RESULTS / "evaluation" / params.reference).headline
     X, _ = examples("test")
     parameters = {name: each[headline] for name, each in result.parameters.items()}
     AL, _ = L_model_forward(X[:, :1], parameters, "mean1" in parameters, inference=True)

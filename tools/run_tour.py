@@ -1,7 +1,5 @@
 """Run `docs/tour.ipynb` from top to bottom and store what it shows: after a change of its text or of the code."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

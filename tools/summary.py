@@ -1,7 +1,5 @@
 """Print the results of the last run; `make` ends with it, even if nothing had to run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pandas import DataFrame
@@ -54,7 +52,7 @@ def _as_text(table: DataFrame, results: DataFrame, corner: str) -> str:
 def main(params: Params) -> None:
     """Print where the results lie, and the tables; after a run on stand-in data see that the next run tries again."""
     results = read_results(params)
-    timing: Timing = artifacts.read_json(RESULTS / "timing.json", Timing)
+    timing: Timing = artifacts.read_record(Timing, RESULTS / "timing")
     seconds = [
         timing.seconds_alone(kind_of(arm.use_batchnorm), steps, params.training.evaluate_every)
         for arm, steps in zip(params.arms.values(), results["steps"], strict=True)

@@ -1,7 +1,5 @@
 """What `docs/tour.ipynb` needs besides the pipeline: examples, comparisons, and pictures in the report's style."""
 
-from __future__ import annotations
-
 from pipeline.report import figures  # first: it sets Matplotlib's backend
 
 # isort: split

@@ -4,8 +4,6 @@ A training is seen from outside: by what it returns for examples on which a righ
 it keeps a copy of its best parameters shows only if the validation set is an argument: else the last may be meant.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import random

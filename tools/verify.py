@@ -5,8 +5,6 @@ or wrong: DVC checks it out and pushes it, and `dvc repro --force` leaves it in 
 are removed, `dvc repro` makes them again.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import hashlib

@@ -1,7 +1,5 @@
 """How networks begin: the gradients of their first step, and what training leaves of their random start."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch
@@ -27,12 +25,12 @@ def first_gradient_norms(X: Tensor, Y: Tensor, result: TrainingResult) -> DataFr
     return weight_norms({name.removeprefix("d"): each for name, each in grads.items()})
 
 
-def gradient_factors(norms: DataFrame) -> Series[float]:
+def gradient_factors(norms: DataFrame) -> "Series[float]":
     """Return, layer by layer, the largest of the networks' norms over the smallest above zero, that of a dead start."""
     return (norms.max() / norms[norms > 0].min()).fillna(1.0)
 
 
-def late_start(norms: Series[float], steps: Series[float]) -> tuple[float, float, bool]:
+def late_start(norms: "Series[float]", steps: "Series[float]") -> tuple[float, float, bool]:
     """Correlate the networks' first gradients in a layer with the ``steps`` they took to learn, by ranks.
 
     Returns the correlation, its p, and whether networks with a small gradient clearly learn late.

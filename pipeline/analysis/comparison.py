@@ -1,7 +1,5 @@
 """How one arm compares with another, seed by seed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One table of an arm's networks: results, plateaus, divergence, collapse and dead units."""
 
-from __future__ import annotations
-
 import math
 
 from pandas import DataFrame, Series
@@ -55,7 +53,7 @@ def guessing_cost(evaluation: Evaluation) -> float:
     return math.log(evaluation.confusion.shape[-1])
 
 
-def first_step_below(result: TrainingResult, cost: float) -> Series[float]:
+def first_step_below(result: TrainingResult, cost: float) -> "Series[float]":
     """Find the step of each network's first validation check with a cost below ``cost``; NaN if there is none."""
     is_below = DataFrame(result.validation_costs.numpy() < cost, index=result.evaluation_steps)
     return is_below.idxmax().astype(float).where(is_below.any())

@@ -1,31 +1,20 @@
 """What trained networks do: accuracy, confusion, mistakes, activations and weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import torch
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
-from pipeline.network.ensemble import TrainingResult, require_range
+from pipeline.network.ensemble import TrainingResult
 from pipeline.network.forward import L_model_forward
 from pipeline.network.precision import full_precision
 from pipeline.network.prediction import evaluate, forward_in_blocks, is_correct
 
 MISTAKES = 16
 ACTIVATION_SAMPLE = 1000  # validation examples for the activations
-
-OF_EACH_SET = dict.fromkeys(("train", "validation", "test"), (torch.float64, "networks"))
-OF_MISTAKES = {
-    "images": (torch.float32, torch.float64, "mistakes", "pixels"),
-    "true": (torch.int64, "mistakes"),
-    "predicted": (torch.int64, "mistakes"),
-    "confidence": (torch.float32, torch.float64, "mistakes"),
-}
 
 
 @dataclass(frozen=True)
@@ -38,32 +27,13 @@ class Evaluation:
     of the hidden layers' outputs on a sample of the validation set, by which batchnorm normalises, as in training.
     """
 
-    accuracies: Annotated[dict[str, Tensor], OF_EACH_SET]  # in per cent
-    costs: Annotated[dict[str, Tensor], OF_EACH_SET]  # in nats
+    accuracies: dict[str, Tensor]  # by set, (networks,), in per cent
+    costs: dict[str, Tensor]  # by set, (networks,), in nats
     headline: int  # as in the TrainingResult
-    confusion: Annotated[Tensor, torch.int64, "networks", "classes", "classes"]  # test set, true by predicted class
-    mistakes: Annotated[dict[str, Tensor], OF_MISTAKES]
-    activity: Annotated[dict[str, Tensor], torch.float64, "networks", "{}"]  # A{l}: share of training examples that
-    # activate a unit; 0 is dead
-    activations: Annotated[dict[str, Tensor], torch.float64, "networks"]  # A{l}
-
-    def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse networks, layers and classes that are not there, and numbers out of range."""
-        require_range("headline", [self.headline], sizes["networks"] - 1)
-        for field, highest in {"accuracies": 100, "costs": torch.inf, "activity": 1}.items():
-            for key, values in getattr(self, field).items():
-                require_range(f"{field}.{key}", values, highest)
-        require_range("confusion", self.confusion)
-        last_class = sizes["classes"] - 1
-        for key, highest in {"true": last_class, "predicted": last_class, "confidence": 1}.items():
-            require_range(f"mistakes.{key}", self.mistakes[key], highest)
-        layers = [f"A{layer}" for layer in range(1, len(self.activity) + 1)]
-        for field in ("activity", "activations"):
-            found = list(getattr(self, field))
-            if sorted(found) != sorted(layers):
-                raise ValueError(f"{field} is of the layers {', '.join(found)}: must be {', '.join(layers)}")
-        if self.mistakes["images"].dtype != self.mistakes["confidence"].dtype:
-            raise ValueError("mistakes.images and mistakes.confidence must be of one dtype")
+    confusion: Tensor  # (networks, classes, classes) int64: test set, true by predicted class
+    mistakes: dict[str, Tensor]  # (mistakes,), images (mistakes, pixels)
+    activity: dict[str, Tensor]  # A{l}, (networks, units): share of training examples that activate a unit; 0 is dead
+    activations: dict[str, Tensor]  # A{l}, (networks,)
 
 
 @full_precision()

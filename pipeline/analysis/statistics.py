@@ -1,7 +1,5 @@
 """Paired comparisons between arms, with their intervals."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Results as the metrics and tables that DVC and the report show."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Hashable, Mapping

@@ -1,16 +1,13 @@
 """Time of a training step and of a validation check of one network, for each kind of arm."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import PositiveFloat
 from torch import Tensor
 
 from pipeline.network.compiling import compiled
@@ -22,14 +19,14 @@ from pipeline.network.training import mini_batches, training_step
 
 LEARNING_RATE = 0.009  # of no consequence for the time
 KINDS = {"plain": False, "batchnorm": True}  # lambda costs no time: the same code runs if it is 0
-Seconds = Annotated[dict[str, list[PositiveFloat]], dict.fromkeys(KINDS, ("rounds",))]  # a value per round, by kind
+Seconds = dict[str, list[float]]  # a value per round, by kind
 
 
 @dataclass(frozen=True)
 class Timing:
     """What the timing stage records, of one network alone; on the CPU on one thread."""
 
-    device: Literal["cpu", "cuda"]
+    device: str  # "cpu" or "cuda"
     seconds_per_step: Seconds
     seconds_per_check: Seconds
 
@@ -56,14 +53,14 @@ def time_steps(
     steps: int,
     compile: bool = False,
     progress: Callable[[Sequence[bool]], Iterable[bool]] = iter,
-) -> dict[str, Seconds]:
+) -> tuple[Seconds, Seconds]:
     """Time training steps and validation checks of one network; the kinds take turns.
 
     ``X`` is ``(n_0, examples)``, ``Y`` ``(n_L, examples)``, ``validation`` such a pair; the device of ``X`` computes.
     Each kind takes ``rounds`` turns, after one to warm up that does not count; a turn is ``steps`` training steps,
     compiled or not, and one validation check. ``progress`` goes through the rounds and may show it. A GPU is waited
-    for after each step. Returns ``seconds_per_step`` and ``seconds_per_check`` by kind, a value per round. That of the
-    steps is their median, which a busy moment of the machine hardly moves.
+    for after each step. Returns the seconds per step and per check, by kind a value per round. That of the steps is
+    their median, which a busy moment of the machine hardly moves.
     """
     networks = {
         kind: initialize_ensemble(layers_dims, range(1), use_batchnorm=use_batchnorm, device=X.device)
@@ -90,4 +87,4 @@ def time_steps(
                 if is_warm:
                     per_step[kind].append(float(f"{step:.4g}"))
                     per_check[kind].append(float(f"{check:.4g}"))
-    return {"seconds_per_step": per_step, "seconds_per_check": per_check}
+    return per_step, per_check

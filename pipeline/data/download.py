@@ -5,8 +5,6 @@ mirrors in their order. What counts is the checksum of a file's contents, not it
 a wrong checksum is never decoded: the next one is tried.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import hashlib
@@ -33,7 +31,7 @@ from torch import Tensor
 from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from pipeline.data.preprocessing import Dataset, split_indices
-from pipeline.data.sources import FILES, place_of, source_of
+from pipeline.data.sources import DIGITS, FILES, place_of, source_of
 from pipeline.text import shown
 
 SIDE = 28  # pixels
@@ -72,7 +70,8 @@ def load(name: str, mirror: str | None = None, say: Callable[[str], object] = la
     for file, images, labels in ((FILES[1], train_images, train_labels), (FILES[3], test_images, test_labels)):
         if len(images) != len(labels):
             raise DataUnavailableError(f"{name}: {file} holds {len(labels):,} labels for {len(images):,} images")
-    return Dataset(name, source.classes, train_images.flatten(1), train_labels, test_images.flatten(1), test_labels)
+    train, test = (train_images.flatten(1), train_labels), (test_images.flatten(1), test_labels)
+    return Dataset(name, source.title, source.classes, *train, *test)
 
 
 def _fetch(file: str, sha256: str, places: list[Place], say: Callable[[str], object]) -> Tensor:
@@ -182,4 +181,4 @@ def _digits() -> Dataset:
     labels = torch.from_numpy(digits.target.astype(np.uint8))
     train, test = split_indices(len(images), 0.2, seed=0)
     classes = [str(name) for name in digits.target_names]
-    return Dataset("digits", classes, images[train], labels[train], images[test], labels[test])
+    return Dataset("digits", DIGITS.title, classes, images[train], labels[train], images[test], labels[test])

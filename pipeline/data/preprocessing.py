@@ -1,45 +1,38 @@
 """Split, standardise and encode the examples."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor
+
+from pipeline.text import shown
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Decoded images and their labels."""
+    """Decoded images, and their labels."""
 
     name: str
+    title: str  # what the report calls it
     classes: list[str]  # name of each label
-    train_images: Annotated[Tensor, torch.uint8, "train", "pixels"]  # an example a row
-    train_labels: Annotated[Tensor, torch.uint8, "train"]
-    test_images: Annotated[Tensor, torch.uint8, "test", "pixels"]
-    test_labels: Annotated[Tensor, torch.uint8, "test"]
+    train_images: Tensor  # (train, pixels) uint8, an example a row
+    train_labels: Tensor  # (train,) uint8
+    test_images: Tensor  # (test, pixels) uint8
+    test_labels: Tensor  # (test,) uint8
 
-    def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse labels without a class."""
-        _require_labels(torch.cat([self.train_labels, self.test_labels]), len(self.classes))
+    def __post_init__(self) -> None:
+        """Refuse names that are more than plain text: they reach tables and pages."""
+        _require_plain(self.name, self.title, *self.classes)
 
 
 @dataclass(frozen=True)
 class Examples:
     """One set of examples, as stored on disk."""
 
-    images: Annotated[Tensor, torch.uint8, "examples", "pixels"]
-    labels: Annotated[Tensor, torch.uint8, "examples"]
-    indices: Annotated[Tensor, torch.int64, "examples"]  # of each in the data set's own training or test set
-
-    def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse labels without a class, if their number is known, and places that no data set has."""
-        _require_labels(self.labels, sizes.get("classes", 256))
-        if (self.indices < 0).any():
-            raise ValueError(f"indices hold {int(self.indices.min())}: must be 0 or more")
+    images: Tensor  # (examples, pixels) uint8
+    labels: Tensor  # (examples,) uint8
+    indices: Tensor  # (examples,) int64, of each in the data set's own training or test set
 
 
 @dataclass(frozen=True)
@@ -47,16 +40,22 @@ class DatasetCard:
     """Facts about the data besides the examples."""
 
     name: str
+    title: str
     classes: list[str]
     mean: float  # of the training set's pixels, in grey levels 0 to 255
     std: float
-    sizes: Annotated[dict[str, PositiveInt], dict.fromkeys(("train", "validation", "test"), ())]  # number of examples
+    sizes: dict[str, int]  # number of examples of "train", "validation" and "test"
 
-    def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse what no grey levels have, such as a deviation of 0."""
-        for name, value, least, most in (("mean", self.mean, 0, 255), ("std", self.std, 1e-6, 128)):
-            if not least <= value <= most:
-                raise ValueError(f"{name} is {value}: must be from {least} to {most}")
+    def __post_init__(self) -> None:
+        """Refuse names that are more than plain text: they reach tables and pages."""
+        _require_plain(self.name, self.title, *self.classes)
+
+
+def _require_plain(*names: str) -> None:
+    """Refuse a name that a spreadsheet or a browser could take for a formula or a script."""
+    for name in names:
+        if not re.fullmatch(r"\w[\w /-]{,39}", name):
+            raise ValueError(f"the name {shown(repr(name))} must be of letters, digits, spaces, - and /")
 
 
 def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict[str, Examples], DatasetCard]:
@@ -72,7 +71,7 @@ def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict
     }
     mean, std = pixel_statistics(sets["train"].images)
     sizes = {name: len(examples.labels) for name, examples in sets.items()}
-    return sets, DatasetCard(dataset.name, dataset.classes, mean, std, sizes)
+    return sets, DatasetCard(dataset.name, dataset.title, dataset.classes, mean, std, sizes)
 
 
 def validation_size(examples: int, validation_fraction: float) -> int:
@@ -112,8 +111,3 @@ def standardise(images: Tensor, mean: float, std: float) -> Tensor:
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """Turn ``(n,)`` labels into ``(classes, n)`` float32 columns with a single 1."""
     return (labels == torch.arange(classes).unsqueeze(1)).float()
-
-
-def _require_labels(labels: Tensor, classes: int) -> None:
-    if (labels.int() >= classes).any():  # as bytes, 256 would be 0
-        raise ValueError(f"the label {int(labels.max())} is none of the {classes} classes")

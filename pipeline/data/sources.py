@@ -3,8 +3,6 @@
 Another data set of the same four files is one entry of :data:`SOURCES`.
 """
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +85,3 @@ def place_of(mirror: str) -> str:
         "DATA_MIRROR must be an absolute folder, such as /data/mnist, or a URL, such as https://host/mnist, "
         "http://host/mnist or file:///data/mnist (its value may hold a password and is not shown)"
     )
-
-
-def require_classes(name: str, classes: list[str]) -> None:
-    """Refuse a record of a data set whose classes are not the source's: their names reach tables and pages."""
-    if classes != (known := source_of(name).classes):
-        raise ValueError(f"the classes are {shown(classes)}: those of {name} are {shown(known)}")

@@ -5,14 +5,12 @@
 what is wanted.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import operator
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,8 +18,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = Tensor | np.ndarray[Any, Any]
-
+Array: TypeAlias = "Tensor | np.ndarray[Any, Any]"
 Parameters = dict[str, Tensor]
 Cache = dict[str, Any]
 Pair = tuple[Tensor, Tensor]

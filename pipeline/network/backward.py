@@ -7,19 +7,15 @@ an argument. A ValueError names whole numbers where floats are wanted, a malform
 unknown activation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.network import arguments
+from pipeline.network.arguments import Array, Cache, Parameters
 from pipeline.network.forward import BATCHNORM_EPSILON, at_least_tiny, softmax
-
-if TYPE_CHECKING:
-    from pipeline.network.arguments import Array, Cache, Parameters
 
 
 def linear_backward(

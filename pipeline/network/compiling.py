@@ -1,17 +1,14 @@
 """PyTorch's own compiler for the training step: `torch.compile` makes C++ of it, the functions stay as they are."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from pipeline.network.arguments import Parameters
+from pipeline.network.arguments import Parameters
 
 OPTIONS = {
     "cpp_wrapper": True,  # one C++ file in place of many, which compiles sooner

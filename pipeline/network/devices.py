@@ -1,7 +1,5 @@
 """Where a stage computes: on the CPU or on a GPU, as ``training.device`` says."""
 
-from __future__ import annotations
-
 import os
 import time
 

@@ -4,8 +4,6 @@ Networks share their batches and nothing else, so ranks need not speak to train.
 show how the networks stand, and because a rank that died is found out by speaking to it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json
@@ -32,7 +30,7 @@ GRACE = 5.0  # seconds for torchrun to end this rank after another died: torchru
 
 
 @contextmanager
-def group() -> Iterator[Group]:
+def group() -> Iterator["Group"]:
     """Join the ranks that torchrun has started; without torchrun this process is the only one."""
     if not dist.is_torchelastic_launched():
         yield Group(0, [socket.gethostname()])

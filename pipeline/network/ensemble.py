@@ -3,13 +3,10 @@
 A network that has stopped leaves the ensemble. Records are of all networks, with NaN for those that have stopped.
 """
 
-from __future__ import annotations
-
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -58,19 +55,19 @@ class TrainingResult:
         ``"no improvement"``, ``"cap reached"``, ``"interrupted"`` or ``"diverged"``.
     """
 
-    parameters: Annotated[Parameters, torch.float32, torch.float64, "networks", "*", "*"]
-    seeds: Annotated[list[int], "networks"]
-    l2: Annotated[list[float], "networks"]
-    cost_steps: Annotated[list[int], "costs"]
-    costs: Annotated[Tensor, torch.float64, "costs", "networks", "NaN"]
-    penalties: Annotated[Tensor, torch.float64, "costs", "networks", "NaN"]
-    evaluation_steps: Annotated[list[int], "checks"]
-    validation_costs: Annotated[Tensor, torch.float64, "checks", "networks", "NaN"]
-    validation_accuracies: Annotated[Tensor, torch.float64, "checks", "networks", "NaN"]
-    steps: Annotated[list[int], "networks"]
-    best_step: Annotated[list[int], "networks"]
-    epochs: Annotated[list[float], "networks"]
-    stop_reason: Annotated[list[StopReason], "networks"]
+    parameters: Parameters
+    seeds: list[int]
+    l2: list[float]
+    cost_steps: list[int]
+    costs: Tensor
+    penalties: Tensor
+    evaluation_steps: list[int]
+    validation_costs: Tensor
+    validation_accuracies: Tensor
+    steps: list[int]
+    best_step: list[int]
+    epochs: list[float]
+    stop_reason: list[StopReason]
 
     @property
     def layers_dims(self) -> list[int]:
@@ -92,70 +89,11 @@ class TrainingResult:
         costs = (self.costs + self.penalties)[:, self.headline].tolist()
         return {step: cost for step, cost in zip(self.cost_steps, costs, strict=True) if not math.isnan(cost)}
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The lengths that an evaluation of these networks shares: ``A{l}`` is the units of a hidden layer."""
-        pixels, *hidden, classes = self.layers_dims
-        units = {f"A{layer}": length for layer, length in enumerate(hidden, start=1)}
-        return {"networks": len(self.seeds), "pixels": pixels, "classes": classes, **units}
-
-    def require_whole(self, sizes: Mapping[str, int]) -> None:
-        """Refuse numbers out of range, and parameters, steps and curves that do not fit together or the ``sizes``."""
-        self._require_parameters(sizes)
-        for field in ("seeds", "l2", "costs", "penalties", "validation_costs", "steps", "best_step", "epochs"):
-            require_range(field, getattr(self, field))
-        require_range("validation_accuracies", self.validation_accuracies, highest=100)
-        for name in ("cost_steps", "evaluation_steps"):
-            if (steps := getattr(self, name)) != sorted({step for step in steps if step > 0}):
-                raise ValueError(f"{name} must ascend from 1 on, got {steps}")
-        self._require_curves()
-
-    def _require_parameters(self, sizes: Mapping[str, int]) -> None:
-        """Refuse parameters whose names, shapes and variances are not those of one network."""
-        shapes = {name: tuple(each.shape[1:]) for name, each in self.parameters.items()}
-        wanted: dict[str, tuple[int, ...]] = {}
-        for layer, (inputs, outputs) in enumerate(itertools.pairwise(self.layers_dims), start=1):
-            wanted |= {f"W{layer}": (outputs, inputs), f"b{layer}": (outputs, 1)}
-            if "mean1" in shapes and layer < len(self.layers_dims) - 1:
-                wanted |= {f"mean{layer}": (outputs, 1), f"var{layer}": (outputs, 1)}
-        if shapes != wanted or len({each.dtype for each in self.parameters.values()}) > 1:
-            raise ValueError(f"parameters hold {shapes}, must be {wanted} and of one dtype")
-        for name in wanted:
-            if name.startswith("var"):
-                require_range(name, self.parameters[name])
-        for name, length in self.sizes.items():
-            if sizes.get(name, length) != length:
-                raise ValueError(f"parameters are of {length} {name}, the data of {sizes[name]}")
-
-    def _require_curves(self) -> None:
-        """Refuse a curve that is not finite up to a network's stop (its last check, if it diverged), and NaN after."""
-        stops, best = torch.tensor(self.steps), torch.tensor(self.best_step)
-        checks = torch.tensor([0, *self.evaluation_steps])
-        before = checks[torch.searchsorted(checks, stops) - 1]
-        is_known = torch.tensor([reason in ("no improvement", "cap reached") for reason in self.stop_reason])
-        finite_until = stops.where(is_known, before)
-        curves = dict.fromkeys(("costs", "penalties"), self.cost_steps)
-        curves |= dict.fromkeys(("validation_costs", "validation_accuracies"), self.evaluation_steps)
-        for field, steps in curves.items():
-            curve, at = getattr(self, field), torch.tensor(steps).reshape(-1, 1)
-            if (~curve.isfinite() & (at <= finite_until)).any() or (~curve.isnan() & (at > stops)).any():
-                raise ValueError(f"{field} must be finite until a network stops, and NaN after that")
-        if self.evaluation_steps and not (self.at_best(self.validation_costs).isfinite() | (best == 0)).all():
-            raise ValueError(f"best_step is {self.best_step}: must be 0 or a validation check with a finite cost")
-
     def at_best(self, curve: Tensor) -> Tensor:
         """Look up a curve of validation checks at each network's best step, ``(networks,)``; NaN where none is."""
         rows = dict(zip(self.evaluation_steps, curve.tolist(), strict=True))
         none = [math.nan] * len(self.best_step)
         return torch.tensor([rows.get(step, none)[k] for k, step in enumerate(self.best_step)], dtype=torch.float64)
-
-
-def require_range(name: str, values: Tensor | Sequence[float], highest: float = math.inf) -> None:
-    """Refuse a number below 0 or above the highest; NaN stands for none."""
-    numbers = torch.as_tensor(values, dtype=torch.float64)
-    if (outside := numbers[(numbers < 0) | (numbers > highest)]).numel():
-        allowed = f"from 0 to {highest:g}" if highest < math.inf else "0 or more"
-        raise ValueError(f"{name} holds {outside[0].item():g}: must be {allowed}")
 
 
 def initialize_ensemble(

@@ -6,20 +6,16 @@ NumPy arrays and tensors of floats are taken, tensors are returned, and nothing 
 A ValueError names the argument that is wrong: whole numbers for floats, shapes that do not fit, an unknown activation.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.network import arguments
-
-if TYPE_CHECKING:
-    from pipeline.network.arguments import Array, Cache, Parameters
+from pipeline.network.arguments import Array, Cache, Parameters
 
 BATCHNORM_EPSILON = 1e-5
 BATCHNORM_MOMENTUM = 0.1
@@ -245,7 +241,7 @@ def l2_penalty(parameters: Mapping[str, Array], l2: float | Tensor) -> Tensor:
     return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)
 
 
-def apply_batchnorm(A: Array, *, mean: Array | None = None, var: Array | None = None) -> Tensor:
+def apply_batchnorm(A: Array, *, mean: "Array | None" = None, var: "Array | None" = None) -> Tensor:
     """Normalise each unit over the examples, ``NA = (A - mean) / sqrt(variance + eps)`` (assignment, 1h).
 
     No scale and no shift are learnt (assignment, 5). A dead unit gives zeros. S. Ioffe, C. Szegedy, "Batch

@@ -6,8 +6,6 @@ Some processors do round; on others oneDNN is as exact as BLAS, and often faster
 taken if it is neither clearly slower nor clearly less exact. "ieee" keeps to float32 and takes BLAS.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

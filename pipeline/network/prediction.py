@@ -1,19 +1,14 @@
 """Prediction: section 3b of the assignment, and the cost and accuracy of trained networks on a set of examples."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pipeline.network import arguments
+from pipeline.network.arguments import Array, Cache
 from pipeline.network.forward import L_model_forward, compute_cost
 from pipeline.network.precision import full_precision
-
-if TYPE_CHECKING:
-    from pipeline.network.arguments import Array, Cache
 
 BLOCK = 2000  # examples evaluated at once, few enough that their activations stay in the processor's cache
 

@@ -3,26 +3,22 @@
 :func:`L_layer_model` trains one network; :func:`train` trains one a seed, all at once. Both take :func:`training_step`.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.network import arguments
+from pipeline.network.arguments import Array, Parameters
 from pipeline.network.backward import L_model_backward, update_parameters
 from pipeline.network.compiling import compiled
 from pipeline.network.ensemble import Ensemble, Snapshot, TrainingResult, initial_statistics, initialize_ensemble
 from pipeline.network.forward import L_model_forward, compute_cost, initialize_parameters, l2_penalty
 from pipeline.network.precision import full_precision
 from pipeline.network.prediction import evaluate
-
-if TYPE_CHECKING:
-    from pipeline.network.arguments import Array, Parameters
 
 COST_EVERY = 100  # training steps between two recorded costs (assignment, 3a)
 

@@ -1,7 +1,5 @@
 """Appendices: mistakes, confusion matrices, how each network fared, intervals, how to make it again, other arms."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
@@ -103,7 +101,7 @@ def write_health(document: Document, study: Study) -> None:
     document.table(table, caption, name="ill", widths=[2.2, 1.2, 1.5, 3.2, 2.8, 2.8, 2.3])
 
 
-def _places(counts: pd.Series[int]) -> str:
+def _places(counts: "pd.Series[int]") -> str:
     """Write units by layer: "layer 2: 1, layer 3: 4"."""
     places = [f"layer {str(name).rpartition('A')[2]}: {count}" for name, count in counts.items() if count]
     return ", ".join(place.replace(" ", "\N{NO-BREAK SPACE}") for place in places) or "none"

@@ -3,15 +3,12 @@
 Every number is read from the results, and every comparison follows from its interval.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 
 import pandas as pd
 
 from pipeline.analysis import tables
-from pipeline.data.sources import source_of
 from pipeline.report import (
     appendices,
     chapter_baseline,
@@ -30,7 +27,7 @@ COST_COLUMNS = 10  # of a table: as many blocks of steps and costs as there is r
 
 def build_report(study: Study) -> bytes:
     """Write the report and return the bytes of a .docx file; the same study gives the same bytes."""
-    data, networks = source_of(study.card.name).title, len(study.params.training.seeds)
+    data, networks = study.card.title, len(study.params.training.seeds)
     others = [numbered(len(study.in_brief), "other arm")] if study.in_brief else []
     arms = [*(study.names[arm] for arm in study.in_full), *others]
     digest = hashlib.sha256(study.params.model_dump_json().encode()).hexdigest()

@@ -1,12 +1,9 @@
 """Section 4 of the assignment: the reference arm, answered in the order of 4a, 4b and 4c."""
 
-from __future__ import annotations
-
 import math
 
 from pandas import DataFrame
 
-from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
@@ -33,7 +30,7 @@ def write(document: Document, study: Study) -> None:
     """Write the section."""
     arm, card, training = study.reference, study.card, study.params.training
     result, evaluation, best = study.results[arm], study.evaluations[arm], study.headline(arm)
-    source = f"{source_of(card.name).title}, with its predefined test set"
+    source = f"{card.title}, with its predefined test set"
     if card.name == "digits":
         source = "scikit-learn's digits, enlarged to 28x28 pixels; a fifth of them is the test set"
     sizes = listed([f"{size:,} {name}" for name, size in card.sizes.items()])

@@ -1,7 +1,5 @@
 """Section 5 of the assignment: what batch normalisation changes, how it compares, and why."""
 
-from __future__ import annotations
-
 import math
 
 from pandas import DataFrame

@@ -1,7 +1,5 @@
 """The functions of the assignment: where each is, its formula and its explanation."""
 
-from __future__ import annotations
-
 from pandas import DataFrame
 
 from pipeline.network import backward, forward, prediction, training

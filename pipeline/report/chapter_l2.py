@@ -1,7 +1,5 @@
 """Section 6 of the assignment: what changed in the code for the L2 norm, the weights with and without it, lambda."""
 
-from __future__ import annotations
-
 import math
 
 from pandas import DataFrame, Series

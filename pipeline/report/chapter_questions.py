@@ -1,7 +1,5 @@
 """Ten questions that one might be asked about this run, answered from its numbers."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Page one: the arms side by side, what was found and why, and where each section of the assignment is answered."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from pandas import DataFrame, Series
@@ -11,7 +9,6 @@ from pipeline.analysis.beginnings import gradient_factors
 from pipeline.analysis.comparison import GAP, QUANTITIES
 from pipeline.analysis.diagnosis import COLLAPSED
 from pipeline.analysis.statistics import typical_interval
-from pipeline.data.sources import source_of
 from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
@@ -24,8 +21,9 @@ def write(document: Document, study: Study) -> None:
     """Write the page."""
     data, wanted = study.card.name, study.params.data.dataset
     if data != wanted:
-        title = source_of(data).title
-        document.paragraph(f"**The data set {wanted} could not be fetched: everything below is about {title}.**")
+        document.paragraph(
+            f"**The data set {wanted} could not be fetched: everything below is about {study.card.title}.**"
+        )
     document.paragraph(
         "**Brief 4: page [[baseline:page]], 5: page [[batchnorm:page]], 6: page [[l2:page]], costs: page "
         "[[costs:page]]**; its functions: page [[functions:page]]. [[summary]] sets the runs side by side, "

@@ -4,8 +4,6 @@ In texts ``**bold**`` and ```code``` are marked so, and ``[[name]]`` refers to t
 name: a live field that reads "Figure 3", "Table 2" or, for a heading, its label; ``[[name:page]]`` gives its page.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import zipfile

@@ -3,8 +3,6 @@
 The stage `check` uses this module of the report too, so nothing here is slow to import.
 """
 
-from __future__ import annotations
-
 import os
 
 os.environ["MPLBACKEND"] = "agg"  # with a notebook's, which may not be installed here, Matplotlib cannot be imported

@@ -1,7 +1,5 @@
 """Word equations (OMML) as f-strings: plain text stands for itself, the functions set what is built up of parts."""
 
-from __future__ import annotations
-
 
 def word(value: str) -> str:
     """Return upright text, such as the name of a function."""

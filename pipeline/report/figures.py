@@ -1,7 +1,5 @@
 """The report's figures, all in one style, each as the bytes of a PNG file."""
 
-from __future__ import annotations
-
 from pipeline.report.drawing import FONT  # first: it sets the backend
 
 # isort: split

@@ -1,7 +1,5 @@
 """Two arms side by side: the levels of each, and the paired difference with its interval."""
 
-from __future__ import annotations
-
 from pandas import DataFrame
 
 from pipeline.analysis.comparison import EPOCHS, GAP, QUANTITIES, SECONDS, STEP_TIME, Quantity

@@ -1,7 +1,5 @@
 """All that the report is made from, and what follows from it."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -107,7 +105,7 @@ class Study:
         theirs = measured.pop(self.reference)
         return {arm: compare_arms(*ours, *theirs) for arm, ours in measured.items()}
 
-    def headline(self, arm: str) -> Series[Any]:
+    def headline(self, arm: str) -> "Series[Any]":
         """Return the row of an arm's headline model."""
         return self.headlines.T[arm]  # .loc[arm], which type checkers take for a table
 
@@ -116,7 +114,7 @@ class Study:
         values = self.networks[column]
         return compare(values[arm], values[self.reference], self.results[arm].seeds)
 
-    def step_times(self, arm: str) -> Series[float]:
+    def step_times(self, arm: str) -> "Series[float]":
         """Return microseconds a step of one network alone, a value per round."""
         return 1e6 * Series(self.timing.seconds_per_step[kind_of(self.params.arms[arm].use_batchnorm)])
 

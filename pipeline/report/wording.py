@@ -1,7 +1,5 @@
 """Numbers in words: the parts of the report's sentences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -86,7 +84,7 @@ def nearness(comparison: Comparison) -> float:
     return min(abs(comparison.low), abs(comparison.high)) / max(comparison.high - comparison.low, math.ulp(0))
 
 
-def share(flags: Series[bool]) -> str:
+def share(flags: "Series[bool]") -> str:
     """Write how many flags out of all are set, with the interval of the share."""
     count, of = int(flags.sum()), len(flags)
     low, high = share_interval(count, of)

@@ -15,6 +15,7 @@ def dataset():
     """Test images are far brighter than the others, so that statistics which saw them would show it."""
     return Dataset(
         name="made up",
+        title="Made up",
         classes=["a", "b", "c"],
         train_images=uint8(200, 6, high=100),
         train_labels=uint8(200, high=3),

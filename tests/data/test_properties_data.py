@@ -48,6 +48,7 @@ def test_split(count, pixels, classes, seed):
     labels = torch.arange(count) % classes
     data = preprocessing.Dataset(
         name="any",
+        title="any",
         classes=[str(each) for each in range(classes)],
         train_images=images(count, pixels, seed),
         train_labels=labels,

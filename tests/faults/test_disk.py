@@ -94,7 +94,7 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path):
         ("data/source/tensors.safetensors", "split", "data/source/tensors.safetensors is damaged: "),
         ("data/source/record.json", "split", "data/source/record.json is damaged: "),
         ("models/l2/parameters.safetensors", "evaluate", "models/l2/parameters.safetensors is damaged: "),
-        ("results/timing.json", "report", "results/timing.json is damaged: "),
+        ("results/timing/record.json", "report", "results/timing/record.json is damaged: "),
     ],
 )
 def test_a_damaged_input_is_named(finished, damage, stage, said):

@@ -51,6 +51,7 @@ def locked(clone):
     return loads_yaml((clone.folder / "dvc.lock").read_text())["stages"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "named"), EDITS)
 def test_a_stage_whose_inputs_were_edited_meanwhile_fails_in_one_line_and_runs_again(edited_by, line, named):
     clone = edited_by(line)

@@ -109,6 +109,7 @@ def ahead(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [pytest.param(0, marks=pytest.mark.long), 2])
 def test_every_stage_writes_the_same_bytes_in_an_environment_that_is_strange(clone, finished, ahead, k):
     """Of every stage but timing, whose seconds are left as they were, so that the report too must come out the same."""

@@ -62,6 +62,7 @@ def held_by(clone):
     return json.loads((clone.folder / "data" / "source" / "record.json").read_text())["name"]
 
 
+@pytest.mark.slow
 def test_the_next_run_takes_the_set_that_was_asked_for_as_soon_as_a_source_has_it(stood_in, mirror):
     """Also where another set was asked for meanwhile: the digits do not come from the cache."""
     assert "check" in stood_in.dvc("status", "check")  # not finished, for everyone to see

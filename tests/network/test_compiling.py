@@ -113,6 +113,7 @@ print(hashlib.sha256(b"".join(each.numpy().tobytes() for each in result.paramete
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["missing", "broken"])
 def test_without_a_compiler_a_warning_says_so_and_the_training_is_that_of_the_functions(tmp_path, kind):
     compiler = tmp_path / "g++"

@@ -288,7 +288,7 @@ def test_steps_are_timed_on_the_gpu(gpu, monkeypatch):
     monkeypatch.setattr(torch.cuda, "synchronize", synchronised.append)
     X, Y = (each.float().to("cuda") for each in DATA["X"])
     measured = time_steps(X, Y, DIMS, validation=(X, Y), batch_size=10, rounds=1, steps=2)
-    assert all(list(seconds) == list(KINDS) for seconds in measured.values())
+    assert all(list(seconds) == list(KINDS) for seconds in measured)
     turns = 2 * len(KINDS)
     assert len(synchronised) == (1 + 2 + 1) * turns  # at the start, after each step and after the check
     assert {device.type for device in synchronised} == {"cuda"}
@@ -337,7 +337,7 @@ def run_stages(folder, device, seen):
     evaluate.main(params)
     assert seen == {device}
     seen.clear()
-    assert artifacts.read_json(folder / "results/timing.json")["device"] == device
+    assert artifacts.read_json(folder / "results/timing/record.json")["device"] == device
     return {
         arm: (
             artifacts.read_record(TrainingResult, folder / "models" / arm),

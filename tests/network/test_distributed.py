@@ -364,6 +364,7 @@ def test_each_process_has_a_thread_a_network_and_a_gpu(
     assert launch.processes_for(training, networks) == started
 
 
+@pytest.mark.slow
 def test_two_ranks_write_the_same_bytes_each_time(workspace):
     written = []
     for _ in range(2):
@@ -526,6 +527,7 @@ def checked(clone, tmp_path_factory):
     return checked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", STOPPED_BY)
 def test_whatever_stops_ranks_under_dvc_one_line_says_it_and_nothing_is_left(checked, tmp_path, by):
     stop, line = STOPPED_BY[by]

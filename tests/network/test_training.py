@@ -20,6 +20,7 @@ from reference import (
     one_of,
     random_parameters,
 )
+from samples import assert_is_whole
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from pipeline import (
@@ -283,9 +284,7 @@ def test_an_interruption_at_any_line_of_the_records_leaves_them_whole(monkeypatc
 
     for line in itertools.count():
         result, was_interrupted = run_interrupted_at(line)
-        result.require_whole(result.sizes)
-        assert result.costs.shape == result.penalties.shape == (len(result.cost_steps), 3)
-        assert result.validation_costs.shape == result.validation_accuracies.shape == (len(result.evaluation_steps), 3)
+        assert_is_whole(result)
         lowest = result.validation_costs.nan_to_num(math.inf)
         for k, step in enumerate(result.best_step):
             assert step == (result.evaluation_steps[lowest[:, k].argmin()] if lowest[:, k].isfinite().any() else 0)

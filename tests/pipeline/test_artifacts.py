@@ -25,7 +25,8 @@ def uint8(*shape):
 
 
 def dataset():
-    return Dataset("Größe 十", ["T-shirt/top", "二", "c"], uint8(9, 4), uint8(9) % 3, uint8(3, 4), uint8(3) % 3)
+    train, test = (uint8(9, 4), uint8(9) % 3), (uint8(3, 4), uint8(3) % 3)
+    return Dataset("Größe 十", "Die Größe", ["T-shirt/top", "二", "c"], *train, *test)
 
 
 RECORDS = {
@@ -38,7 +39,7 @@ RECORDS = {
     "Dataset": dataset,
     "Examples": lambda: Examples(uint8(5, 4), uint8(5), torch.arange(5)),
     "Examples, none": lambda: Examples(uint8(0, 4), uint8(0), torch.arange(0)),
-    "DatasetCard": lambda: DatasetCard("x", ["a", "b"], 33.318447, 1 / 3, {"train": 3, "validation": 2, "test": 1}),
+    "DatasetCard": lambda: DatasetCard("x", "X", ["a", "b"], 33.318447, 1 / 3, {"train": 3, "test": 1}),
 }
 each_record = pytest.mark.parametrize("make", RECORDS.values(), ids=RECORDS.keys())
 
@@ -76,34 +77,18 @@ def test_a_record_of_another_kind_is_refused(tmp_path):
         artifacts.read_record(Evaluation, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("[]", "is damaged: it is no DatasetCard: .* must be a mapping, not list"),
-        ("null", "is damaged: it is no DatasetCard: .* must be a mapping, not NoneType"),
-        (
-            "{}",
-            "is damaged: it is no DatasetCard: .* missing 5 required .* 'name', 'classes', 'mean', 'std', and 'sizes'",
-        ),
-        (
-            '{"classes": [], "mean": 0, "name": "", "sizes": {}, "std": 1, "sd": 1}',
-            "is damaged: it is no DatasetCard: .* unexpected keyword argument 'sd'",
-        ),
-    ],
-)
-def test_a_record_that_is_none_is_named(tmp_path, text, said):
+@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"name": "x", "sha256": "0"}'])
+def test_a_record_that_is_none_is_named(tmp_path, text):
     (tmp_path / "record.json").write_text(text)
-    with pytest.raises(ValueError, match=said) as failed:
+    with pytest.raises(ValueError, match=f"^{tmp_path} is damaged: it has another checksum than when it was written; "):
         artifacts.read_record(DatasetCard, tmp_path)
-    assert str(tmp_path) in str(failed.value)
 
 
 @pytest.mark.parametrize("name", ["tensors", "parameters"])
 def test_a_record_without_one_of_its_files_is_named(tmp_path, name):
     artifacts.write_record(tmp_path, trained())
     (tmp_path / f"{name}.safetensors").unlink()
-    lacks = {"tensors": "'costs', ", "parameters": "'parameters'; "}[name]
-    with pytest.raises(ValueError, match=f"^{tmp_path} is damaged: it is no TrainingResult: .* missing .*: {lacks}"):
+    with pytest.raises(ValueError, match=f"^{tmp_path} is damaged: it has another checksum than when it was written; "):
         artifacts.read_record(TrainingResult, tmp_path)
 
 

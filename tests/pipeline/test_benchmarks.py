@@ -38,6 +38,7 @@ def test_all_peers_take_the_same_steps(use_batchnorm, device):
             np.testing.assert_allclose(trained[name], expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
 def test_processes_take_the_steps_of_one(use_batchnorm):
     data = peers.Data.random(300, LAYERS[0])

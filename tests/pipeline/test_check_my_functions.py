@@ -887,6 +887,7 @@ def written(folder, source, name="solution.py"):
     return folder / name
 
 
+@pytest.mark.slow
 def test_functions_that_hang_end_python_print_ask_or_stand_beside_get_a_row_each(tmp_path, monkeypatch, capfd):
     written(tmp_path, "def relu_backward(dA, activation_cache):\n    return dA * (activation_cache > 0)\n", "beside.py")
     monkeypatch.setattr(check_my_functions, "SECONDS", 6)

@@ -283,6 +283,7 @@ def test_a_further_lock_is_added_once(project):
     assert project.works(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["target", "prefix", "root", "user", "dry-run", "python"])
 def test_a_place_in_pip_s_settings_is_not_where_it_installs(project, tmp_path, setting):
     add_package(project.folder, 2)
@@ -387,6 +388,7 @@ def test_where_the_user_has_no_name_dvc_runs_with_the_variable_of_the_docs(repos
     assert given.returncode == 0, given.stderr
 
 
+@pytest.mark.slow
 def test_two_installations_give_dvc_a_private_folder_and_a_page_that_is_made_again_when_gone_or_old(
     repository, tmp_path
 ):

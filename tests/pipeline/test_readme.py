@@ -79,7 +79,7 @@ def test_a_title_with_a_bar_stays_in_its_cell():
 
 
 FILES = {
-    summary: ["plots/results.csv", "results/timing.json"],
+    summary: ["plots/results.csv", "results/timing/record.json"],
     readme: ["plots/results.csv", "plots/seeds.csv", "results/evaluation/baseline/record.json"],
 }
 DAMAGES = {
@@ -102,7 +102,7 @@ def test_a_damaged_result_is_said_in_one_line_with_what_heals_it(trained, tmp_pa
     for path, table in tables.items():
         path.write_text(table, encoding="utf-8")
     seconds = {kind: [0.1] for kind in KINDS}
-    artifacts.write_json(Path("results/timing.json"), vars(Timing("cpu", seconds, seconds)))
+    artifacts.write_record(Path("results/timing"), Timing("cpu", seconds, seconds))
     Path("README.md").write_text("<!-- results -->\nold\n<!-- end -->", encoding="utf-8")
     Path("report.docx").write_bytes(b"report")
     monkeypatch.setattr(readme.shutil, "which", lambda program: None)
@@ -178,6 +178,7 @@ def test_the_report_beside_the_docs_has_the_committed_metrics():
     assert Path("docs/report.docx").stat().st_size < 2**20
 
 
+@pytest.mark.slow
 def test_its_python_runs_as_written():
     code = PYTHON[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -74,14 +74,6 @@ def assert_pictures_alike(picture, other, exactly):
     assert differences.max() < 8 if exactly else (differences > 45).mean() < 0.01
 
 
-@pytest.fixture(scope="module")
-def pairs():
-    """Run the notebook; return its cells of code beside the stored ones."""
-    stored, now = read(), executed(TOUR, TOUR.parent)
-    assert kinds(now) == kinds(stored)
-    return list(zip(code(now), code(stored), strict=True))
-
-
 def assert_cells_alike(pairs, needs_data):
     chosen = [(cell, other) for cell, other in pairs if (cell.id not in NO_DATA) == needs_data]
     assert len(chosen) == len(NO_DATA) or needs_data
@@ -91,13 +83,14 @@ def assert_cells_alike(pairs, needs_data):
             assert_pictures_alike(picture, old, exactly=not needs_data)
 
 
-def test_it_runs_and_what_is_stored_of_cells_without_data_is_what_their_code_gives(pairs):
+@pytest.mark.slow
+def test_it_runs_and_what_is_stored_is_what_the_code_gives():
+    stored, now = read(), executed(TOUR, TOUR.parent)
+    assert kinds(now) == kinds(stored)
+    pairs = list(zip(code(now), code(stored), strict=True))
     assert_cells_alike(pairs, needs_data=False)
-
-
-def test_what_is_stored_of_mnist_is_what_the_code_gives(pairs):
     if tour.examples().name != "mnist":
-        pytest.skip("MNIST is not prepared (`dvc repro split`), and the stored results are those of MNIST")
+        pytest.skip("MNIST is not prepared (`dvc repro split`), and the other stored results are those of MNIST")
     assert_cells_alike(pairs, needs_data=True)
 
 

@@ -27,6 +27,7 @@ print(hashlib.sha256(picture).hexdigest())
 PERSONAL = "text.usetex: True\nfont.family: serif\naxes.facecolor: red\nxtick.color: blue\nsavefig.bbox: tight\n"
 
 
+@pytest.mark.slow
 def test_a_notebook_s_backend_and_a_personal_matplotlibrc_change_no_byte_of_a_figure(tmp_path):
     (tmp_path / "matplotlibrc").write_text(PERSONAL)
     strange = {"MPLBACKEND": "module://nowhere.backend_inline", "MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}

@@ -115,7 +115,12 @@ def study(learning_rate=0.2):
     return Study(
         params=params,
         card=DatasetCard(
-            "mnist", [str(digit) for digit in range(10)], 33.0, 78.0, {"train": 160, "validation": 80, "test": 90}
+            "mnist",
+            "MNIST",
+            [str(digit) for digit in range(10)],
+            33.0,
+            78.0,
+            {"train": 160, "validation": 80, "test": 90},
         ),
         results=results,
         evaluations={name: evaluate_arm(result, SETS) for name, result in results.items()},
@@ -165,6 +170,7 @@ def text():
     return text_of(document())
 
 
+@pytest.mark.slow
 def test_the_same_study_gives_the_same_bytes():
     assert in_few_dots() == report()
 
@@ -1609,6 +1615,7 @@ def crowded():
         return changed, docx.Document(io.BytesIO(build_report(changed))), caught
 
 
+@pytest.mark.slow
 def test_of_twelve_arms_the_first_of_each_kind_has_a_section_and_every_other_a_row():
     changed, opened_report, _ = crowded()
     assert list(changed.in_full) == ["arm0", "arm1", "arm2"]
