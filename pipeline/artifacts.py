@@ -3,8 +3,7 @@
 A file is written under a temporary name in its own folder and then renamed: it is there whole or not at all. The
 same results give the same bytes.
 
-A record is a dataclass in a folder of its own. It is stored with the SHA-256 checksum of all that it holds; one that
-was changed since is refused.
+A record is a dataclass in a folder of its own, beside the SHA-256 checksums of its files. A changed record is refused.
 """
 
 import contextlib
@@ -26,6 +25,7 @@ from torch import Tensor
 from pipeline.text import shown
 
 Record = TypeVar("Record")
+CHECKSUMS = "SHA256SUMS"
 REMEDY = "to make it again: python -m tools.verify --remove {} && dvc repro"
 
 
@@ -49,7 +49,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented; NaN and infinity are refused."""
-    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_bytes(path, _as_json(content))
 
 
 def read_json(path: Path) -> Any:
@@ -70,45 +70,51 @@ def read_table(path: Path, columns: Mapping[str, type] | None = None) -> DataFra
         return pd.read_csv(path, usecols=wanted, dtype=columns, keep_default_na=False, na_values=[""])
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a dictionary of tensors as safetensors."""
-    write_bytes(path, safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}))
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a dictionary of tensors."""
-    with damage_named(path):
-        return dict(safetensors.torch.load_file(path))
-
-
 def write_record(folder: Path, record: Any) -> None:
     """Write a dataclass into a folder, and remove the tensors of an earlier one.
 
     A field that is a dictionary of tensors becomes ``<field>.safetensors``, all tensors together
-    ``tensors.safetensors``, and the rest ``record.json``, with the checksum of all of them.
+    ``tensors.safetensors``, and the rest ``record.json``, as JSON has it: keys are strings, a sequence is a list.
+    ``SHA256SUMS`` lists the checksums of these files, as ``sha256sum`` writes them.
     """
     fields = dict(vars(record))
     groups = {name: fields.pop(name) for name, value in vars(record).items() if _is_tensors(value)}
     if tensors := {name: fields.pop(name) for name, value in vars(record).items() if isinstance(value, Tensor)}:
         groups["tensors"] = tensors
-    for path in folder.glob("*.safetensors"):
-        if path.stem not in groups:
-            path.unlink()
+    files = {"record.json": _as_json(fields)}
     for name, group in groups.items():
-        write_tensors(folder / f"{name}.safetensors", group)
-    write_json(folder / "record.json", {**fields, "sha256": _checksum(fields, folder)})
+        in_order = {key: tensor.contiguous() for key, tensor in group.items()}
+        files[f"{name}.safetensors"] = safetensors.torch.save(in_order)
+    for path in folder.glob("*.safetensors"):
+        if path.name not in files:
+            path.unlink()
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()]
+    write_bytes(folder / CHECKSUMS, "".join(sums).encode())
 
 
 def read_record(kind: type[Record], folder: Path) -> Record:
-    """Read a dataclass of the given kind from a folder, and refuse it if it does not have its checksum."""
-    fields = read_json(folder / "record.json")
-    groups = {path.stem: read_tensors(path) for path in folder.glob("*.safetensors")}
+    """Read a dataclass of the given kind from a folder, and refuse it if a file does not have its checksum."""
+    fields: dict[str, Any] = {}
+    with damage_named(folder / CHECKSUMS):
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+        checksums = {name: checksum for checksum, name in (line.split("  ") for line in lines)}
+    for name, checksum in checksums.items():
+        with damage_named(folder / name):
+            content = (folder / name).read_bytes()
+            if hashlib.sha256(content).hexdigest() != checksum:
+                raise ValueError(f"its content does not match its checksum in {CHECKSUMS}")
+            match name.removesuffix(".safetensors"):
+                case "record.json":
+                    fields |= json.loads(content)
+                case "tensors":
+                    fields |= safetensors.torch.load(content)
+                case field:
+                    fields[field] = safetensors.torch.load(content)
     with damage_named(folder):
-        if not isinstance(fields, dict) or fields.pop("sha256", None) != _checksum(fields, folder):
-            raise ValueError("it has another checksum than when it was written")
-        tensors = groups.pop("tensors", {})
         try:
-            return kind(**fields, **groups, **tensors)
+            return kind(**fields)
         except TypeError as error:  # other fields
             raise ValueError(f"it is no {kind.__name__}: {error}") from error
 
@@ -122,16 +128,13 @@ def damage_named(path: Path) -> Iterator[None]:
         raise FileNotFoundError(f"{path} is missing; to make it: dvc repro") from error
     except OSError as error:
         raise OSError(f"{path} cannot be read: {error.strerror or error}; {REMEDY.format(path)}") from error
-    except (ValueError, RuntimeError, OverflowError, SafetensorError) as error:
+    except (ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{path} is damaged: {shown(error, longest=300)}; {REMEDY.format(path)}") from error
 
 
-def _checksum(fields: Mapping[str, Any], folder: Path) -> str:
-    """Compute the SHA-256 of a record: of its fields and of its files of tensors."""
-    checksum = hashlib.sha256(json.dumps(fields).encode())
-    for path in sorted(folder.glob("*.safetensors")):
-        checksum.update(path.name.encode() + path.read_bytes())
-    return checksum.hexdigest()
+def _as_json(content: Any) -> bytes:
+    """Encode JSON, indented; NaN and infinity are refused."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _is_tensors(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """Show a text on one line if it comes from outside (a file, a server, the environment), else on lines that fit."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -13,6 +14,14 @@ def shown(text: object, longest: int = LONGEST) -> str:
     line = " ".join(str(text).split())
     line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
     return line if len(line) <= longest else f"{line[:longest]}..."
+
+
+def require_plain(*names: str) -> None:
+    """Refuse a name that a spreadsheet or a browser could take for a formula or a script."""
+    for name in names:
+        if not re.fullmatch(r"\w[\w /-]{,39}", name):
+            wanted = "begin with a letter or digit, and hold at most 40 letters, digits, spaces, _, - and /"
+            raise ValueError(f"the name {shown(repr(name))} must {wanted}")
 
 
 def in_lines(text: str) -> str:

@@ -89,5 +89,8 @@ def examples(name: str, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Read one of the three sets as standardised columns ``X`` and one-hot columns ``Y``, and put it on a device."""
     card = artifacts.read_record(preprocessing.DatasetCard, SPLIT / "card")
     columns = artifacts.read_record(preprocessing.Examples, SPLIT / name)
+    if (count := len(columns.labels)) != card.sizes[name]:
+        with artifacts.damage_named(SPLIT):  # the set or the card
+            raise ValueError(f"{name} holds {count:,} examples, and card says {card.sizes[name]:,}")
     X = preprocessing.standardise(columns.images, card.mean, card.std)
     return X.to(device), preprocessing.one_hot(columns.labels, len(card.classes)).to(device)

@@ -1,7 +1,5 @@
 """How a stage shows that it works: a line that changes on a terminal, a plain line now and then elsewhere."""
 
-from __future__ import annotations
-
 import io
 import sys
 import threading
@@ -28,7 +26,7 @@ TRAINING = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}, cap in {remaining}"
 
 
 @contextmanager
-def working(label: str, parts: Collection[Any] = (), form: str = CLOCK, **options: Any) -> Iterator[tqdm[Any]]:
+def working(label: str, parts: Collection[Any] = (), form: str = CLOCK, **options: Any) -> Iterator["tqdm[Any]"]:
     """Show how long something has taken, and how far it is; to be used in a ``with`` statement.
 
     Gives a bar of tqdm, which takes further ``options``; it yields the parts, if there are any.
@@ -76,7 +74,7 @@ def each(label: str, parts: Collection[Part], unit: str) -> Iterator[Part]:
 
 
 @contextmanager
-def training_shown(label: str, networks: int, max_steps: int) -> Iterator[Callable[[Snapshot], None]]:
+def training_shown(label: str, networks: int, max_steps: int) -> Iterator[Callable[["Snapshot"], None]]:
     """Show how far an ensemble is; give the callback that a training calls with each snapshot."""
     numbers = {"n_fmt": max_steps, "total_fmt": max_steps, "remaining": "0:00:00"}
     widest = TRAINING.format(desc="", bar=" ", postfix=f", {networks} training, best cost 00.0000", **numbers)
@@ -84,7 +82,7 @@ def training_shown(label: str, networks: int, max_steps: int) -> Iterator[Callab
     label = label if len(label) <= room else f"{label[: room - 3]}..."
     with working(label, form=TRAINING, total=max_steps, postfix=f"{networks} training", smoothing=0) as bar:
 
-        def show(snapshot: Snapshot) -> None:
+        def show(snapshot: "Snapshot") -> None:
             bar.postfix = f"{snapshot.training} training, best cost {snapshot.best_validation_cost:.4f}"
             bar.update(snapshot.step - bar.n)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline import artifacts
 from pipeline.analysis.beginnings import first_gradient_norms
-from pipeline.analysis.evaluation import Evaluation
+from pipeline.analysis.evaluation import Evaluation, require_fit
 from pipeline.analysis.tables import data_name
 from pipeline.analysis.timing import Timing
 from pipeline.data.preprocessing import DatasetCard
@@ -25,12 +25,14 @@ PACKAGES = {"torch": "torch", "NumPy": "numpy", "SciPy": "scipy", "Matplotlib": 
 def main(params: Params) -> None:
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
     results = {arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms}
+    evaluations = {arm: artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm) for arm in results}
+    require_fit(results, evaluations)
     X, Y = (columns[:, :GRADIENT_SAMPLE] for columns in examples("train"))
     study = Study(
         params=params,
         card=card,
         results=results,
-        evaluations={arm: artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm) for arm in results},
+        evaluations=evaluations,
         path=artifacts.read_record(TrainingResult, RESULTS / "l2_path"),
         gradients={arm: first_gradient_norms(X, Y, result) for arm, result in results.items()},
         timing=artifacts.read_record(Timing, RESULTS / "timing"),

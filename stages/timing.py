@@ -19,7 +19,7 @@ def main(params: Params) -> None:
     torch.set_num_threads(1)  # as many as a network gets in a training; two would wait for each other at every product
     device = take_device(training.device)
     X, Y = examples("train", device)
-    measured = time_steps(
+    per_step, per_check = time_steps(
         X,
         Y,
         [len(X), *params.network.layers],
@@ -30,7 +30,8 @@ def main(params: Params) -> None:
         compile=training.compile,
         progress=lambda rounds: each("timing", rounds, "rounds"),
     )
-    artifacts.write_record(RESULTS / "timing", Timing(device.type, *measured))
+    timing = Timing(device.type, seconds_per_step=per_step, seconds_per_check=per_check)
+    artifacts.write_record(RESULTS / "timing", timing)
 
 
 if __name__ == "__main__":

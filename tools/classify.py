@@ -19,11 +19,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from pipeline import L_model_forward, TrainingResult, artifacts
-from pipeline.analysis.evaluation import Evaluation
 from pipeline.data.preprocessing import DatasetCard, standardise
 from pipeline.params import load_params
 from pipeline.text import shown
-from stages import MODELS, PARAMS, RESULTS, SPLIT
+from stages import MODELS, PARAMS, SPLIT
 
 SIDE, BOX = 28, 20  # pixels of MNIST's images, and of the digit in them
 SHORTER = 120  # pixels; an image whose shorter side has more is reduced first
@@ -199,11 +198,10 @@ def load_model(arm: str | None = None) -> Model:
         raise ClassifyError(f"there is no arm {arm!r} in {PARAMS}, only {', '.join(arms)}")
     try:
         result = artifacts.read_record(TrainingResult, MODELS / arm)
-        headline = artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm).headline
         card = artifacts.read_record(DatasetCard, SPLIT / "card")
     except FileNotFoundError as error:
         raise ClassifyError(f"there is no trained model of the arm {arm!r}: make it by `dvc repro evaluate`") from error
-    return Model(arms[arm].title, {name: of_all[headline] for name, of_all in result.parameters.items()}, card)
+    return Model(arms[arm].title, {name: of_all[result.headline] for name, of_all in result.parameters.items()}, card)
 
 
 def classify(images: NDArray[np.uint8], model: Model) -> Tensor:

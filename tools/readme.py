@@ -14,14 +14,13 @@ from PIL import Image
 
 from pipeline import artifacts
 from pipeline.analysis import tables
-from pipeline.analysis.evaluation import Evaluation
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import TrainingResult
 from pipeline.network.forward import L_model_forward
 from pipeline.params import Params
 from pipeline.report import figures
 from pipeline.text import shown
-from stages import MODELS, PLOTS, RESULTS, SPLIT, examples, run
+from stages import MODELS, PLOTS, SPLIT, examples, run
 from stages.progress import working
 from tools import configure, summary
 from tools.one_example import one_example
@@ -68,9 +67,8 @@ def one_digit(params: Params) -> bytes:
     """Return the first test image and what the reference's headline model says of it as a PNG file."""
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
     result = artifacts.read_record(TrainingResult, MODELS / params.reference)
-    headline = artifacts.read_record(Evaluation, RESULTS / "evaluation" / params.reference).headline
     X, _ = examples("test")
-    parameters = {name: each[headline] for name, each in result.parameters.items()}
+    parameters = {name: each[result.headline] for name, each in result.parameters.items()}
     AL, _ = L_model_forward(X[:, :1], parameters, "mean1" in parameters, inference=True)
     return one_example(X[:, 0].numpy(), result.layers_dims, AL[:, 0].numpy(), card.classes)
 

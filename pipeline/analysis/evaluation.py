@@ -36,6 +36,19 @@ class Evaluation:
     activations: dict[str, Tensor]  # A{l}, (networks,)
 
 
+def require_fit(results: Mapping[str, TrainingResult], evaluations: Mapping[str, Evaluation]) -> None:
+    """Refuse trainings and evaluations that do not belong together, as stages run one by one may leave them."""
+    first = next(iter(results.values()))
+    for arm, result in results.items():
+        if (result.seeds, result.layers_dims) != (first.seeds, first.layers_dims):
+            raise ValueError(f"the arm {arm} was trained with other seeds or layers than the others: run dvc repro")
+    for arm, evaluation in evaluations.items():
+        _, *hidden, classes = first.layers_dims
+        shape = len(first.seeds), classes, classes
+        if evaluation.confusion.shape != shape or len(evaluation.activity) != len(hidden):
+            raise ValueError(f"the evaluation of the arm {arm} is of other networks: run dvc repro")
+
+
 @full_precision()
 def evaluate_arm(result: TrainingResult, sets: Mapping[str, tuple[Tensor, Tensor]]) -> Evaluation:
     """Evaluate every network on every set, and the headline model in detail.

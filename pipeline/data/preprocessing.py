@@ -1,12 +1,11 @@
 """Split, standardise and encode the examples."""
 
-import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pipeline.text import shown
+from pipeline.text import require_plain
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Refuse names that are more than plain text: they reach tables and pages."""
-        _require_plain(self.name, self.title, *self.classes)
+        require_plain(self.name, self.title, *self.classes)
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,7 @@ class DatasetCard:
 
     def __post_init__(self) -> None:
         """Refuse names that are more than plain text: they reach tables and pages."""
-        _require_plain(self.name, self.title, *self.classes)
-
-
-def _require_plain(*names: str) -> None:
-    """Refuse a name that a spreadsheet or a browser could take for a formula or a script."""
-    for name in names:
-        if not re.fullmatch(r"\w[\w /-]{,39}", name):
-            raise ValueError(f"the name {shown(repr(name))} must be of letters, digits, spaces, - and /")
+        require_plain(self.name, self.title, *self.classes)
 
 
 def split(dataset: Dataset, validation_fraction: float, seed: int) -> tuple[dict[str, Examples], DatasetCard]:

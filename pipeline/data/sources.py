@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
-from pipeline.text import shown
+from pipeline.text import require_plain, shown
 
 FILES = [file for file, _ in MNIST.resources]  # training images and labels, test images and labels; all sets share them
 
@@ -25,6 +25,10 @@ class DataSource:
     classes: list[str]  # name of each label
     train_examples: int = 60_000  # before the validation set is taken from them
     raw: str = ""  # torchvision's folder of the files, below its root
+
+    def __post_init__(self) -> None:
+        """Refuse names that are more than plain text: they reach tables and pages."""
+        require_plain(self.title, *self.classes)
 
 
 def _from_torchvision(dataset: type[MNIST], title: str, *sha256: str) -> DataSource:

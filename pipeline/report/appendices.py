@@ -132,8 +132,9 @@ def write_reproduction(document: Document, study: Study) -> None:
     document.paragraph(
         "One command, `make`, makes everything again: it installs the locked packages and runs `dvc repro`, which "
         "reruns what is out of date. `make plots` draws the results on one page, `dvc metrics diff` compares them with "
-        "an earlier commit's, and `make test` runs the tests. Another kind of processor rounds sums in another order; "
-        "after thousands of steps this shows in the results, the accuracies included. Times are those of the machine. "
+        "an earlier commit's, `make test` and `make test-slow` run the tests. Another kind of processor rounds sums in "
+        "another order; after thousands of steps this shows in the results, the accuracies included. Times are those "
+        "of the machine. "
         "The data files are used only if they have the checksums in `pipeline/data/sources.py`. "
         "[[parameters]] lists every parameter of `params.yaml`; the foot of each page has the start of their SHA-256. "
         f"Made with {', '.join(f'{package} {number}' for package, number in study.versions.items())}."

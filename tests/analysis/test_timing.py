@@ -46,9 +46,9 @@ def test_the_rounds_can_be_shown_and_the_first_that_does_not_count_among_them():
             shown.append(each)
             yield each
 
-    measured = time_steps(X, Y, DIMS, validation=VALIDATION, batch_size=10, rounds=2, steps=1, progress=progress)
+    per_step, _ = time_steps(X, Y, DIMS, validation=VALIDATION, batch_size=10, rounds=2, steps=1, progress=progress)
     assert len(shown) == 3
-    assert all(len(of_kind) == 2 for of_kind in measured[0].values())
+    assert all(len(of_kind) == 2 for of_kind in per_step.values())
 
 
 def test_every_turn_is_kept_but_the_first_with_the_median_of_its_steps(monkeypatch):
@@ -61,10 +61,10 @@ def test_every_turn_is_kept_but_the_first_with_the_median_of_its_steps(monkeypat
     passed = ((0, turn, turn, turn + 500, 7) for turn in turns)
     clock = itertools.accumulate(itertools.chain.from_iterable(passed))
     monkeypatch.setattr(devices.time, "perf_counter", lambda: next(clock))
-    measured = timed(steps=steps)
+    per_step, per_check = timed(steps=steps)
     for kind, number in zip(KINDS, range(1, len(KINDS) + 1), strict=True):
-        assert measured[0][kind] == [turn * number for turn in (1, 9, 2)]
-        assert measured[1][kind] == [7, 7, 7]
+        assert per_step[kind] == [turn * number for turn in (1, 9, 2)]
+        assert per_check[kind] == [7, 7, 7]
 
 
 def test_the_kinds_take_turns_in_training_their_own_network(monkeypatch):

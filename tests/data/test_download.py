@@ -412,6 +412,14 @@ def test_names_files_mirrors_and_classes_are_torchvisions_and_each_file_has_a_ch
     assert len(set(source.classes)) == 10
 
 
+def test_a_label_without_a_class_is_refused_whatever_the_checksums(offer, monkeypatch):
+    offer("good")
+    monkeypatch.setitem(SOURCES, "mnist", dataclasses.replace(SOURCES["mnist"], classes=list("012345678")))
+    label = max(ARRAYS["train-labels-idx1-ubyte.gz"].max(), ARRAYS["t10k-labels-idx1-ubyte.gz"].max())
+    with pytest.raises(DataUnavailableError, match=rf"^mnist: \S+ holds the label {label}, which has no class$"):
+        load("mnist")
+
+
 def test_as_many_digits_are_for_training_as_their_source_says(digits):
     assert len(digits.train_labels) == DIGITS.train_examples
 

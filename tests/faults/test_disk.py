@@ -117,4 +117,4 @@ def test_a_missing_input_is_named(finished):
         status, said = run_stage(finished, "train@l2")
     finally:
         (finished / "elsewhere").rename(path)
-    assert (status, said.strip()) == (1, "train@l2: data/split/card/record.json is missing; to make it: dvc repro")
+    assert (status, said.strip()) == (1, "train@l2: data/split/card/SHA256SUMS is missing; to make it: dvc repro")

@@ -23,33 +23,6 @@ ARMS = {"baseline": {}, "batchnorm": {"use_batchnorm": True}, "l2": {"l2": 0.01}
 DIVERGES = 1e6  # with this lambda a network is no longer finite when it is first evaluated
 
 
-def assert_is_whole(result):
-    """Parameters, steps and curves of a training fit together.
-
-    A curve is finite up to a network's stop (its last check, if it diverged), and NaN after.
-    """
-    dims = result.layers_dims
-    for layer in range(1, len(dims)):
-        assert result.parameters[f"W{layer}"].shape == (len(result.seeds), dims[layer], dims[layer - 1])
-        assert result.parameters[f"b{layer}"].shape == (len(result.seeds), dims[layer], 1)
-    assert len(result.parameters) in (2 * (len(dims) - 1), 2 * (len(dims) - 1) + 2 * (len(dims) - 2))
-    assert len({len(each) for each in (result.l2, result.steps, result.best_step, result.epochs, result.seeds)}) == 1
-    stops, best = torch.tensor(result.steps), torch.tensor(result.best_step)
-    checks = torch.tensor([0, *result.evaluation_steps])
-    before = checks[torch.searchsorted(checks, stops) - 1]
-    is_known = torch.tensor([reason in ("no improvement", "cap reached") for reason in result.stop_reason])
-    finite_until = stops.where(is_known, before)
-    curves = dict.fromkeys(("costs", "penalties"), result.cost_steps)
-    curves |= dict.fromkeys(("validation_costs", "validation_accuracies"), result.evaluation_steps)
-    for field, steps in curves.items():
-        assert steps == sorted({step for step in steps if step > 0})
-        curve, at = getattr(result, field), torch.tensor(steps).reshape(-1, 1)
-        assert curve.shape == (len(steps), len(result.seeds)) and not (curve < 0).any()
-        assert not (~curve.isfinite() & (at <= finite_until)).any() and not (~curve.isnan() & (at > stops)).any()
-    if result.evaluation_steps:
-        assert (result.at_best(result.validation_costs).isfinite() | (best == 0)).all()
-
-
 @functools.cache
 def trained(use_batchnorm=False, l2=(0.0, 0.0, 0.0), learning_rate=0.1, max_steps=200):
     """Train one network for each lambda."""

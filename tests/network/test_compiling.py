@@ -126,6 +126,7 @@ def test_without_a_compiler_a_warning_says_so_and_the_training_is_that_of_the_fu
     assert ours == bytes_of(tmp_path, False)[0]
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_hold_what_is_compiled_is_said_too(tmp_path):
     (tmp_path / "file").write_text("")
     ours, said = bytes_of(tmp_path / "file", True)

@@ -347,6 +347,7 @@ def run_stages(folder, device, seen):
     }
 
 
+@pytest.mark.slow
 def test_stages_compute_on_the_gpu_and_write_what_the_cpu_writes(folder, gpu, monkeypatch):
     if gpu:
         gpus(monkeypatch, 1)

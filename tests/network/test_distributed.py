@@ -408,6 +408,7 @@ def test_what_every_rank_would_say_is_said_once(workspace, arm, before, said):
     assert re.fullmatch(said, line)
 
 
+@pytest.mark.slow
 def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_torchruns_logs(workspace, monkeypatch):
     (workspace / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(workspace / "temporary"))
@@ -500,6 +501,7 @@ def test_ranks_end_with_a_launcher_that_was_killed(workspace, number):
         assert started[0].said() == ""
 
 
+@pytest.mark.slow
 def test_a_stage_whose_rank_fails_adds_no_line_to_the_rank_s_own(workspace):
     (workspace / "models").write_text("no folder")
     with forks() as started:

@@ -20,7 +20,6 @@ from reference import (
     one_of,
     random_parameters,
 )
-from samples import assert_is_whole
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from pipeline import (
@@ -256,6 +255,48 @@ def test_an_interruption_during_an_evaluation_leaves_the_best_before_it(monkeypa
     assert result.steps == [40] * 4
     assert result.evaluation_steps == [10, 20, 30]
     assert_best_is_returned(result)
+
+
+def assert_is_whole(result):
+    """Parameters, steps and curves of a training fit together.
+
+    A curve is finite up to a network's stop (its last check, if it diverged), and NaN after.
+    """
+    dims = result.layers_dims
+    shapes = {}
+    for layer in range(1, len(dims)):
+        shapes |= {f"W{layer}": (dims[layer], dims[layer - 1]), f"b{layer}": (dims[layer], 1)}
+    assert {name: each.shape[1:] for name, each in result.parameters.items()} == shapes
+    assert (
+        len(
+            {
+                len(each)
+                for each in (
+                    result.parameters["W1"],
+                    result.l2,
+                    result.steps,
+                    result.best_step,
+                    result.epochs,
+                    result.seeds,
+                )
+            }
+        )
+        == 1
+    )
+    stops, best = torch.tensor(result.steps), torch.tensor(result.best_step)
+    checks = torch.tensor([0, *result.evaluation_steps])
+    before = checks[torch.searchsorted(checks, stops) - 1]
+    is_known = torch.tensor([reason in ("no improvement", "cap reached") for reason in result.stop_reason])
+    finite_until = stops.where(is_known, before)
+    curves = dict.fromkeys(("costs", "penalties"), result.cost_steps)
+    curves |= dict.fromkeys(("validation_costs", "validation_accuracies"), result.evaluation_steps)
+    for field, steps in curves.items():
+        assert steps == sorted({step for step in steps if step > 0})
+        curve, at = getattr(result, field), torch.tensor(steps).reshape(-1, 1)
+        assert curve.shape == (len(steps), len(result.seeds)) and not (curve < 0).any()
+        assert not (~curve.isfinite() & (at <= finite_until)).any() and not (~curve.isnan() & (at > stops)).any()
+    if result.evaluation_steps:
+        assert (result.at_best(result.validation_costs).isfinite() | (best == 0)).all()
 
 
 @pytest.mark.parametrize("l2", [0.0, [0.0, 0.1, HUGE]], ids=["one lambda", "a lambda each"])

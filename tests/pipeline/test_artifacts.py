@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -65,10 +66,11 @@ def test_the_same_record_gives_the_same_bytes(tmp_path, make):
 
 def test_a_record_is_json_and_safetensors_and_nothing_else(tmp_path):
     artifacts.write_record(tmp_path, trained())
-    assert set(contents(tmp_path)) == {"record.json", "tensors.safetensors", "parameters.safetensors"}
+    assert set(contents(tmp_path)) == {"SHA256SUMS", "record.json", "tensors.safetensors", "parameters.safetensors"}
     artifacts.write_record(tmp_path / "evaluation", evaluated(trained()))
     names = {"accuracies", "activations", "activity", "costs", "mistakes", "tensors"}
-    assert set(contents(tmp_path / "evaluation")) == {"record.json", *(f"{name}.safetensors" for name in names)}
+    files = {f"{name}.safetensors" for name in names}
+    assert set(contents(tmp_path / "evaluation")) == {"SHA256SUMS", "record.json", *files}
 
 
 def test_a_record_of_another_kind_is_refused(tmp_path):
@@ -77,19 +79,42 @@ def test_a_record_of_another_kind_is_refused(tmp_path):
         artifacts.read_record(Evaluation, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"name": "x", "sha256": "0"}'])
-def test_a_record_that_is_none_is_named(tmp_path, text):
-    (tmp_path / "record.json").write_text(text)
-    with pytest.raises(ValueError, match=f"^{tmp_path} is damaged: it has another checksum than when it was written; "):
-        artifacts.read_record(DatasetCard, tmp_path)
-
-
-@pytest.mark.parametrize("name", ["tensors", "parameters"])
+@pytest.mark.parametrize("name", ["SHA256SUMS", "record.json", "tensors.safetensors", "parameters.safetensors"])
 def test_a_record_without_one_of_its_files_is_named(tmp_path, name):
     artifacts.write_record(tmp_path, trained())
-    (tmp_path / f"{name}.safetensors").unlink()
-    with pytest.raises(ValueError, match=f"^{tmp_path} is damaged: it has another checksum than when it was written; "):
+    (tmp_path / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"^{tmp_path / name} is missing; to make it: dvc repro$"):
         artifacts.read_record(TrainingResult, tmp_path)
+
+
+def test_a_field_too_few_or_too_many_is_named(tmp_path):
+    for name, value in {"mean": None, "median": 0.5}.items():
+        fields = vars(RECORDS["DatasetCard"]()) | {name: value}
+        known = {key: each for key, each in fields.items() if each is not None}
+        artifacts.write_record(tmp_path, SimpleNamespace(**known))
+        with pytest.raises(ValueError, match=rf"^{tmp_path} is damaged: it is no DatasetCard: .* '{name}'; "):
+            artifacts.read_record(DatasetCard, tmp_path)
+
+
+def test_the_checksums_are_as_sha256sum_has_them(tmp_path):
+    artifacts.write_record(tmp_path, trained())
+    command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.count(": OK\n")) == (0, 3)
+
+
+def test_what_a_file_manager_leaves_beside_a_record_is_no_part_of_it(tmp_path):
+    artifacts.write_record(tmp_path, trained())
+    for name in ("._tensors.safetensors", "tensors copy.safetensors", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"left")
+    assert is_same(artifacts.read_record(TrainingResult, tmp_path), trained())
+
+
+def test_a_record_that_json_has_not_leaves_the_old_one_whole(tmp_path):
+    artifacts.write_record(tmp_path, trained())
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifacts.write_record(tmp_path, replace(trained(learning_rate=0.02), epochs=[math.nan]))
+    assert is_same(artifacts.read_record(TrainingResult, tmp_path), trained())
 
 
 def test_nothing_of_an_earlier_record_stays(tmp_path):
@@ -102,15 +127,14 @@ def test_nothing_of_an_earlier_record_stays(tmp_path):
 
 def test_a_transposed_tensor_is_stored_as_it_looks(tmp_path):
     tensor = torch.arange(6).reshape(2, 3).mT
-    artifacts.write_tensors(tmp_path / "a.safetensors", {"x": tensor})
-    assert torch.equal(artifacts.read_tensors(tmp_path / "a.safetensors")["x"], tensor)
+    artifacts.write_record(tmp_path, Examples(tensor, tensor, tensor))
+    assert torch.equal(artifacts.read_record(Examples, tmp_path).images, tensor)
 
 
 WRITERS = {
     "bytes": (lambda path: artifacts.write_bytes(path, b"new")),
     "json": (lambda path: artifacts.write_json(path, {"new": 1})),
     "table": (lambda path: artifacts.write_table(path, DataFrame({"new": [1]}))),
-    "tensors": (lambda path: artifacts.write_tensors(path, {"new": torch.ones(3)})),
 }
 each_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
 
@@ -217,7 +241,7 @@ def test_a_table_of_other_columns_or_values_is_named(tmp_path, text):
 
 
 def test_a_missing_file_or_a_folder_in_its_place_is_named_with_what_makes_it(tmp_path):
-    for name, read in (("a.json", artifacts.read_json), ("a.csv", artifacts.read_table), ("a", artifacts.read_tensors)):
+    for name, read in (("a.json", artifacts.read_json), ("a.csv", artifacts.read_table)):
         path = tmp_path / name
         with pytest.raises(FileNotFoundError, match=rf"^{path} is missing; to make it: dvc repro$"):
             read(path)

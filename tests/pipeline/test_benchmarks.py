@@ -14,6 +14,7 @@ from benchmarks import floors, measure, peers, ranks, run
 LAYERS = [20, 6, 5, 10]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("device", [CPU, pytest.param(GPU, marks=NEEDS_A_GPU)], ids=str)
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])

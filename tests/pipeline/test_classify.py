@@ -373,7 +373,7 @@ def test_the_measurement_prints_a_row_for_each_disturbance(folder, monkeypatch, 
 @pytest.mark.parametrize(
     ("missing", "said"),
     [
-        ("data/split/test", "data/split/test/record.json is missing; to make it: dvc repro"),
+        ("data/split/test", "data/split/test/SHA256SUMS is missing; to make it: dvc repro"),
         ("models/l2", "there is no trained model of the arm 'l2'"),
     ],
 )

@@ -186,7 +186,12 @@ def test_outputs_are_cached_and_only_metrics_and_plots_are_not(name):
 
 
 LITTER = [".DS_Store", "Thumbs.db", "desktop.ini", "record.json~", ".record.json.swp", ".record.json.4711.tmp"]
-LITTER += ["#record.json#", "__pycache__/build.cpython-311.pyc", ".ipynb_checkpoints/baseline-checkpoint.json"]
+LITTER += [
+    "._record.json",
+    "#record.json#",
+    "__pycache__/build.cpython-311.pyc",
+    ".ipynb_checkpoints/baseline-checkpoint.json",
+]
 
 
 def test_git_ignores_all_litter_that_dvc_ignores():

@@ -80,7 +80,7 @@ def test_a_title_with_a_bar_stays_in_its_cell():
 
 FILES = {
     summary: ["plots/results.csv", "results/timing/record.json"],
-    readme: ["plots/results.csv", "plots/seeds.csv", "results/evaluation/baseline/record.json"],
+    readme: ["plots/results.csv", "plots/seeds.csv", "models/baseline/record.json"],
 }
 DAMAGES = {
     "missing": Path.unlink,

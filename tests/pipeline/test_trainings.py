@@ -148,7 +148,7 @@ def unshuffled(which, count):
         ({"held": "first", "watches": "accuracy", "every": 1}, unshuffled("first", 20)),
         ({"held": "first", "is_shuffled": False, "dtype": torch.float32}, unshuffled("first", 20)),
         ({"unit": "checks", "every": 10}, TRAINS_ON.format("1,000")),
-        ({"unit": "checks", "every": 100}, TRAINS_ON.format("10,100")),
+        pytest.param({"unit": "checks", "every": 100}, TRAINS_ON.format("10,100"), marks=pytest.mark.slow),
         ({"patience": 1000, "every": 100}, TRAINS_ON.format("1,100")),
     ],
     ids=named,

@@ -712,7 +712,7 @@ def test_divergence_names_the_seeds():
 
 
 def test_the_digits_are_named_when_they_stand_in_for_mnist():
-    digits = dataclasses.replace(study(), card=dataclasses.replace(study().card, name="digits"))
+    digits = dataclasses.replace(study(), card=dataclasses.replace(study().card, name="digits", title="the digits"))
     said = shown(digits)
     assert "The data set mnist could not be fetched" in said
     assert "Fashion" not in said and "on MNIST" not in said
@@ -1317,7 +1317,8 @@ def test_other_arms_are_summed_up_in_a_fifth_finding(count):
 def test_long_names_of_classes_and_few_seeds_do_not_stop_it():
     names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
     few = only(("baseline", "batchnorm", "l2"), seeds=(0, 1))
-    said = shown(dataclasses.replace(few, card=dataclasses.replace(few.card, name="fashion_mnist", classes=names)))
+    card = dataclasses.replace(few.card, name="fashion_mnist", title="Fashion-MNIST", classes=names)
+    said = shown(dataclasses.replace(few, card=card))
     assert "no clear difference (n\xa0=\xa02)" in said
     assert "Fashion-MNIST" in said
     assert not re.search(r"\b(inf|nan)\b", said)
