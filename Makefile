@@ -25,7 +25,7 @@ test: install
 	mypy
 	pytest --numprocesses 2
 
-# The slow tests that `make test` leaves out: of whole runs, of ranks under DVC, of processes that are killed.
+# The tests of ten seconds or more, which `make test` leaves out; those of the benchmark's peers need `make .venv/bench`.
 test-slow: install
 	pytest --numprocesses 2 -m "slow and not long"
 

@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,8 +75,8 @@ def write_record(folder: Path, record: Any) -> None:
     """Write a dataclass into a folder, and remove the tensors of an earlier one.
 
     A field that is a dictionary of tensors becomes ``<field>.safetensors``, all tensors together
-    ``tensors.safetensors``, and the rest ``record.json``, as JSON has it: keys are strings, a sequence is a list.
-    ``SHA256SUMS`` lists the checksums of these files, as ``sha256sum`` writes them.
+    ``tensors.safetensors``, and the rest ``record.json`` (keys become strings, tuples lists). ``SHA256SUMS`` lists the
+    checksums of these files, as ``sha256sum`` writes them.
     """
     fields = dict(vars(record))
     groups = {name: fields.pop(name) for name, value in vars(record).items() if _is_tensors(value)}
@@ -98,24 +99,22 @@ def read_record(kind: type[Record], folder: Path) -> Record:
     """Read a dataclass of the given kind from a folder, and refuse it if a file does not have its checksum."""
     fields: dict[str, Any] = {}
     with damage_named(folder / CHECKSUMS):
-        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
-        checksums = {name: checksum for checksum, name in (line.split("  ") for line in lines)}
-    for name, checksum in checksums.items():
-        with damage_named(folder / name):
-            content = (folder / name).read_bytes()
-            if hashlib.sha256(content).hexdigest() != checksum:
-                raise ValueError(f"its content does not match its checksum in {CHECKSUMS}")
-            match name.removesuffix(".safetensors"):
-                case "record.json":
-                    fields |= json.loads(content)
-                case "tensors":
-                    fields |= safetensors.torch.load(content)
-                case field:
-                    fields[field] = safetensors.torch.load(content)
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8")
     with damage_named(folder):
+        if not re.fullmatch(r"([0-9a-f]{64}  (record\.json|\w+\.safetensors)\n)+", lines):
+            raise ValueError(f"{CHECKSUMS} is no list of checksums")
+        for checksum, name in re.findall(r"(\w+)  (\S+)\n", lines):
+            path = folder / name
+            if not path.exists():
+                raise ValueError(f"{name} is missing")
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != checksum:
+                raise ValueError(f"{name} does not match its checksum in {CHECKSUMS}")
+            values = json.loads(content) if path.suffix == ".json" else safetensors.torch.load(content)
+            fields |= values if path.stem in ("record", "tensors") else {path.stem: values}
         try:
             return kind(**fields)
-        except TypeError as error:  # other fields
+        except TypeError as error:  # other fields, or of another type
             raise ValueError(f"it is no {kind.__name__}: {error}") from error
 
 

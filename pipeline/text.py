@@ -1,4 +1,7 @@
-"""Show a text on one line if it comes from outside (a file, a server, the environment), else on lines that fit."""
+"""Show a text on one line if it comes from outside (a file, a server, the environment), else on lines that fit.
+
+And refuse a name that is more than plain text.
+"""
 
 import re
 import textwrap
@@ -19,7 +22,7 @@ def shown(text: object, longest: int = LONGEST) -> str:
 def require_plain(*names: str) -> None:
     """Refuse a name that a spreadsheet or a browser could take for a formula or a script."""
     for name in names:
-        if not re.fullmatch(r"\w[\w /-]{,39}", name):
+        if not re.fullmatch(r"[^\W_][\w /-]{,39}", name):
             wanted = "begin with a letter or digit, and hold at most 40 letters, digits, spaces, _, - and /"
             raise ValueError(f"the name {shown(repr(name))} must {wanted}")
 

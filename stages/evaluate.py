@@ -22,7 +22,7 @@ def main(params: Params) -> None:
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
     sets = {name: examples(name, device) for name in card.sizes}
     results = {arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms}
-    evaluation.require_fit(results, {})
+    evaluation.require_same_networks(results, {})
     path = artifacts.read_record(TrainingResult, RESULTS / "l2_path")
     evaluations = {arm: evaluation.evaluate_arm(results[arm], sets) for arm in each("evaluate", results, "arms")}
     with working("evaluate: comparing and writing"):

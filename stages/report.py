@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline import artifacts
 from pipeline.analysis.beginnings import first_gradient_norms
-from pipeline.analysis.evaluation import Evaluation, require_fit
+from pipeline.analysis.evaluation import Evaluation, require_same_networks
 from pipeline.analysis.tables import data_name
 from pipeline.analysis.timing import Timing
 from pipeline.data.preprocessing import DatasetCard
@@ -26,7 +26,7 @@ def main(params: Params) -> None:
     card = artifacts.read_record(DatasetCard, SPLIT / "card")
     results = {arm: artifacts.read_record(TrainingResult, MODELS / arm) for arm in params.arms}
     evaluations = {arm: artifacts.read_record(Evaluation, RESULTS / "evaluation" / arm) for arm in results}
-    require_fit(results, evaluations)
+    require_same_networks(results, evaluations)
     X, Y = (columns[:, :GRADIENT_SAMPLE] for columns in examples("train"))
     study = Study(
         params=params,

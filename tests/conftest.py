@@ -15,12 +15,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 torch.set_num_threads(1)  # the tensors are tiny: waiting for a second thread on a busy machine costs tenfold
 
 
-def pytest_itemcollected(item):
-    """Count a test of the clone among the slow ones, as it needs a whole run."""
-    if "clone" in item.fixturenames:
-        item.add_marker(pytest.mark.slow)
-
-
 @pytest.hookimpl(trylast=True)  # when what is not to run is out
 def pytest_collection_modifyitems(items):
     """Begin with a test of the clone: one process makes it while the others test what needs none."""

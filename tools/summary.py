@@ -52,7 +52,7 @@ def _as_text(table: DataFrame, results: DataFrame, corner: str) -> str:
 def main(params: Params) -> None:
     """Print where the results lie, and the tables; after a run on stand-in data see that the next run tries again."""
     results = read_results(params)
-    timing: Timing = artifacts.read_record(Timing, RESULTS / "timing")
+    timing = artifacts.read_record(Timing, RESULTS / "timing")
     seconds = [
         timing.seconds_alone(kind_of(arm.use_batchnorm), steps, params.training.evaluate_every)
         for arm, steps in zip(params.arms.values(), results["steps"], strict=True)

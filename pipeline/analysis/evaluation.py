@@ -36,16 +36,17 @@ class Evaluation:
     activations: dict[str, Tensor]  # A{l}, (networks,)
 
 
-def require_fit(results: Mapping[str, TrainingResult], evaluations: Mapping[str, Evaluation]) -> None:
+def require_same_networks(results: Mapping[str, TrainingResult], evaluations: Mapping[str, Evaluation]) -> None:
     """Refuse trainings and evaluations that do not belong together, as stages run one by one may leave them."""
-    first = next(iter(results.values()))
+    (first, theirs), *_ = results.items()
     for arm, result in results.items():
-        if (result.seeds, result.layers_dims) != (first.seeds, first.layers_dims):
-            raise ValueError(f"the arm {arm} was trained with other seeds or layers than the others: run dvc repro")
+        if (result.seeds, result.layers_dims) != (theirs.seeds, theirs.layers_dims):
+            raise ValueError(f"the arms {first} and {arm} were trained with different seeds or layers: run dvc repro")
     for arm, evaluation in evaluations.items():
-        _, *hidden, classes = first.layers_dims
-        shape = len(first.seeds), classes, classes
-        if evaluation.confusion.shape != shape or len(evaluation.activity) != len(hidden):
+        _, *hidden, classes = theirs.layers_dims
+        units = {name: each.shape[1] for name, each in evaluation.activity.items()}
+        wanted = {f"A{layer}": count for layer, count in enumerate(hidden, start=1)}
+        if evaluation.confusion.shape != (len(theirs.seeds), classes, classes) or units != wanted:
             raise ValueError(f"the evaluation of the arm {arm} is of other networks: run dvc repro")
 
 

@@ -59,8 +59,8 @@ def time_steps(
     ``X`` is ``(n_0, examples)``, ``Y`` ``(n_L, examples)``, ``validation`` such a pair; the device of ``X`` computes.
     Each kind takes ``rounds`` turns, after one to warm up that does not count; a turn is ``steps`` training steps,
     compiled or not, and one validation check. ``progress`` goes through the rounds and may show it. A GPU is waited
-    for after each step. Returns the seconds per step and per check, by kind a value per round. That of the steps is
-    their median, which a busy moment of the machine hardly moves.
+    for after each step. Returns the seconds per step and the seconds per check, each by kind, a value per round. A
+    round's seconds per step are the median of its steps, which a busy moment of the machine hardly moves.
     """
     networks = {
         kind: initialize_ensemble(layers_dims, range(1), use_batchnorm=use_batchnorm, device=X.device)

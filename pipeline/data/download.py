@@ -54,7 +54,7 @@ def load(name: str, mirror: str | None = None, say: Callable[[str], object] = la
 
     ``mirror`` is an absolute folder or a base URL to try first; the files lie in it, in its subfolder ``name`` or in
     torchvision's subfolder. ``say`` gets a line for each source that is asked. If no source has a file, or the numbers
-    of labels and images differ, or a label has no class, that is a :class:`DataUnavailableError`.
+    of labels and images differ, that is a :class:`DataUnavailableError`.
     """
     if name == "digits":
         return _digits()
@@ -71,7 +71,9 @@ def load(name: str, mirror: str | None = None, say: Callable[[str], object] = la
         if len(images) != len(labels):
             raise DataUnavailableError(f"{name}: {file} holds {len(labels):,} labels for {len(images):,} images")
         if (highest := int(labels.max())) >= len(source.classes):
-            raise DataUnavailableError(f"{name}: {file} holds the label {highest}, which has no class")
+            raise ValueError(
+                f"{name}: {file} holds the label {highest}, which has no class in pipeline/data/sources.py"
+            )
     train, test = (train_images.flatten(1), train_labels), (test_images.flatten(1), test_labels)
     return Dataset(name, source.title, source.classes, *train, *test)
 

@@ -26,10 +26,6 @@ class DataSource:
     train_examples: int = 60_000  # before the validation set is taken from them
     raw: str = ""  # torchvision's folder of the files, below its root
 
-    def __post_init__(self) -> None:
-        """Refuse names that are more than plain text: they reach tables and pages."""
-        require_plain(self.title, *self.classes)
-
 
 def _from_torchvision(dataset: type[MNIST], title: str, *sha256: str) -> DataSource:
     classes = [name.split(" - ")[0] for name in dataset.classes]  # MNIST's are "0 - zero", "1 - one"
@@ -72,6 +68,7 @@ def source_of(name: str) -> DataSource:
         return DIGITS
     if name not in SOURCES:
         raise ValueError(f"data.dataset is {shown(repr(name))}: must be one of {', '.join([*SOURCES, 'digits'])}")
+    require_plain(SOURCES[name].title, *SOURCES[name].classes)
     return SOURCES[name]
 
 

@@ -4,7 +4,9 @@ import importlib
 import json
 import random
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,13 +14,14 @@ from clones import ROOT
 from samples import DIVERGES, evaluated, trained
 
 import stages
-from pipeline import artifacts
-from pipeline.analysis.evaluation import evaluate_arm, require_fit
+from pipeline import TrainingResult, artifacts
+from pipeline.analysis.evaluation import Evaluation, evaluate_arm
 from pipeline.analysis.timing import KINDS, Timing
 from pipeline.data import preprocessing
 from pipeline.data.preprocessing import Dataset, DatasetCard, Examples
 from pipeline.data.sources import SOURCES
 from pipeline.params import load_params
+from stages import check
 
 CLOTHES = SOURCES["fashion_mnist"].classes
 IMAGES = torch.arange(24, dtype=torch.uint8).reshape(6, 4)
@@ -64,9 +67,12 @@ def said_by_a_stage(record, folder):
 
 
 def is_refusal(said, folder):
-    again = r"to make it again: python -m tools\.verify --remove \S+ && dvc repro"
-    words = rf"(?:is damaged|cannot be read): .{{1,310}}; {again}|is missing; to make it: dvc repro"
-    return said is not None and re.fullmatch(rf"stage: {folder}.*? (?:{words})", said)
+    """Tell whether one line names the record, what is wrong, and the two commands that make it again."""
+    files = r"(SHA256SUMS|record\.json|\w+\.safetensors)"
+    fault = rf"{files} (is no list of checksums|is missing|does not match its checksum in SHA256SUMS)"
+    heal = rf"to make it again: python -m tools\.verify --remove {folder}(/SHA256SUMS)? && dvc repro"
+    unreadable = r"/SHA256SUMS is damaged: 'utf-8' codec can't decode .*"
+    return said is not None and re.fullmatch(rf"stage: {folder}( is damaged: {fault}|{unreadable}); {heal}", said)
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +93,25 @@ def test_every_damage_is_refused_in_one_line_that_names_the_record_and_what_heal
         path.write_bytes(whole)
     assert wrong == {}
     assert said_by_a_stage(record, folder) is None
+
+
+def test_every_flipped_bit_and_every_cut_of_the_checksums_is_refused(tmp_path):
+    artifacts.write_record(tmp_path, record := KIND_OF_RECORD["examples"]())
+    path = tmp_path / "SHA256SUMS"
+    whole = path.read_bytes()
+    damages = [whole[:length] for length in range(len(whole))]
+    damages += [
+        whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
+        for place in range(len(whole))
+        for bit in range(8)
+    ]
+    for damaged in damages:
+        path.write_bytes(damaged)
+        said = said_by_a_stage(record, tmp_path)
+        is_a_line_less = damaged and whole.startswith(damaged) and damaged.endswith(b"\n")
+        assert "is damaged: it is no Examples: " in said if is_a_line_less else is_refusal(said, tmp_path), damaged
+    path.write_bytes(whole)
+    assert said_by_a_stage(record, tmp_path) is None
 
 
 def test_a_flipped_bit_of_a_number_is_refused_even_where_json_reads_the_same(tmp_path):
@@ -127,34 +152,65 @@ def test_a_hostile_name_goes_no_further(tmp_path, monkeypatch, stage, field, hos
     assert not (tmp_path / "plots").exists()
 
 
-@pytest.mark.parametrize("name", ["", "-x", "C++", "a b\nc", "=1", "a" * 41])
-def test_a_data_set_whose_names_are_not_plain_is_no_source(name):
+@pytest.mark.parametrize("name", ["", "-x", "_x", "C++", "a b\nc", "=1", "a" * 41])
+def test_a_data_set_whose_names_are_not_plain_is_refused_by_the_first_stage(monkeypatch, name):
     for changes in ({"title": name}, {"classes": [*CLOTHES[1:], name]}):
-        with pytest.raises(ValueError, match=r"^the name .* must begin with a letter or digit, and hold at most 40 "):
-            replace(SOURCES["mnist"], **changes)
+        monkeypatch.setitem(SOURCES, "mnist", replace(SOURCES["mnist"], **changes))
+        with pytest.raises(SystemExit) as ended:
+            stages.run(check.main, "check")
+        assert ended.value.code.startswith("check: the name ")
+        assert "must begin with a letter or digit, and hold at most 40 " in ended.value.code
 
 
-@pytest.mark.parametrize("other", ["seeds", "layers"])
-def test_trainings_that_do_not_belong_together_are_refused(other):
-    result = trained()
-    parameters = {name: each for name, each in result.parameters.items() if name[1:] != "3"}
-    unlike = trained(l2=(0.0, 0.0)) if other == "seeds" else replace(result, parameters=parameters)
-    require_fit({"a": result, "b": result}, {})
-    with pytest.raises(ValueError, match=r"^the arm b was trained with other seeds or layers than the others: run "):
-        require_fit({"a": result, "b": unlike}, {})
+def without_last_layer(result):
+    return replace(result, parameters={name: each for name, each in result.parameters.items() if name[1:] != "4"})
 
 
-@pytest.mark.parametrize("changes", [{"activity": {}}, {"confusion": torch.zeros(2, 4, 4)}], ids=["layers", "networks"])
-def test_an_evaluation_of_other_networks_is_refused(changes):
-    result, evaluation = trained(), evaluated(trained())
-    require_fit({"a": result, "b": result}, {"a": evaluation, "b": evaluation})
-    with pytest.raises(ValueError, match=r"^the evaluation of the arm b is of other networks: run dvc repro$"):
-        require_fit({"a": result, "b": result}, {"a": evaluation, "b": replace(evaluation, **changes)})
+UNLIKE = "the arms baseline and l2 were trained with different seeds or layers: run dvc repro"
+OF_OTHERS = "the evaluation of the arm l2 is of other networks: run dvc repro"
+
+
+@pytest.mark.parametrize(
+    ("stage", "folder", "change", "said"),
+    [
+        ("evaluate", "models/l2", lambda result: replace(result, seeds=[0, 1, 7]), UNLIKE),
+        ("evaluate", "models/l2", without_last_layer, UNLIKE),
+        ("report", "models/l2", without_last_layer, UNLIKE),
+        ("report", "results/evaluation/l2", lambda each: replace(each, confusion=each.confusion[1:]), OF_OTHERS),
+        ("report", "results/evaluation/l2", lambda each: replace(each, activity={}), OF_OTHERS),
+    ],
+    ids=["seeds", "layers", "layers, report", "fewer networks", "fewer layers"],
+)
+def test_a_stage_refuses_results_that_do_not_belong_together(
+    request, tmp_path, monkeypatch, stage, folder, change, said
+):
+    finished = request.getfixturevalue("trained")
+    for name in ("models", "results", "data", "params.yaml"):
+        copy = shutil.copytree if (finished / name).is_dir() else shutil.copy
+        copy(finished / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    kind = TrainingResult if folder.startswith("models") else Evaluation
+    artifacts.write_record(Path(folder), change(artifacts.read_record(kind, Path(folder))))
+    with pytest.raises(SystemExit) as ended:
+        stages.run(importlib.import_module(f"stages.{stage}").main, stage)
+    assert ended.value.code == f"{stage}: {said}"
+    assert not Path("metrics").exists() and not Path("report.docx").exists()
+
+
+def test_a_set_and_a_card_that_disagree_are_healed_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    artifacts.write_record(stages.SPLIT / "card", replace(CARD, sizes=CARD.sizes | {"train": 7}))
+    artifacts.write_record(stages.SPLIT / "train", KIND_OF_RECORD["examples"]())
+    heals = r"python -m tools\.verify --remove data/split && dvc repro"
+    with pytest.raises(
+        ValueError, match=rf"^data/split is damaged: train holds 6 examples, and card says 7; .*{heals}$"
+    ):
+        stages.examples("train")
 
 
 @pytest.mark.parametrize("change", [{"pixels": 5}, {"classes": 3}])
-def test_networks_of_another_data_set_are_called_by_their_shape(change):
-    """A record is checked by itself; whether two of them fit shows where they meet."""
+def test_networks_of_another_data_set_are_refused_with_both_shapes(change):
+    """A record is checked alone; a mismatch between two shows when they are used."""
     sizes = {"pixels": 12, "classes": 4} | change
     sets = {name: (torch.zeros(sizes["pixels"], 6), torch.eye(sizes["classes"], 6)) for name in CARD.sizes}
     with pytest.raises(ValueError, match=r"^\w+ wants .* got .*\("):

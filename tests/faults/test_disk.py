@@ -91,10 +91,14 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "stage", "said"),
     [
-        ("data/source/tensors.safetensors", "split", "data/source/tensors.safetensors is damaged: "),
-        ("data/source/record.json", "split", "data/source/record.json is damaged: "),
-        ("models/l2/parameters.safetensors", "evaluate", "models/l2/parameters.safetensors is damaged: "),
-        ("results/timing/record.json", "report", "results/timing/record.json is damaged: "),
+        ("data/source/tensors.safetensors", "split", "data/source is damaged: tensors.safetensors does not "),
+        ("data/source/record.json", "split", "data/source is damaged: record.json does not "),
+        (
+            "models/l2/parameters.safetensors",
+            "evaluate",
+            "models/l2 is damaged: parameters.safetensors does not ",
+        ),
+        ("results/timing/record.json", "report", "results/timing is damaged: record.json does not "),
     ],
 )
 def test_a_damaged_input_is_named(finished, damage, stage, said):

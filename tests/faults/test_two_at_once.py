@@ -5,10 +5,12 @@ import re
 import subprocess
 import sys
 
+import pytest
 from clones import ran, titles_of_plots
 from runs import Repro, committed, until
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_and_looking_is_not(clone, tmp_path):
     twin = committed(clone, tmp_path)
     before = twin.contents()

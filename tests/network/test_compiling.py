@@ -113,6 +113,20 @@ print(hashlib.sha256(b"".join(each.numpy().tobytes() for each in result.paramete
     return done.stdout, done.stderr
 
 
+def test_a_step_that_does_not_compile_is_taken_as_it_is(monkeypatch):
+    def no_compiler(step, **options):
+        def fails(*arguments, **settings):
+            raise RuntimeError("no g++ is here\nand more")
+
+        return fails
+
+    expected = train(*data(), DIMS, **SETTINGS, max_steps=50, seeds=range(3))
+    monkeypatch.setattr(compiling, "_compile", no_compiler)
+    with pytest.warns(RuntimeWarning, match=r"^training runs without torch\.compile \(.*\): no g\+\+ is here$"):
+        result = train(*data(), DIMS, **SETTINGS, max_steps=50, seeds=range(3), compile=True)
+    torch.testing.assert_close(result.parameters, expected.parameters, rtol=0, atol=0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["missing", "broken"])
 def test_without_a_compiler_a_warning_says_so_and_the_training_is_that_of_the_functions(tmp_path, kind):

@@ -258,31 +258,14 @@ def test_an_interruption_during_an_evaluation_leaves_the_best_before_it(monkeypa
 
 
 def assert_is_whole(result):
-    """Parameters, steps and curves of a training fit together.
-
-    A curve is finite up to a network's stop (its last check, if it diverged), and NaN after.
-    """
+    """Check that a curve is finite up to a network's stop (its last check, if it diverged), and all of one length."""
     dims = result.layers_dims
     shapes = {}
     for layer in range(1, len(dims)):
         shapes |= {f"W{layer}": (dims[layer], dims[layer - 1]), f"b{layer}": (dims[layer], 1)}
     assert {name: each.shape[1:] for name, each in result.parameters.items()} == shapes
-    assert (
-        len(
-            {
-                len(each)
-                for each in (
-                    result.parameters["W1"],
-                    result.l2,
-                    result.steps,
-                    result.best_step,
-                    result.epochs,
-                    result.seeds,
-                )
-            }
-        )
-        == 1
-    )
+    counts = {len(each) for each in (result.l2, result.steps, result.best_step, result.epochs, result.stop_reason)}
+    assert counts == {len(result.parameters["W1"])} == {len(result.seeds)}
     stops, best = torch.tensor(result.steps), torch.tensor(result.best_step)
     checks = torch.tensor([0, *result.evaluation_steps])
     before = checks[torch.searchsorted(checks, stops) - 1]

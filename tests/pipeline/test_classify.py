@@ -211,7 +211,7 @@ def test_a_card_of_hostile_classes_is_refused_and_not_shown(folder, tmp_path, mo
     card = artifacts.read_record(preprocessing.DatasetCard, folder / "data/split/card")
     forged = vars(card) | {"classes": ["\x1b[31m", *card.classes[1:]]}
     artifacts.write_record(tmp_path / "data/split/card", SimpleNamespace(**forged))
-    for name in ("models", "results", "params.yaml"):
+    for name in ("models", "params.yaml"):
         (tmp_path / name).symlink_to(folder / name)
     monkeypatch.chdir(tmp_path)
     code, printed, warned = command(monkeypatch, capsys, tmp_path / "seven.png")

@@ -532,6 +532,7 @@ def test_a_second_run_runs_nothing(clone):
     assert clone.repro() == []
 
 
+@pytest.mark.slow
 def test_a_changed_and_a_new_arm_are_trained_alone_and_changing_back_runs_the_check_alone(clone, tmp_path):
     """An arm is four lines and no code."""
     here = copy_of(clone, tmp_path)
