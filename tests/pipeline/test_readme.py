@@ -353,7 +353,7 @@ def test_every_number_in_words_is_that_of_the_study_or_measured():
     measured = [
         *(
             "two slow cores",
-            "take three to four minutes each, and the tests eight to ten",
+            "take three to four minutes, the pipeline three to eight, and the tests up to nine",
         ),
         *("a quarter of a point", "by up to two points"),  # as docs/elsewhere.md says
         *("half that of guessing", "more than a third"),  # definitions
