@@ -132,6 +132,12 @@ def test_nothing_of_an_earlier_record_stays(tmp_path):
     assert is_same(artifacts.read_record(Evaluation, tmp_path / "record"), without)
 
 
+def test_tensors_come_back_in_the_order_of_their_names(tmp_path):
+    artifacts.write_record(tmp_path, trained(use_batchnorm=True))
+    names = list(artifacts.read_record(TrainingResult, tmp_path).parameters)
+    assert names == sorted(names) and len(names) == 10
+
+
 def test_a_transposed_tensor_is_stored_as_it_looks(tmp_path):
     tensor = torch.arange(6).reshape(2, 3).mT
     artifacts.write_record(tmp_path, Examples(tensor, tensor, tensor))
