@@ -15,7 +15,7 @@ import psutil
 import pytest
 from clones import RUNNING
 from dvc.utils.serialize import loads_yaml
-from runs import PATIENCE, Repro, committed, copy_of, files_of, git, git_clone_of, outs_of, until
+from runs import PATIENCE, Repro, committed, copy_of, files_of, git, git_clone_of, has_ended, outs_of, until
 
 from pipeline import artifacts
 
@@ -201,10 +201,6 @@ def let_look(first):
     first.stdin.flush()
 
 
-def is_alive(process):
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("shell", [[], [IN_SHELL]], ids=["at once", "through a shell"])
 def test_a_stage_ends_by_itself_when_its_dvc_was_killed(tmp_path, shell, number):
@@ -214,7 +210,7 @@ def test_a_stage_ends_by_itself_when_its_dvc_was_killed(tmp_path, shell, number)
         below = psutil.Process(dvc.pid).children(recursive=True)
         assert len(below) == 1 + len(shell)
         dvc.send_signal(number)
-        assert until(lambda: not any(map(is_alive, below)))
+        assert until(lambda: all(map(has_ended, below)))
         assert dvc.stdout.read() == "dvc has ended, and this stage with it\n"
 
 
@@ -227,7 +223,7 @@ def test_a_stage_whose_dvc_was_gone_before_it_could_look_ends_too(tmp_path, note
         if not noted:
             (tmp_path / ".dvc/tmp/rwlock").unlink()
         let_look(dvc)
-        assert until(lambda: not is_alive(stage))
+        assert until(lambda: has_ended(stage))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only on Linux may any process adopt orphans")
@@ -239,7 +235,7 @@ def test_a_new_parent_in_the_session_of_a_stage_is_not_taken_for_its_dvc(tmp_pat
         assert until(lambda: stage.ppid() == adopter.pid)
         assert os.getsid(stage.pid) == adopter.pid
         let_look(adopter)
-        assert until(lambda: not is_alive(stage))
+        assert until(lambda: has_ended(stage))
 
 
 def test_a_stage_run_by_hand_goes_on_when_its_parent_was_killed(tmp_path):
@@ -250,7 +246,7 @@ def test_a_stage_run_by_hand_goes_on_when_its_parent_was_killed(tmp_path):
         parent.kill()
         assert until(lambda: stage.ppid() != parent.pid)
         assert stage.num_threads() == 1  # nobody in it watches
-        assert is_alive(stage)
+        assert not has_ended(stage)
         stage.kill()
         assert parent.stdout.read() == ""
 

@@ -56,6 +56,13 @@ def until(condition):
     return value
 
 
+def has_ended(process):
+    """Tell whether a process has ended, even if nobody has asked for its status yet."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # it may go between the two questions
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    return True
+
+
 def copy_of(clone, folder):
     """Copy a clone with its outputs and its cache."""
     twin = copy.copy(clone)

@@ -24,6 +24,7 @@ from clones import PARAMS, ROOT, ran, small_params
 from pages import Page
 from ranks import INTERFACE, PATIENCE, Fork, forks, free_port, run_ranks, two_hosts
 from reference import DIMS, blobs
+from runs import has_ended
 from samples import SETS, assert_same_training, is_same, recorded, write_split
 from torch.distributed.run import main as torchrun
 
@@ -331,13 +332,6 @@ def wait_until(condition, said):
     while not condition():
         assert time.monotonic() < deadline, said()
         time.sleep(0.05)
-
-
-def has_ended(process):
-    """Tell whether a process has ended, even if nobody has asked for its status yet."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    return True
 
 
 @pytest.mark.parametrize(
