@@ -20,7 +20,7 @@ from benchmarks import EXAMPLES, LAYERS, floors, peers, plot, ranks
 from benchmarks.measure import Steps, line, microseconds
 from benchmarks.rates import best_product_rate
 from pipeline import artifacts
-from pipeline.network.precision import onednn_is_as_good
+from pipeline.network.precision import onednn_is_better
 from stages.progress import each, working
 
 BATCH_SIZES = (64, 256, 512)
@@ -78,7 +78,7 @@ def main() -> None:
         "rounds": options.rounds,
         "machine": machine(options.threads),
         "gflops_of_a_large_product": rates,
-        "oneDNN_makes_large_products": onednn_is_as_good(options.threads),
+        "oneDNN_makes_large_products": onednn_is_better(options.threads),
         "microseconds_a_step_of_one_network": table,
         "share_of_the_best_rate": shares,
         "microseconds_by": costs,
