@@ -78,7 +78,7 @@ def main() -> None:
         "rounds": options.rounds,
         "machine": machine(options.threads),
         "gflops_of_a_large_product": rates,
-        "oneDNN_makes_large_products": onednn_is_better(options.threads),
+        "oneDNN_is_better": onednn_is_better(options.threads),
         "microseconds_a_step_of_one_network": table,
         "share_of_the_best_rate": shares,
         "microseconds_by": costs,

@@ -3,8 +3,8 @@
 BLAS is the linear algebra library that torch was built with; oneDNN (MKL-DNN) is Intel's library for neural networks.
 torch takes oneDNN for float32 products only where ``fp32_precision = "bf16"`` lets it round to bfloat16, of 16 bits.
 Some processors do round; on others oneDNN is as exact as BLAS, and on some of these twice as fast for large products.
-A call of it takes longer, which small products feel. So it is tried, once in a process, and taken if it is clearly
-faster and as exact. "ieee" keeps to float32 and takes BLAS.
+A call of it takes longer, which matters for small products. So one large product is tried, once in a process for a
+number of threads, and oneDNN taken if it is clearly faster and as exact. "ieee" keeps to float32 and takes BLAS.
 """
 
 import math

@@ -196,7 +196,7 @@ class Repro:
     def finish(self):
         """Wait for dvc, then for whatever it leaves; return dvc's exit status and what was said."""
         status = self.process.wait(PATIENCE * 10)
-        assert until(lambda: not self.members()), [process.cmdline() for process in self.members()]
+        assert until(lambda: not self.members()), self.members()
         return status, self.output()
 
 

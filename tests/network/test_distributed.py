@@ -234,7 +234,7 @@ def test_torchrun_fails_on_both_hosts_and_names_the_rank_that_was_killed_on_one(
     named = f"train@baseline: rank {1 - dead} on host-{1 - dead}: rank {dead} on host-{dead} died or cannot be reached"
     assert any(each.startswith(named) for each in said[1 - dead].splitlines()), said
     assert "SIGKILL" in said[dead] and "Traceback (most recent call last)" not in said[1 - dead].partition(named)[0]
-    assert not any(rank.is_running() for rank in ranks)
+    assert all(map(has_ended, ranks))
     assert not (workspace / "models").exists()
 
 
@@ -322,8 +322,14 @@ def start_stage(workspace):
 
 def children_of(fork, count):
     """Wait until a fork has started its children."""
-    wait_until(lambda: len(psutil.Process(fork.pid).children()) >= count, fork.said)
-    return psutil.Process(fork.pid).children()
+    children = []
+
+    def has_started():
+        children[:] = psutil.Process(fork.pid).children()
+        return len(children) >= count
+
+    wait_until(has_started, fork.said)
+    return children
 
 
 def wait_until(condition, said):
@@ -470,7 +476,7 @@ def test_a_stage_names_in_one_line_the_rank_that_was_killed(workspace):
         rank_1.kill()
         assert started[0].wait() == 1
         assert started[0].said() == f"train@baseline: rank 1 on {socket.gethostname()} was ended by SIGKILL\n"
-    assert not rank_0.is_running()
+    assert has_ended(rank_0)
     assert not (workspace / "models").exists()
 
 

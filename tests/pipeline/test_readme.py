@@ -351,7 +351,7 @@ def test_every_number_in_words_is_that_of_the_study_or_measured():
         *("Two commands", "If the two disagree", "a difference of two values"),
     ]
     measured = [
-        *("two slow cores", "take three to four minutes", "takes three to eight minutes", "the tests take up to nine"),
+        *("two cores", "take three to four minutes", "takes three to eight minutes", "the tests take up to nine"),
         *("a quarter of a point", "by up to two points"),  # as docs/elsewhere.md says
         *("half that of guessing", "more than a third"),  # definitions
         "half of L2's difference",  # as the test above says
