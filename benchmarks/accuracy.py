@@ -1,6 +1,6 @@
 """Measure how accurate each arm becomes, and how long it trains, with other batches and more frequent checks.
 
-``python -m benchmarks.accuracy`` trains the arms of ``params.yaml`` on the split of the last run in ten minutes or more,
+``python -m benchmarks.accuracy`` trains the arms of ``params.yaml`` on the split of the last run in about ten minutes,
 and writes its table into ``docs/experiments.md``. Accuracies are of the validation set: the test set chooses nothing.
 """
 
