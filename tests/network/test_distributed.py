@@ -224,9 +224,8 @@ def test_torchrun_fails_on_both_hosts_and_names_the_rank_that_was_killed_on_one(
     (workspace / "params.yaml").write_text(small_params(training={"max_steps": 10**7, "patience": 10**7}))
     with forks() as started:
         start_on(hosts, started, workspace, lambda command: os.execv(TORCHRUN, [TORCHRUN, *command]))
-        wait_until(
-            lambda: re.search(r"train@baseline: [1-9]\d*/", started[0].said()), started[0].said
-        )  # both ranks train
+        # Both ranks train. So large a cap leaves no room for the whole label.
+        wait_until(lambda: re.search(r"train@ba\S*: [1-9]\d*/", started[0].said()), started[0].said)
         ranks = [rank for fork in started for rank in children_of(fork, 1)]
         ranks[dead].kill()
         assert [fork.wait() for fork in started] == [1, 1]
@@ -308,7 +307,7 @@ def test_machines_train_all_arms_and_the_first_takes_the_results_and_goes_on(clo
     printed = here.shell(f"({second}) & ({first}); wait $!")
     assert re.findall(r"train@(\w+): mean 100 steps; 6 of 6 reached max_steps", printed) == list(PARAMS["arms"])
     here.shell(page.take("dvc commit"))
-    assert ran(here.shell(page.take("dvc repro"))) == ["evaluate", "l2_path", "report", "timing"]
+    assert ran(here.shell(page.take("dvc repro"))) == ["evaluate", "l2_path", "report"]
     assert page.left == []
 
 
