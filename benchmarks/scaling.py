@@ -130,7 +130,4 @@ def _name(processes: int, threads: int) -> str:
 
 
 if __name__ == "__main__":
-    if dist.is_torchelastic_launched():
-        measure()
-    else:
-        launch_ranks("scaling", max(processes for processes, _ in SETTINGS), "-m", "benchmarks.scaling")
+    launch_ranks("scaling", max(processes for processes, _ in SETTINGS), measure)

@@ -14,4 +14,4 @@ def main(params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run_training(main, lambda params: params.l2_path.networks, "l2_path", "stages.l2_path")
+    run_training(main, lambda params: params.l2_path.networks, "l2_path")

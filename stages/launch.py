@@ -1,41 +1,47 @@
 """Start a training stage: in this process, as several ranks on this machine, or as one rank of torchrun's."""
 
 import functools
+import importlib
 import logging
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import main as torchrun
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from pipeline.network.devices import device_of
 from pipeline.params import Params, Training
 from stages import examples, lifetime, run
 
 RUN = "TORCHELASTIC_RUN_ID"  # torchrun gives it, and a RANK, to each rank
-LAUNCHER = "STAGE_LAUNCHER"  # the launcher's process id; the launcher may be gone before a rank asks for its parent
+COMPILER = "torch._inductor.compile_fx"
 
 
-def run_training(
-    stage: Callable[[Params], None], networks: Callable[[Params], int], name: str, module: str, *arguments: str
-) -> None:
-    """Run a training stage, which ``python -m module arguments`` has started, with so many networks."""
+def run_training(stage: Callable[[Params], None], networks: Callable[[Params], int], name: str) -> None:
+    """Run a training stage, of so many networks, as this process or as the ranks that it starts."""
 
     def start(params: Params) -> None:
         processes = processes_for(params.training, networks(params))
         if processes == 1:
             stage(params)
         else:
+            torch.set_num_threads(1)  # GNU's OpenMP does not work in a fork of a process whose threads it has started
             for each in ("train", "validation"):
                 examples(each)  # damaged ones are named once, before every rank would name them
-            launch_ranks(name, processes, "-m", module, *arguments)
+            if params.training.compile:
+                importlib.import_module(COMPILER)  # seconds, once for all ranks
+            launch_ranks(name, processes, run_rank, stage, name)
 
     if "RANK" in os.environ and RUN in os.environ:
         run_rank(stage, name)
@@ -51,22 +57,34 @@ def processes_for(training: Training, networks: int) -> int:
     return min(most, torch.cuda.device_count()) if on_gpus else most
 
 
-def launch_ranks(name: str, processes: int, *command: str) -> None:
-    """Run a Python command as ranks on this machine with torchrun, which ends them all when one fails."""
+def launch_ranks(name: str, processes: int, rank: Callable[..., None], *arguments: Any) -> None:
+    """Run a function as ranks on this machine with PyTorch's launcher, which ends them all when one fails.
+
+    On Linux a rank is a fork of this process, which has imported all that it needs. CUDA does not work in a fork.
+    """
     signal.signal(signal.SIGINT, functools.partial(_interrupted, name))
     os.environ["GLOO_SOCKET_IFNAME"] = _loopback()
-    os.environ[LAUNCHER] = str(os.getpid())
     os.environ.pop("DVC_STAGE", None)  # a rank ends with this process, and this process with dvc
-    logging.disable()  # torchrun's log; what went wrong is said below in one line
-    # The address: this machine's name may not resolve. No signals: Ctrl-C is handled above. No folder of logs.
-    options = ["--local-addr=127.0.0.1", "--signals-to-handle=", f"--log-dir={os.devnull}"]
+    logging.disable()  # the launcher's log; what went wrong is said below in one line
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        max_restarts=0,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",  # this machine's name may not resolve
+        start_method="fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn",
+        signals_to_handle="",  # Ctrl-C is handled above
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+    )
     try:
-        torchrun([*options, f"--nproc-per-node={processes}", *command])
+        elastic_launch(config, rank)(*arguments)
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
+        number, failure = error.get_first_failure()
         if failure.exitcode > 0:
             sys.exit(1)  # the rank has said why
-        raise RuntimeError(f"rank {rank} on {socket.gethostname()} was ended by {failure.signal_name()}") from error
+        raise RuntimeError(f"rank {number} on {socket.gethostname()} was ended by {failure.signal_name()}") from error
 
 
 def _interrupted(name: str, *signal_and_frame: object) -> None:
@@ -78,10 +96,11 @@ def _interrupted(name: str, *signal_and_frame: object) -> None:
 
 def run_rank(stage: Callable[[Params], None], name: str) -> None:
     """Run a stage as one rank of several, which ends with its launcher."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # torchrun passes Ctrl-C on: end without a word
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is for all ranks: end without a word
+    logging.disable(logging.NOTSET)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # the first rank of each host says it
         warnings.filterwarnings("ignore", "training runs without torch.compile")
-    threading.Thread(target=_end_with, args=[int(os.environ.get(LAUNCHER, os.getppid()))], daemon=True).start()
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
     try:
         run(stage, f"{name}: rank {os.environ['RANK']} on {socket.gethostname()}")
     except SystemExit as end:
@@ -89,12 +108,19 @@ def run_rank(stage: Callable[[Params], None], name: str) -> None:
             raise
         sys.stderr.write(f"{end.code}\n")  # in one piece: the other ranks write to the same place
         sys.exit(1)
+    except Exception:
+        traceback.print_exc()  # the launcher would only log it
+        sys.exit(1)
 
 
-def _end_with(launcher: int) -> None:
+def _end_with_launcher() -> None:
     """End this process soon after its launcher, which may have been killed."""
-    while os.getppid() == launcher:
-        time.sleep(lifetime.LOOK_EVERY)
+    if launcher := multiprocessing.parent_process():
+        launcher.join()
+    else:
+        torchrun = os.getppid()
+        while os.getppid() == torchrun:
+            time.sleep(lifetime.LOOK_EVERY)
     os._exit(1)
 
 

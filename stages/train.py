@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import statistics
 import sys
 from collections import Counter
@@ -102,10 +103,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("arm", help="its name in params.yaml")
     name = parser.parse_args().arm
-    run_training(
-        lambda params: main(params, name),
-        lambda params: networks_of(params, name),
-        f"train@{name}",
-        "stages.train",
-        name,
-    )
+    run_training(functools.partial(main, name=name), lambda params: networks_of(params, name), f"train@{name}")

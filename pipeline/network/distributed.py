@@ -26,12 +26,12 @@ from pipeline.network.ensemble import Snapshot, TrainingResult
 from pipeline.network.training import train
 
 SILENCE = timedelta(minutes=5)  # a rank that is silent for so long counts as dead, even if its connection stands
-GRACE = 5.0  # seconds for torchrun to end this rank after another died: torchrun knows why it died
+GRACE = 5.0  # seconds for the launcher to end this rank after another died: the launcher knows why it died
 
 
 @contextmanager
 def group() -> Iterator["Group"]:
-    """Join the ranks that torchrun has started; without torchrun this process is the only one."""
+    """Join the ranks that the launcher has started; without one this process is the only one."""
     if not dist.is_torchelastic_launched():
         yield Group(0, [socket.gethostname()])
         return

@@ -243,7 +243,7 @@ def torchrun_on_one_machine():
 
 
 def stage_with_two_ranks():
-    launch.run_training(lambda params: None, lambda params: 2, "train@baseline", "stages.train", "baseline")
+    launch.run_training(train_baseline, lambda params: 2, "train@baseline")
 
 
 @pytest.mark.parametrize("start", [torchrun_on_one_machine, stage_with_two_ranks])
@@ -392,13 +392,7 @@ def test_what_every_rank_would_say_is_said_once(workspace, arm, before, said):
         before(workspace)
 
     def stage():
-        launch.run_training(
-            lambda params: None,
-            lambda params: train_stage.networks_of(params, arm),
-            f"train@{arm}",
-            "stages.train",
-            arm,
-        )
+        launch.run_training(lambda params: None, lambda params: train_stage.networks_of(params, arm), f"train@{arm}")
 
     with forks() as started:
         started.append(Fork(stage, workspace / "stage.log"))
@@ -413,9 +407,7 @@ def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_t
     monkeypatch.setenv("TMPDIR", str(workspace / "temporary"))
     monkeypatch.setattr(tempfile, "tempdir", None)
     with forks() as started:
-        stage = functools.partial(
-            launch.run_training, lambda params: None, lambda params: 2, "l2_path", "stages.l2_path"
-        )
+        stage = functools.partial(launch.run_training, l2_path.main, lambda params: 2, "l2_path")
         started.append(Fork(stage, workspace / "stage.log"))
         assert started[0].wait() == 0
         begins, ends = started[0].said().splitlines()
@@ -429,13 +421,44 @@ def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_t
     assert_same_training(together, artifacts.read_record(TrainingResult, workspace / "results" / "l2_path"), 1e-4)
 
 
+RANKS = {
+    "forks of two threads": "Group.threads = lambda self, of_the_host: 2",
+    "started anew, as where there is a GPU": "torch.cuda.is_available = lambda: True",
+}
+STAGE = """
+import torch
+from pipeline.network.distributed import Group
+from stages import l2_path, launch
+
+{ranks}
+launch.run_training(l2_path.main, lambda params: 2, "l2_path")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", RANKS)
+def test_a_stage_starts_its_ranks_as_the_machine_allows(workspace, ranks):
+    command = [sys.executable, "-c", STAGE.format(ranks=RANKS[ranks])]
+    subprocess.run(command, cwd=workspace, check=True, timeout=PATIENCE)
+    assert artifacts.read_record(TrainingResult, workspace / "results" / "l2_path").seeds == [0, 0]
+
+
+def test_a_rank_s_traceback_is_shown(workspace):
+    def stage(params):
+        raise KeyError("a bug")
+
+    with forks() as started:
+        run_stage = functools.partial(launch.run_training, stage, lambda params: 2, "l2_path")
+        started.append(Fork(run_stage, workspace / "stage.log"))
+        assert started[0].wait() == 1
+        assert "KeyError: 'a bug'\n" in started[0].said()
+
+
 @pytest.mark.parametrize("left", ["TORCHELASTIC_RUN_ID", "RANK"])
 def test_a_stage_is_no_rank_where_half_of_what_torchrun_sets_was_left_in_the_environment(workspace, left, monkeypatch):
     (workspace / "params.yaml").write_text(small_params())
     with forks() as started:
-        stage = functools.partial(
-            launch.run_training, train_baseline, lambda params: 3, "train@baseline", "stages.train", "baseline"
-        )
+        stage = functools.partial(launch.run_training, train_baseline, lambda params: 3, "train@baseline")
         started.append(Fork(stage, workspace / "stage.log", {left: "0"}))
         assert started[0].wait() == 0, started[0].said()
     assert (workspace / "models" / "baseline").exists()
@@ -465,7 +488,7 @@ def test_without_a_loopback_interface_a_stage_says_so_in_one_line(workspace):
 def test_an_interface_of_another_name_is_not_taken_for_the_loopback(monkeypatch):
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "eth0")])
     with pytest.raises(RuntimeError, match=r"^no loopback interface"):
-        launch.launch_ranks(2, "-c", "")
+        launch.launch_ranks("train@baseline", 2, print)
 
 
 def test_a_stage_names_in_one_line_the_rank_that_was_killed(workspace):
@@ -559,8 +582,9 @@ def ranks_that_train(dvc, log):
 
     def train():
         with contextlib.suppress(psutil.Error):
-            environments = [(each.environ(), each) for each in dvc.children(recursive=True)]  # asked once: it may end
-            ranks[:] = [each for rank in "01" for environ, each in environments if environ.get("RANK") == rank]
+            below = dvc.children(recursive=True)
+            forks = [each for each in below if each.cmdline() == each.parent().cmdline()]
+            ranks[:] = sorted(forks, key=lambda each: each.pid)
             return len(ranks) == 2 and all(each.cpu_times().user > 4 for each in ranks)
         return False
 
