@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks import LEARNING_RATE
 from benchmarks.measure import CPU, Steps
-from pipeline.network.arguments import Parameters, number_of_layers
+from pipeline.network.arguments import Parameters, number_of_layers, unchecked
 from pipeline.network.compiling import compiled
 from pipeline.network.ensemble import initialize_ensemble
 from pipeline.network.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM
@@ -63,7 +63,9 @@ def start_of(layers: list[int], networks: int, device: torch.device = CPU, use_b
 
 def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take this project's steps by the functions that train."""
-    return _trained_by(training_step, data, start_of(layers, networks, data.rows.device, use_batchnorm), use_batchnorm)
+    return _trained_by(
+        unchecked(training_step), data, start_of(layers, networks, data.rows.device, use_batchnorm), use_batchnorm
+    )
 
 
 def compiled_engine(

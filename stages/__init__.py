@@ -40,6 +40,7 @@ def run(stage: Callable[[Params], None], name: str) -> None:
         stage(params)
         if given:
             require_unchanged(given, inputs_of(name))
+            lifetime.end_at_once()
     except ParamsError as error:
         sys.exit(f"{error}")
     except (ValueError, RuntimeError, OSError) as error:

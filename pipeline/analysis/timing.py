@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.network.arguments import unchecked
 from pipeline.network.compiling import compiled
 from pipeline.network.devices import clock
 from pipeline.network.ensemble import initialize_ensemble
@@ -69,7 +70,7 @@ def time_steps(
     per_step: Seconds = {kind: [] for kind in KINDS}
     per_check: Seconds = {kind: [] for kind in KINDS}
     batches = mini_batches(X, Y, batch_size, len(KINDS) * (1 + (rounds + 1) * steps))
-    take_step: dict[str, Callable[..., Tensor]] = dict.fromkeys(KINDS, training_step)
+    take_step: dict[str, Callable[..., Tensor]] = dict.fromkeys(KINDS, unchecked(training_step))
     with full_precision():
         for is_warm in progress([False] + [True] * rounds):
             for kind, parameters in networks.items():

@@ -6,9 +6,10 @@ what is wanted.
 """
 
 import contextlib
+import contextvars
 import math
 import operator
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,7 +24,21 @@ Parameters = dict[str, Tensor]
 Cache = dict[str, Any]
 Pair = tuple[Tensor, Tensor]
 
+_is_unchecked = contextvars.ContextVar("is_unchecked", default=False)  # of this thread
 _broadcast_shapes: Any = torch.broadcast_shapes  # which lacks type hints
+
+
+def unchecked(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Let a training step do without checks: its arguments were taken, and what it computes from them fits."""
+
+    def take_step(*arguments: Any, **settings: Any) -> Tensor:
+        token = _is_unchecked.set(True)
+        try:
+            return step(*arguments, **settings)
+        finally:
+            _is_unchecked.reset(token)
+
+    return take_step
 
 
 def take_array(function: str, name: str, array: Any, like: Tensor | None = None) -> Tensor:
@@ -60,6 +75,8 @@ def take_statistic(function: str, name: str, array: Any, A: Tensor) -> Tensor:
 
 def take_statistics(function: str, mean: Any, var: Any, A: Tensor) -> Pair:
     """Take both statistics of a normalisation, like the activations."""
+    if _is_unchecked.get():
+        return mean, var
     if mean is None or var is None:
         raise _error(function, "both mean and var, or neither of them", "one")
     return take_statistic(function, "mean", mean, A), take_statistic(function, "var", var, A)
@@ -67,6 +84,8 @@ def take_statistics(function: str, mean: Any, var: Any, A: Tensor) -> Pair:
 
 def take_probabilities_and_labels(function: str, AL: Any, Y: Any) -> Pair:
     """Take probabilities, and one-hot labels like them; class numbers are refused."""
+    if _is_unchecked.get():
+        return AL, Y
     AL, one_hot = take_columns(function, "AL", AL), _take_numbers(function, "Y", Y)
     if one_hot.shape[-2:] != AL.shape[-2:] or _networks(AL, one_hot) is None:
         got = f"{tuple(AL.shape)} and {tuple(one_hot.shape)}{_one_hot_hint('Y', Y, one_hot, AL.shape[-2])}"
@@ -76,6 +95,8 @@ def take_probabilities_and_labels(function: str, AL: Any, Y: Any) -> Pair:
 
 def take_linear(function: str, A: Any, W: Any, b: Any, names: Sequence[str] = "AWb") -> tuple[Tensor, Tensor, Tensor]:
     """Take the arguments of ``W @ A + b``, which fit each other; A comes in the dtype of W."""
+    if _is_unchecked.get():
+        return A, W, b
     A_name, W_name, b_name = names
     W, b = take_array(function, W_name, W), take_array(function, b_name, b)
     A = take_array(function, A_name, A, like=W)
@@ -91,6 +112,8 @@ def take_linear(function: str, A: Any, W: Any, b: Any, names: Sequence[str] = "A
 
 def take_network(function: str, X: Any, parameters: Any, use_batchnorm: bool, inference: bool) -> tuple[Tensor, int]:
     """Take data that fit the first layer of a network, whose layers fit each other, and the number of its layers L."""
+    if _is_unchecked.get():
+        return X, sum(name.startswith("W") for name in parameters)
     require_flags(function, use_batchnorm=use_batchnorm, inference=inference)
     require_dict(function, "parameters", parameters, to_write=use_batchnorm and not inference)
     L = number_of_layers(parameters, function)
@@ -143,6 +166,8 @@ def read_W(function: str, cache: Any) -> Tensor:
 def take_dZ(function: str, dZ: Any, cache: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Take the gradient at ``Z = W @ A + b``, and from the cache A, W and b, which fit each other."""
     A, W, b = read_parts(function, cache, "A", "W", "b")
+    if _is_unchecked.get():
+        return dZ, A, W, b
     A, W, b = take_linear(function, A, W, b, ("A of cache", "W of cache", "b of cache"))
     shape_of_Z = (*(_networks(A, W, b) or ()), W.shape[-2], A.shape[-1])
     return take_fitting(function, "dZ", dZ, "W @ A_prev", shape_of_Z, like=W), A, W, b
@@ -150,6 +175,8 @@ def take_dZ(function: str, dZ: Any, cache: Any) -> tuple[Tensor, Tensor, Tensor,
 
 def take_dA(function: str, dA: Any, Z: Any) -> Pair:
     """Take the gradient at a layer's output and its cached Z, of one shape."""
+    if _is_unchecked.get():
+        return dA, Z
     if isinstance(Z, dict | tuple):
         raise _error(function, "the array Z as activation_cache", f"{_kind(Z)}: pass cache['activation_cache']")
     Z = take_columns(function, "activation_cache", Z)
@@ -159,6 +186,8 @@ def take_dA(function: str, dA: Any, Z: Any) -> Pair:
 def take_dNA(function: str, dNA: Any, cache: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Take the gradient at the normalised activations, and from the cache these and the variance."""
     NA, variance = read_parts(function, cache, "NA", "variance")
+    if _is_unchecked.get():
+        return dNA, NA, variance
     NA = take_columns(function, "NA of cache", NA)
     variance = take_statistic(function, "variance of cache", variance, NA)
     return take_fitting(function, "dNA", dNA, "NA", NA.shape, like=NA), NA, variance
@@ -195,7 +224,7 @@ def take_lambda(function: str, l2: Any, like: Tensor, *, per_matrix: bool = Fals
     if _broadcast(tensor.shape, like.shape[:-2]) is None:
         raise _error(function, f"l2 for networks {tuple(like.shape[:-2])}", tensor)
     # The compiler cannot look at values, and on a GPU the CPU would wait for them.
-    may_look = tensor.is_cpu and not torch.compiler.is_compiling()
+    may_look = tensor.is_cpu and not _is_unchecked.get() and not torch.compiler.is_compiling()
     if may_look and not ((tensor >= 0) & tensor.isfinite()).all():
         raise _error(function, "l2 of at least 0 and finite", _shown(l2))
     return tensor[..., None, None] if per_matrix else tensor
@@ -222,6 +251,8 @@ def require_penalty(l2: Any, parameters: Any, AL: Tensor) -> None:
 
 def take_updates(function: str, parameters: Any, grads: Any) -> dict[str, Pair]:
     """Take each ``W{l}`` and ``b{l}`` with its gradient, of its shape; refuse names that no network has."""
+    if _is_unchecked.get():
+        return {name: (parameters[name], grads[f"d{name}"]) for name in parameters if name[0] in "Wb"}
     require_dict(function, "parameters", parameters, to_write=True)
     require_dict(function, "grads", grads)
     L, updates = number_of_layers(parameters, function), {}

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.network.arguments import Parameters
+from pipeline.network.arguments import Parameters, unchecked
 
 OPTIONS = {
     "cpp_wrapper": True,  # one C++ file in place of many, which compiles sooner
     "cpp.vec_isa_ok": True,  # the processor's vector instructions are not tried out: a compiler of today knows them
+    "aot_inductor.enable_line_tables": False,  # for debuggers, and a second of compiling
     "cpp_cache_precompile_headers": False,  # torch would keep them in a folder in /tmp that anybody may have made
     "cpp.threads": 1,  # for all but products: a loop is soon done, and so the same code serves any number of threads
 }
@@ -35,12 +36,14 @@ def compiled(
             if isinstance(each, Tensor) and each.dim() != 2:  # not of one network alone
                 torch._dynamo.mark_dynamic(each, 0)
         # isolate_recompiles: torch limits how often one function is compiled, here it does so for each call of this.
-        faster: Callable[..., Tensor] = _compile(step, fullgraph=True, isolate_recompiles=True, options=OPTIONS)
-        with _shapes.patch(backed_size_oblivious=True):  # one network is compiled no other way than two
+        faster = unchecked(_compile(step, fullgraph=True, isolate_recompiles=True, options=OPTIONS))
+        # One network is compiled no other way than two; what differs from an earlier training is not left open.
+        fixed = torch._dynamo.config.patch(automatic_dynamic_shapes=False)
+        with _shapes.patch(backed_size_oblivious=True), fixed:
             faster(X, Y, dict(parameters), learning_rate, **settings)
     except (RuntimeError, OSError) as error:  # a fault of the step itself comes again without the compiler
         reason = str(error).strip().splitlines()[0]
         advice = "it needs a C++ compiler, such as g++, and Python's headers"
         warnings.warn(f"training runs without torch.compile ({advice}): {reason:.200}", RuntimeWarning, stacklevel=3)
-        return step
+        return unchecked(step)
     return faster

@@ -127,7 +127,7 @@ def L_layer_model(
     if use_batchnorm:
         parameters |= initial_statistics(parameters)
     best, best_cost, best_step = dict(parameters), math.inf, 0
-    costs, step, take_step = [], 0, training_step
+    costs, step, take_step = [], 0, arguments.unchecked(training_step)
     settings: dict[str, Any] = {"use_batchnorm": use_batchnorm, "l2": l2}
     try:
         with full_precision():
@@ -234,7 +234,8 @@ def train(
     report = _print_costs if progress is True else progress or None
 
     start = initialize_ensemble(layers_dims, seeds, use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
-    ensemble, take_step = Ensemble(start, seeds, lambdas, batch_size / X.shape[1]), training_step
+    ensemble = Ensemble(start, seeds, lambdas, batch_size / X.shape[1])
+    take_step = arguments.unchecked(training_step)
     try:
         with full_precision():
             if compile:

@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from pipeline import (
     train,
     update_parameters,
 )
-from pipeline.network import ensemble, prediction, training
+from pipeline.network import arguments, ensemble, prediction, training
 from pipeline.network.prediction import evaluate
 from pipeline.network.training import mini_batches, training_step
 
@@ -644,6 +645,43 @@ def test_predict_names_a_bad_argument_and_what_it_got(changes, message):
 def test_model_names_a_bad_argument(dims, rate, steps, batch_size, message):
     with pytest.raises(ValueError, match=f"^L_layer_model wants .*{message}"):
         L_layer_model(X, Y, dims, rate, steps, batch_size)
+
+
+# checks
+
+
+@with_and_without_batchnorm
+def test_a_training_checks_its_arguments_and_no_step_checks_them_again(monkeypatch, use_batchnorm):
+    calls, fit = [], arguments._networks
+    monkeypatch.setattr(arguments, "_networks", lambda *arrays: calls.append(arrays) or fit(*arrays))
+
+    def checks_of(steps):
+        calls.clear()
+        run(max_steps=steps, validation=None, use_batchnorm=use_batchnorm)
+        L_layer_model(X, Y, DIMS, LEARNING_RATE, steps, 10, use_batchnorm=use_batchnorm, progress=False)
+        return len(calls)
+
+    assert checks_of(5) == checks_of(10)
+    training_step(X, Y, initialize_parameters(DIMS), LEARNING_RATE)
+    assert calls  # called by itself it does check
+
+
+def test_what_a_user_calls_meanwhile_is_checked():
+    refusals = []
+
+    def call_with_class_numbers(*snapshot):
+        with pytest.raises(ValueError, match="make columns of class numbers") as refused:
+            compute_cost(torch.full((3, 4), 1 / 3), torch.tensor([0, 1, 2, 0]))
+        refusals.append(refused)
+
+    def step():
+        thread = threading.Thread(target=call_with_class_numbers)
+        thread.start()
+        thread.join()
+
+    run(max_steps=100, progress=call_with_class_numbers)
+    arguments.unchecked(step)()
+    assert len(refusals) == 2
 
 
 # batches
