@@ -128,15 +128,16 @@ def L_layer_model(
         parameters |= initial_statistics(parameters)
     best, best_cost, best_step = dict(parameters), math.inf, 0
     costs, step, take_step = [], 0, arguments.unchecked(training_step)
-    settings: dict[str, Any] = {"use_batchnorm": use_batchnorm, "l2": l2}
     try:
         with full_precision():
             if compile:
                 batch = next(mini_batches(X, Y, batch_size, 1))
-                take_step = compiled(training_step, *batch, parameters, learning_rate, **settings)
+                take_step = compiled(
+                    training_step, *batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2
+                )
             for step, batch in enumerate(mini_batches(X, Y, batch_size, num_iterations), start=1):
                 before = dict(parameters)  # a step puts new arrays into the dictionary
-                cost = take_step(*batch, parameters, learning_rate, **settings)
+                cost = take_step(*batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
                 if step % COST_EVERY == 0:
                     penalty = l2_penalty(_to(torch.float64, before), l2)  # large weights would overflow float32
                     costs.append((cost + penalty).item())
