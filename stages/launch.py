@@ -3,16 +3,17 @@
 import functools
 import importlib
 import logging
-import multiprocessing
 import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ from pipeline.params import Params, Training
 from stages import examples, lifetime, run
 
 RUN = "TORCHELASTIC_RUN_ID"  # torchrun gives it, and a RANK, to each rank
-COMPILER = "torch._inductor.compile_fx"
+LAUNCHER = "STAGE_LAUNCHER"  # the launcher's process id; the launcher may be gone before a rank asks for its parent
+PRIVATE = Path(".dvc/tmp")
 
 
 def run_training(stage: Callable[[Params], None], networks: Callable[[Params], int], name: str) -> None:
@@ -40,7 +42,7 @@ def run_training(stage: Callable[[Params], None], networks: Callable[[Params], i
             for each in ("train", "validation"):
                 examples(each)  # damaged ones are named once, before every rank would name them
             if params.training.compile:
-                importlib.import_module(COMPILER)  # seconds, once for all ranks
+                importlib.import_module("torch._inductor.compile_fx")  # seconds, once for all ranks
             launch_ranks(name, processes, run_rank, stage, name)
 
     if "RANK" in os.environ and RUN in os.environ:
@@ -64,8 +66,11 @@ def launch_ranks(name: str, processes: int, rank: Callable[..., None], *argument
     """
     signal.signal(signal.SIGINT, functools.partial(_interrupted, name))
     os.environ["GLOO_SOCKET_IFNAME"] = _loopback()
+    os.environ[LAUNCHER] = str(os.getpid())
     os.environ.pop("DVC_STAGE", None)  # a rank ends with this process, and this process with dvc
     logging.disable()  # the launcher's log; what went wrong is said below in one line
+    PRIVATE.mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = f"{PRIVATE.absolute()}"  # where the launcher looks for a rank's error, which would be a pickle
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -100,7 +105,7 @@ def run_rank(stage: Callable[[Params], None], name: str) -> None:
     logging.disable(logging.NOTSET)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # the first rank of each host says it
         warnings.filterwarnings("ignore", "training runs without torch.compile")
-    threading.Thread(target=_end_with_launcher, daemon=True).start()
+    threading.Thread(target=_end_with, args=[int(os.environ.get(LAUNCHER, os.getppid()))], daemon=True).start()
     try:
         run(stage, f"{name}: rank {os.environ['RANK']} on {socket.gethostname()}")
     except SystemExit as end:
@@ -113,14 +118,10 @@ def run_rank(stage: Callable[[Params], None], name: str) -> None:
         sys.exit(1)
 
 
-def _end_with_launcher() -> None:
+def _end_with(launcher: int) -> None:
     """End this process soon after its launcher, which may have been killed."""
-    if launcher := multiprocessing.parent_process():
-        launcher.join()
-    else:
-        torchrun = os.getppid()
-        while os.getppid() == torchrun:
-            time.sleep(lifetime.LOOK_EVERY)
+    while os.getppid() == launcher:
+        time.sleep(lifetime.LOOK_EVERY)
     os._exit(1)
 
 

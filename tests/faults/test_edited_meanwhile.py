@@ -1,7 +1,10 @@
 """What is edited while a stage runs is not recorded as what the stage ran with."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 from clones import ROOT, left_out
@@ -94,3 +97,20 @@ def test_a_file_that_cannot_be_read_at_the_start_is_named_under_dvc_too(tmp_path
         with pytest.raises(SystemExit, match=f"params.yaml.*{re.escape(said)}") as caught:
             stages.run(lambda params: None, "split")
         assert caught.value.code.isprintable()
+
+
+ENDS = """
+import atexit, stages
+atexit.register(print, "Python's own end")
+stages.run(lambda params: print("done"), "split")
+"""
+
+
+@pytest.mark.parametrize(("env", "said"), [({"DVC_STAGE": "split"}, ["done"]), ({}, ["done", "Python's own end"])])
+def test_a_stage_under_dvc_says_all_and_then_ends_at_once(tmp_path, env, said):
+    shutil.copytree(ROOT, tmp_path, ignore=left_out, dirs_exist_ok=True)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | env
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
+    assert (ended.stdout.splitlines(), ended.stderr) == (said, "")

@@ -454,6 +454,28 @@ def test_a_rank_s_traceback_is_shown(workspace):
         assert "KeyError: 'a bug'\n" in started[0].said()
 
 
+def test_the_launcher_looks_for_errors_in_the_clone(workspace):
+    """A file there would be read as a pickle if a rank fails."""
+
+    def stage():
+        make = tempfile.NamedTemporaryFile
+
+        def shown(*arguments, **keywords):
+            file = make(*arguments, **keywords)
+            print(file.name)
+            return file
+
+        tempfile.NamedTemporaryFile = shown
+        stage_with_two_ranks()
+
+    with forks() as started:
+        started.append(Fork(stage, workspace / "stage.log"))
+        assert started[0].wait() == 0
+        places = [line for line in started[0].said().splitlines() if "errorfile" in line]
+    assert len(places) == 2
+    assert {str(Path(place).parent) for place in places} == {f"{workspace}/.dvc/tmp"}
+
+
 @pytest.mark.parametrize("left", ["TORCHELASTIC_RUN_ID", "RANK"])
 def test_a_stage_is_no_rank_where_half_of_what_torchrun_sets_was_left_in_the_environment(workspace, left, monkeypatch):
     (workspace / "params.yaml").write_text(small_params())
