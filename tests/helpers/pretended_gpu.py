@@ -10,6 +10,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from pipeline.network.precision import full_precision
+
 NEEDS_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU: none here")
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 COPIES = {"_to_copy", "copy_"}  # what may take a tensor from one device to another
@@ -91,6 +93,8 @@ def waits(name, on_gpu, on_cpu, device):
 @contextlib.contextmanager
 def pretended_gpu():
     """Pretend that there is a GPU for as long as the block lasts."""
+    with full_precision():
+        pass  # the first of a process tries both backends of the CPU
     with contextlib.ExitStack() as stack:
         if not torch.cuda.is_available():  # else torch is not to be kept from the GPU that it has
             torch._C._ensureCUDADeviceGuardSet()
