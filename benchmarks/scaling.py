@@ -1,8 +1,8 @@
 """Measure a training step of an ensemble in one process and divided among several.
 
 ``python -m benchmarks.scaling`` writes ``scaling.json`` beside this file and its table into ``docs/scaling.md``.
-The data have MNIST's size; evaluations of the validation set and the gathering of the results count, the seconds in
-which processes start do not.
+The data have MNIST's size; evaluations of the validation set and the gathering of the results count, the start of
+the processes does not.
 """
 
 import os

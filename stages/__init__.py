@@ -27,6 +27,7 @@ RESULTS = Path("results")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 CPU = torch.device("cpu")
+os.environ.setdefault("TORCH_WARM_POOL", "0")  # processes that compile for a GPU before anything is asked of them
 # torch's own choice is a folder in /tmp that another user could have made.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(".dvc/tmp/torchinductor").absolute()))
 

@@ -43,13 +43,13 @@ def end_with_dvc() -> None:
 
 
 def _is_dvc_among(parents: list[int]) -> bool:
-    """Decide whether a parent is dvc, or the process that adopted us after dvc had ended.
+    """Tell whether a parent is dvc, and not the process that adopted us after dvc had ended.
 
     dvc is in its own list. If the list is empty, dvc is in our session, and the adopter is not.
     """
-    with contextlib.suppress(OSError, ValueError):  # ValueError: dvc is writing it now
+    with contextlib.suppress(OSError, ValueError):
         notes = RWLOCK.read_text(encoding="utf-8")
-        json.loads(notes)
+        json.loads(notes)  # raises if dvc has written half of it
         if noted := re.findall(r'"pid": (\d+)', notes):
             return not set(noted).isdisjoint(map(str, parents))
     return os.getsid(parents[-1]) == os.getsid(0)
@@ -63,7 +63,7 @@ def _belongs_to_a_stage(process: psutil.Process) -> bool:
 
 
 def end_at_once() -> None:
-    """End this process without Python's own way, on which it takes torch's modules apart for up to a second."""
+    """Exit without Python's own clean-up, which takes up to a second once torch is imported."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -64,7 +64,7 @@ def time_steps(
     round's seconds per step are the median of its steps, which a busy moment of the machine hardly moves.
     """
     networks = {
-        kind: initialize_ensemble(layers_dims, range(1), use_batchnorm=use_batchnorm, device=X.device)
+        kind: initialize_ensemble(layers_dims, range(1), use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
         for kind, use_batchnorm in KINDS.items()
     }
     per_step: Seconds = {kind: [] for kind in KINDS}

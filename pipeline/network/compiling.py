@@ -13,7 +13,7 @@ from pipeline.network.arguments import Parameters, unchecked
 OPTIONS = {
     "cpp_wrapper": True,  # one C++ file in place of many, which compiles sooner
     "cpp.vec_isa_ok": True,  # the processor's vector instructions are not tried out: a compiler of today knows them
-    "aot_inductor.enable_line_tables": False,  # for debuggers, and a second of compiling
+    "aot_inductor.enable_line_tables": False,  # debuggers want them, and they take a second of compiling
     "cpp_cache_precompile_headers": False,  # torch would keep them in a folder in /tmp that anybody may have made
     "cpp.threads": 1,  # for all but products: a loop is soon done, and so the same code serves any number of threads
 }
@@ -37,9 +37,9 @@ def compiled(
                 torch._dynamo.mark_dynamic(each, 0)
         # isolate_recompiles: torch limits how often one function is compiled, here it does so for each call of this.
         faster = unchecked(_compile(step, fullgraph=True, isolate_recompiles=True, options=OPTIONS))
-        # One network is compiled no other way than two; what differs from an earlier training is not left open.
+        # Without `fixed` a second training would leave open whatever differs from the first.
         fixed = torch._dynamo.config.patch(automatic_dynamic_shapes=False)
-        with _shapes.patch(backed_size_oblivious=True), fixed:
+        with _shapes.patch(backed_size_oblivious=True), fixed:  # one network is compiled like many
             faster(X, Y, dict(parameters), learning_rate, **settings)
     except (RuntimeError, OSError) as error:  # a fault of the step itself comes again without the compiler
         reason = str(error).strip().splitlines()[0]

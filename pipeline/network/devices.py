@@ -22,7 +22,7 @@ def device_of(name: str, rank: int = 0) -> torch.device:
 
 
 def take_device(name: str) -> torch.device:
-    """Find the device of this process, one of torchrun's or the only one, and let CUDA use no other."""
+    """Find the device of this process, a rank or the only one, and let CUDA use no other."""
     device = device_of(name, rank=int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -83,6 +83,7 @@ def test_a_file_that_cannot_be_read_at_the_end_is_one_line_too(tmp_path, monkeyp
     shutil.copytree(ROOT, tmp_path, ignore=left_out, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STAGE", "split")
+    monkeypatch.setattr(stages.lifetime, "end_at_once", lambda: pytest.fail("the stage came to its end"))
     with pytest.raises(SystemExit) as caught:
         stages.run(lambda params: (tmp_path / "params.yaml").write_text(text), "split")
     assert re.match(r"(params\.yaml is not YAML as it should be: |split: data\.\w+, )", caught.value.code)
@@ -92,6 +93,7 @@ def test_a_file_that_cannot_be_read_at_the_end_is_one_line_too(tmp_path, monkeyp
 def test_a_file_that_cannot_be_read_at_the_start_is_named_under_dvc_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STAGE", "split")
+    monkeypatch.setattr(stages.lifetime, "end_at_once", lambda: pytest.fail("the stage came to its end"))
     for text, said in COSTLY.values():
         (tmp_path / "params.yaml").write_text(text)
         with pytest.raises(SystemExit, match=f"params.yaml.*{re.escape(said)}") as caught:

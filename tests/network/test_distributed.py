@@ -319,6 +319,17 @@ def start_stage(workspace):
     return Fork(stage_with_two_ranks, workspace / "stage.log")
 
 
+def start_endless_stage(workspace):
+    endless = {"processes": 2, "threads": 2, "max_steps": 10**7, "patience": 10**7}
+    (workspace / "params.yaml").write_text(small_params(training=endless))
+    return start_stage(workspace)
+
+
+def ends_of(fork):
+    """Give the lines of a fork that do not show progress."""
+    return [line for line in fork.said().splitlines() if "training, " not in line]
+
+
 def children_of(fork, count):
     """Wait until a fork has started its children."""
     children = []
@@ -402,7 +413,7 @@ def test_what_every_rank_would_say_is_said_once(workspace, arm, before, said):
 
 
 @pytest.mark.slow
-def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_torchruns_logs(workspace, monkeypatch):
+def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_logs(workspace, monkeypatch):
     (workspace / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(workspace / "temporary"))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -415,15 +426,15 @@ def test_training_processes_makes_the_stage_start_them_and_leaves_no_folder_of_t
             "l2_path: 0/100, 2 training, cap in ?",
             "l2_path: mean 100 steps; 2 of 2 reached max_steps",
         )
-    assert list((workspace / "temporary").iterdir()) == []
+    assert [file for place in ("temporary", ".dvc/tmp") for file in (workspace / place).iterdir()] == []
     together = artifacts.read_record(TrainingResult, workspace / "results" / "l2_path")
     l2_path.main(params_of_one_process(workspace))
     assert_same_training(together, artifacts.read_record(TrainingResult, workspace / "results" / "l2_path"), 1e-4)
 
 
 RANKS = {
-    "forks of two threads": "Group.threads = lambda self, of_the_host: 2",
-    "started anew, as where there is a GPU": "torch.cuda.is_available = lambda: True",
+    "forks of two threads": ("Group.threads = lambda self, of_the_host: 2", "fork"),
+    "started anew, as where there is a GPU": ("torch.cuda.is_available = lambda: True", "spawn"),
 }
 STAGE = """
 import torch
@@ -431,6 +442,8 @@ from pipeline.network.distributed import Group
 from stages import l2_path, launch
 
 {ranks}
+make = launch.LaunchConfig
+launch.LaunchConfig = lambda **given: print(given["start_method"], flush=True) or make(**given)
 launch.run_training(l2_path.main, lambda params: 2, "l2_path")
 """
 
@@ -438,18 +451,30 @@ launch.run_training(l2_path.main, lambda params: 2, "l2_path")
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_stage_starts_its_ranks_as_the_machine_allows(workspace, ranks):
-    command = [sys.executable, "-c", STAGE.format(ranks=RANKS[ranks])]
-    subprocess.run(command, cwd=workspace, check=True, timeout=PATIENCE)
+    change, method = RANKS[ranks]
+    command = [sys.executable, "-c", STAGE.format(ranks=change)]
+    said = subprocess.run(
+        command, cwd=workspace, check=True, timeout=PATIENCE, stdout=subprocess.PIPE, text=True
+    ).stdout
+    assert said.splitlines()[0] == method
     assert artifacts.read_record(TrainingResult, workspace / "results" / "l2_path").seeds == [0, 0]
 
 
-def test_a_rank_s_traceback_is_shown(workspace):
-    def stage(params):
-        raise KeyError("a bug")
+def has_a_bug(*params):
+    raise KeyError("a bug")
 
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda: launch.run_training(has_a_bug, lambda params: 2, "l2_path"),
+        lambda: launch.launch_ranks("scaling", 2, has_a_bug),
+    ],
+    ids=["stage", "benchmark"],
+)
+def test_a_rank_s_traceback_is_shown(workspace, start):
     with forks() as started:
-        run_stage = functools.partial(launch.run_training, stage, lambda params: 2, "l2_path")
-        started.append(Fork(run_stage, workspace / "stage.log"))
+        started.append(Fork(start, workspace / "stage.log"))
         assert started[0].wait() == 1
         assert "KeyError: 'a bug'\n" in started[0].said()
 
@@ -515,34 +540,34 @@ def test_an_interface_of_another_name_is_not_taken_for_the_loopback(monkeypatch)
 
 def test_a_stage_names_in_one_line_the_rank_that_was_killed(workspace):
     with forks() as started:
-        started.append(start_stage(workspace))
+        started.append(start_endless_stage(workspace))
         rank_0, rank_1 = children_of(started[0], 2)
         rank_1.kill()
         assert started[0].wait() == 1
-        assert started[0].said() == f"train@baseline: rank 1 on {socket.gethostname()} was ended by SIGKILL\n"
+        assert ends_of(started[0]) == [f"train@baseline: rank 1 on {socket.gethostname()} was ended by SIGKILL"]
     assert has_ended(rank_0)
     assert not (workspace / "models").exists()
 
 
 def test_ctrl_c_ends_all_ranks_with_one_line(workspace):
     with forks() as started:
-        started.append(start_stage(workspace))
+        started.append(start_endless_stage(workspace))
         ranks = children_of(started[0], 2)
         os.kill(started[0].pid, signal.SIGINT)
         assert started[0].wait() == 130
-        assert started[0].said() == "train@baseline: interrupted\n"
+        assert ends_of(started[0]) == ["train@baseline: interrupted"]
         wait_until(lambda: all(map(has_ended, ranks)), started[0].said)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_ranks_end_with_a_launcher_that_was_killed(workspace, number):
     with forks() as started:
-        started.append(start_stage(workspace))
+        started.append(start_endless_stage(workspace))
         ranks = children_of(started[0], 2)
         os.kill(started[0].pid, number)
         assert started[0].wait() == -number
         wait_until(lambda: all(map(has_ended, ranks)), started[0].said)
-        assert started[0].said() == ""
+        assert ends_of(started[0]) == []
 
 
 @pytest.mark.slow
@@ -551,7 +576,7 @@ def test_a_stage_whose_rank_fails_adds_no_line_to_the_rank_s_own(workspace):
     with forks() as started:
         started.append(start_stage(workspace))
         assert started[0].wait() == 1
-        (said,) = [line for line in started[0].said().splitlines() if "training" not in line]
+        (said,) = ends_of(started[0])
     assert re.match(r"train@baseline: rank 0 on \S+: .*models", said)
 
 

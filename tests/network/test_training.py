@@ -651,9 +651,10 @@ def test_model_names_a_bad_argument(dims, rate, steps, batch_size, message):
 
 
 @with_and_without_batchnorm
-def test_a_training_checks_its_arguments_and_no_step_checks_them_again(monkeypatch, use_batchnorm):
-    calls, fit = [], arguments._networks
-    monkeypatch.setattr(arguments, "_networks", lambda *arrays: calls.append(arrays) or fit(*arrays))
+def test_no_step_of_a_training_fits_shapes_again(monkeypatch, use_batchnorm):
+    calls, fit, broadcast = [], arguments.take_fitting, arguments._broadcast
+    monkeypatch.setattr(arguments, "take_fitting", lambda *given, **more: calls.append(given) or fit(*given, **more))
+    monkeypatch.setattr(arguments, "_broadcast", lambda *shapes: calls.append(shapes) or broadcast(*shapes))
 
     def checks_of(steps):
         calls.clear()
