@@ -24,9 +24,10 @@ from pipeline.network.compiling import compiled
 from pipeline.network.ensemble import initialize_ensemble
 from pipeline.network.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM
 from pipeline.network.precision import full_precision
-from pipeline.network.training import training_step
+from pipeline.network.training import training_steps
 
 CLASSES = 10
+AT_ONCE = 50  # steps in a call, as between two validation checks
 
 
 @dataclass(frozen=True)
@@ -64,38 +65,35 @@ def start_of(layers: list[int], networks: int, device: torch.device = CPU, use_b
 def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take this project's steps by the functions that train."""
     return _trained_by(
-        unchecked(training_step), data, start_of(layers, networks, data.rows.device, use_batchnorm), use_batchnorm
+        unchecked(training_steps), data, start_of(layers, networks, data.rows.device, use_batchnorm), use_batchnorm
     )
 
 
 def compiled_engine(
-    data: Data, layers: list[int], seeds: Sequence[int], use_batchnorm: bool, take_step: Callable[..., Tensor]
+    data: Data, layers: list[int], seeds: Sequence[int], use_batchnorm: bool, take_steps: Callable[..., Tensor]
 ) -> Steps:
-    """Take what :func:`compiled_step` made of these steps; one network is an ensemble too, as in `train`."""
+    """Take what :func:`compiled_steps` made of these steps; one network is an ensemble too, as in `train`."""
     ensemble = initialize_ensemble(layers, seeds, use_batchnorm=use_batchnorm, device=data.rows.device)
-    return _trained_by(take_step, data, ensemble, use_batchnorm)
+    return _trained_by(take_steps, data, ensemble, use_batchnorm)
 
 
-def _trained_by(take_step: Callable[..., Tensor], data: Data, parameters: Parameters, use_batchnorm: bool) -> Steps:
+def _trained_by(take_steps: Callable[..., Tensor], data: Data, parameters: Parameters, use_batchnorm: bool) -> Steps:
     def steps(batches: Tensor) -> Parameters:
         with full_precision():
-            for batch in batches:
-                take_step(*_gathered(data, batch), parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
+            for some in torch.split(batches, AT_ONCE):
+                take_steps(data.rows.mT, data.Y, some, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
         return parameters
 
     return steps
 
 
-def compiled_step(data: Data, layers: list[int], batch_size: int, use_batchnorm: bool) -> Callable[..., Tensor]:
-    """Compile a training step for ensembles of any size, as `train` does."""
-    batch = _gathered(data, torch.arange(batch_size, device=data.rows.device))
-    parameters = start_of(layers, 2, data.rows.device, use_batchnorm)
+def compiled_steps(data: Data, layers: list[int], batch_size: int, use_batchnorm: bool) -> Callable[..., Tensor]:
+    """Compile training steps for ensembles of any size, as `train` does."""
+    start = start_of(layers, 2, data.rows.device, use_batchnorm)
     with full_precision():
-        return compiled(training_step, *batch, parameters, LEARNING_RATE, use_batchnorm=use_batchnorm)
-
-
-def _gathered(data: Data, examples: Tensor) -> tuple[Tensor, Tensor]:
-    return data.rows.index_select(0, examples).mT, data.Y.index_select(1, examples)
+        return compiled(
+            training_steps, data.rows.mT, data.Y, batch_size, start, LEARNING_RATE, use_batchnorm=use_batchnorm
+        )
 
 
 def eager(data: Data, layers: list[int], use_batchnorm: bool) -> Steps:

@@ -67,8 +67,8 @@ def work(examples: int, pixels: int) -> None:
         order, arrays = _receive(sys.stdin.buffer)
         if (name := json.dumps(order)) not in made:
             layers, seeds, batch_size, use_batchnorm = order.values()
-            take_step = peers.compiled_step(data, layers, batch_size, use_batchnorm)
-            made[name] = peers.compiled_engine(data, layers, range(*seeds), use_batchnorm, take_step)
+            take_steps = peers.compiled_steps(data, layers, batch_size, use_batchnorm)
+            made[name] = peers.compiled_engine(data, layers, range(*seeds), use_batchnorm, take_steps)
         _send(sys.stdout.buffer, {}, made[name](arrays["batches"]))
 
 

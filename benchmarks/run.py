@@ -108,11 +108,11 @@ def compare(
 ) -> dict[str, float]:
     """Return every peer's microseconds a step of one network, all measured in turns."""
     setting = (data, LAYERS)
-    take_step = peers.compiled_step(*setting, batch_size, use_batchnorm)
+    take_steps = peers.compiled_steps(*setting, batch_size, use_batchnorm)
     entrants: dict[str, tuple[int, Steps]] = {
         **{f"engine x{n}": (n, peers.engine(*setting, n, use_batchnorm)) for n in ENSEMBLES},
         **{
-            f"compiled x{n}": (n, peers.compiled_engine(*setting, range(n), use_batchnorm, take_step))
+            f"compiled x{n}": (n, peers.compiled_engine(*setting, range(n), use_batchnorm, take_steps))
             for n in ENSEMBLES
         },
         **{

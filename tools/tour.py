@@ -95,11 +95,11 @@ def trained(data: Examples, layers: list[int], use_batchnorm: bool, steps: int) 
     """Train sixteen networks; return them, and each 50 steps the median scale of each hidden layer's output."""
     networks = initialize_ensemble(layers, range(16), use_batchnorm=use_batchnorm, dtype=data.X.dtype)
     scales = {}
-    for step, batch in enumerate(mini_batches(data.X, data.Y, 128, steps)):
+    for step, batch in enumerate(mini_batches(data.X.shape[1], 128, steps)):
         if step % 50 == 0:
             of_each = activation_percentiles(data.X[:, :1000], networks)
             scales[step] = [percentiles.median().item() for percentiles in of_each.values()]
-        training_step(*batch, networks, learning_rate=0.1, use_batchnorm=use_batchnorm)
+        training_step(data.X[:, batch], data.Y[:, batch], networks, learning_rate=0.1, use_batchnorm=use_batchnorm)
     return networks, DataFrame(scales, index=[f"layer {layer}" for layer in range(1, len(layers) - 1)]).T
 
 

@@ -16,9 +16,10 @@ from pipeline.network.devices import clock
 from pipeline.network.ensemble import initialize_ensemble
 from pipeline.network.precision import full_precision
 from pipeline.network.prediction import evaluate
-from pipeline.network.training import mini_batches, training_step
+from pipeline.network.training import mini_batches, training_steps
 
 LEARNING_RATE = 0.009  # of no consequence for the time
+AT_ONCE = 10  # steps in a call of which the time is taken
 KINDS = {"plain": False, "batchnorm": True}  # lambda costs no time: the same code runs if it is 0
 Seconds = dict[str, list[float]]  # a value per round, by kind
 
@@ -59,9 +60,10 @@ def time_steps(
 
     ``X`` is ``(n_0, examples)``, ``Y`` ``(n_L, examples)``, ``validation`` such a pair; the device of ``X`` computes.
     Each kind takes ``rounds`` turns, after one to warm up that does not count; a turn is ``steps`` training steps,
-    compiled or not, and one validation check. ``progress`` goes through the rounds and may show it. A GPU is waited
-    for after each step. Returns the seconds per step and the seconds per check, each by kind, a value per round. A
-    round's seconds per step are the median of its steps, which a busy moment of the machine hardly moves.
+    compiled or not, and one validation check. ``progress`` goes through the rounds and may show it. Returns the seconds
+    per step and the seconds per check, each by kind, a value per round. A clock is read after every tenth step, when a
+    GPU is waited for. A round's seconds per step are the median over these tens of steps, which a busy moment of the
+    machine hardly moves.
     """
     networks = {
         kind: initialize_ensemble(layers_dims, range(1), use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
@@ -69,22 +71,26 @@ def time_steps(
     }
     per_step: Seconds = {kind: [] for kind in KINDS}
     per_check: Seconds = {kind: [] for kind in KINDS}
-    batches = mini_batches(X, Y, batch_size, len(KINDS) * (1 + (rounds + 1) * steps))
-    take_step: dict[str, Callable[..., Tensor]] = dict.fromkeys(KINDS, unchecked(training_step))
+    X = X.mT.contiguous().mT  # as a training lays them out
+    batches = mini_batches(X.shape[1], batch_size, len(KINDS) * (rounds + 1) * steps)
+    take_steps: dict[str, Callable[..., Tensor]] = dict.fromkeys(KINDS, unchecked(training_steps))
     with full_precision():
         for is_warm in progress([False] + [True] * rounds):
             for kind, parameters in networks.items():
                 settings: dict[str, Any] = {"use_batchnorm": KINDS[kind], "l2": X.new_zeros(1, dtype=torch.float64)}
                 if compile and not is_warm:
-                    X_batch, Y_batch = next(batches)
-                    take_step[kind] = compiled(training_step, X_batch, Y_batch, parameters, LEARNING_RATE, **settings)
-                clocked = [clock(X.device)]
-                for X_batch, Y_batch in itertools.islice(batches, steps):
-                    take_step[kind](X_batch, Y_batch, parameters, LEARNING_RATE, **settings)
-                    clocked.append(clock(X.device))
+                    take_steps[kind] = compiled(training_steps, X, Y, batch_size, parameters, LEARNING_RATE, **settings)
+                of_this_turn = torch.stack([*itertools.islice(batches, steps)]).to(X.device)
+                seconds = []
+                before = clock(X.device)
+                for some in torch.split(of_this_turn, AT_ONCE):
+                    take_steps[kind](X, Y, some, parameters, LEARNING_RATE, **settings)
+                    after = clock(X.device)
+                    seconds.append((after - before) / len(some))
+                    before = after
                 evaluate(*validation, parameters)
-                check = clock(X.device) - clocked[-1]
-                step = statistics.median(after - before for before, after in itertools.pairwise(clocked))
+                check = clock(X.device) - before
+                step = statistics.median(seconds)
                 if is_warm:
                     per_step[kind].append(float(f"{step:.4g}"))
                     per_check[kind].append(float(f"{check:.4g}"))

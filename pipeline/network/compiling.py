@@ -1,4 +1,4 @@
-"""PyTorch's own compiler for the training step: `torch.compile` makes C++ of it, the functions stay as they are."""
+"""PyTorch's own compiler for training steps: `torch.compile` makes C++ of them, the functions stay as they are."""
 
 import logging
 import warnings
@@ -16,34 +16,72 @@ OPTIONS = {
     "aot_inductor.enable_line_tables": False,  # debuggers want them, and they take a second of compiling
     "cpp_cache_precompile_headers": False,  # torch would keep them in a folder in /tmp that anybody may have made
     "cpp.threads": 1,  # for all but products: a loop is soon done, and so the same code serves any number of threads
+    # torch keeps the code of its own loops only if told to, for one version.
+    "unsafe_marked_cacheable_functions": {
+        "torch.ops.higher_order.while_loop": torch.__version__,
+    },
 }
+State = tuple[Tensor, Tensor, Parameters]  # named, because the compiler cannot read it in a function
 # Their type hints lack what is used here.
 _compile: Any = torch.compile
+_while_loop: Callable[..., State] = torch.while_loop
 _shapes: Any = torch.fx.experimental._config
 
 
 def compiled(
-    step: Callable[..., Tensor], X: Tensor, Y: Tensor, parameters: Parameters, learning_rate: float, **settings: Any
+    steps: Callable[..., Tensor],
+    X: Tensor,
+    Y: Tensor,
+    batch_size: int,
+    parameters: Parameters,
+    learning_rate: float,
+    **settings: Any,
 ) -> Callable[..., Tensor]:
-    """Compile a training step by taking it once, from a copy of the parameters.
+    """Compile training steps by taking two of them, from a copy of the parameters.
 
-    The number of networks is left open: one compilation serves an ensemble while its networks stop. Where compiling
-    fails, as without a C++ compiler, a RuntimeWarning says so, and the step is returned as it is.
+    They are one loop of compiled code, however many there are. The number of networks is left open, too: one
+    compilation serves an ensemble while its networks stop. Where compiling fails, as without a C++ compiler, a
+    RuntimeWarning says so, and the steps are returned as they are.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no GPU
+    batches = torch.zeros(2, batch_size, dtype=torch.int64, device=X.device)
     try:
+        torch._dynamo.mark_dynamic(batches, 0)
         for each in (*parameters.values(), *settings.values()):
             if isinstance(each, Tensor) and each.dim() != 2:  # not of one network alone
                 torch._dynamo.mark_dynamic(each, 0)
         # isolate_recompiles: torch limits how often one function is compiled, here it does so for each call of this.
-        faster = unchecked(_compile(step, fullgraph=True, isolate_recompiles=True, options=OPTIONS))
+        faster = unchecked(_compile(_in_one_loop(steps), fullgraph=True, isolate_recompiles=True, options=OPTIONS))
         # Without `fixed` a second training would leave open whatever differs from the first.
         fixed = torch._dynamo.config.patch(automatic_dynamic_shapes=False)
         with _shapes.patch(backed_size_oblivious=True), fixed:  # one network is compiled like many
-            faster(X, Y, dict(parameters), learning_rate, **settings)
+            faster(X, Y, batches, dict(parameters), learning_rate, **settings)
     except (RuntimeError, OSError) as error:  # a fault of the step itself comes again without the compiler
         reason = str(error).strip().splitlines()[0]
         advice = "it needs a C++ compiler, such as g++, and Python's headers"
         warnings.warn(f"training runs without torch.compile ({advice}): {reason:.200}", RuntimeWarning, stacklevel=3)
-        return unchecked(step)
+        return unchecked(steps)
     return faster
+
+
+def _in_one_loop(steps: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Write the loop over the batches as PyTorch's own, of which one step is compiled and not each."""
+
+    def loop(
+        X: Tensor, Y: Tensor, batches: Tensor, parameters: Parameters, learning_rate: float, **settings: Any
+    ) -> Tensor:
+        def is_left(step: Tensor, cost: Tensor, parameters: Parameters) -> Tensor:
+            return step < len(batches)
+
+        def take(step: Tensor, cost: Tensor, parameters: Parameters) -> State:
+            parameters = dict(parameters)
+            batch = batches.index_select(0, step.unsqueeze(0))
+            cost = steps(X, Y, batch, parameters, learning_rate, **settings)
+            return step + 1, cost, parameters
+
+        first, no_cost = torch.zeros((), dtype=torch.int64), torch.zeros_like(parameters["b1"][..., 0, 0])
+        _, cost, taken = _while_loop(is_left, take, (first, no_cost, dict(parameters)))
+        parameters.update(taken)
+        return cost
+
+    return loop

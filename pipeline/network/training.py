@@ -1,11 +1,12 @@
 """Training: section 3a of the assignment, one network as the assignment tells it, and an ensemble of them.
 
-:func:`L_layer_model` trains one network; :func:`train` trains one a seed, all at once. Both take :func:`training_step`.
+:func:`L_layer_model` trains one network; :func:`train` trains one a seed, all at once. Both take :func:`training_steps`
+until something is recorded or checked, and these are what PyTorch compiles.
 """
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +53,26 @@ def training_step(
     cost = compute_cost(AL, Y)
     grads = L_model_backward(AL, Y, caches, l2=l2)
     update_parameters(parameters, grads, learning_rate)
+    return cost
+
+
+def training_steps(
+    X: Tensor,
+    Y: Tensor,
+    batches: Tensor,
+    parameters: Parameters,
+    learning_rate: float,
+    *,
+    use_batchnorm: bool = False,
+    l2: float | Tensor = 0.0,
+) -> Tensor:
+    """Take one step on each of the mini-batches ``(steps, m)``, which hold numbers of examples.
+
+    ``X`` and ``Y`` are all examples, and the rest is as in :func:`training_step`; returned is the last step's cost.
+    """
+    for batch in batches:
+        X_batch, Y_batch = X.mT.index_select(0, batch).mT, Y.index_select(1, batch)
+        cost = training_step(X_batch, Y_batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
     return cost
 
 
@@ -123,21 +144,24 @@ def L_layer_model(
     _warn_of_unscaled_pixels(X)
     report = _print_costs if progress is True else progress or None
 
+    X = X.mT.contiguous().mT  # an example lies in one piece, so that a batch is gathered from whole pieces
     parameters = _to(X.device, initialize_parameters(layers_dims, seed=seed, dtype=X.dtype))
     if use_batchnorm:
         parameters |= initial_statistics(parameters)
     best, best_cost, best_step = dict(parameters), math.inf, 0
-    costs, step, take_step = [], 0, arguments.unchecked(training_step)
+    costs, step, take_steps = [], 0, arguments.unchecked(training_steps)
     try:
         with full_precision():
             if compile:
-                batch = next(mini_batches(X, Y, batch_size, 1))
-                take_step = compiled(
-                    training_step, *batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2
+                take_steps = compiled(
+                    training_steps, X, Y, batch_size, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2
                 )
-            for step, batch in enumerate(mini_batches(X, Y, batch_size, num_iterations), start=1):
+            batches = mini_batches(X.shape[1], batch_size, num_iterations)
+            for step, stretch in stretches(batches, num_iterations, evaluate_every):
                 before = dict(parameters)  # a step puts new arrays into the dictionary
-                cost = take_step(*batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2)
+                cost = take_steps(
+                    X, Y, stretch.to(X.device), parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2
+                )
                 if step % COST_EVERY == 0:
                     penalty = l2_penalty(_to(torch.float64, before), l2)  # large weights would overflow float32
                     costs.append((cost + penalty).item())
@@ -234,20 +258,20 @@ def train(
     lambdas = arguments.take_lambdas("train", l2, networks=len(seeds))
     report = _print_costs if progress is True else progress or None
 
+    X = X.mT.contiguous().mT  # as in L_layer_model
     start = initialize_ensemble(layers_dims, seeds, use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
     ensemble = Ensemble(start, seeds, lambdas, batch_size / X.shape[1])
-    take_step = arguments.unchecked(training_step)
+    settings: dict[str, Any] = {"learning_rate": learning_rate, "use_batchnorm": use_batchnorm}
+    take_steps = arguments.unchecked(training_steps)
     try:
         with full_precision():
             if compile:
-                batch = next(mini_batches(X, Y, batch_size, 1))
-                take_step = compiled(
-                    training_step, *batch, start, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2
-                )
-            for step, batch in enumerate(mini_batches(X, Y, batch_size, max_steps, shuffle_seed), start=1):
+                take_steps = compiled(training_steps, X, Y, batch_size, start, l2=ensemble.l2, **settings)
+            batches = mini_batches(X.shape[1], batch_size, max_steps, shuffle_seed)
+            for step, stretch in stretches(batches, max_steps, evaluate_every):
                 parameters = ensemble.parameters
                 before = dict(parameters)  # a step puts new arrays into the dictionary
-                costs = take_step(*batch, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=ensemble.l2)
+                costs = take_steps(X, Y, stretch.to(X.device), parameters, l2=ensemble.l2, **settings)
                 ensemble.step = step
                 if step % COST_EVERY == 0:
                     ensemble.record_costs(costs, l2_penalty(_to(torch.float64, before), ensemble.l2))
@@ -281,16 +305,28 @@ class TrainingInterrupted(KeyboardInterrupt):
     result: TrainingResult
 
 
-def mini_batches(X: Tensor, Y: Tensor, batch_size: int, steps: int, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-    """Draw full mini-batches, ``(n_0, batch_size)`` and ``(n_L, batch_size)``, from a stream of shuffled epochs."""
-    rows = X.mT.contiguous()  # an example a row, so that a batch is gathered from whole rows
+def mini_batches(examples: int, batch_size: int, steps: int, seed: int = 0) -> Iterator[Tensor]:
+    """Draw full mini-batches, ``(batch_size,)`` numbers of examples, from a stream of shuffled epochs."""
     generator = torch.Generator().manual_seed(seed)  # on the CPU: the same batches on every device
-    stream = torch.empty(0, dtype=torch.int64, device=X.device)
+    stream = torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
         if len(stream) < batch_size:
-            stream = torch.cat([stream, torch.randperm(len(rows), generator=generator).to(X.device)])
+            stream = torch.cat([stream, torch.randperm(examples, generator=generator)])
         batch, stream = stream[:batch_size], stream[batch_size:]
-        yield rows.index_select(0, batch).mT, Y.index_select(1, batch)
+        yield batch
+
+
+def stretches(batches: Iterable[Tensor], steps: int, evaluate_every: int) -> Iterator[tuple[int, Tensor]]:
+    """Cut batches into stretches, ``(steps, batch_size)``, that end where a training looks; name the last step of each.
+
+    It looks at the cost of every hundredth step and at the parameters before it, and at those of each validation check.
+    """
+    stretch = []
+    for step, batch in enumerate(batches, start=1):
+        stretch.append(batch)
+        if step % COST_EVERY in (0, COST_EVERY - 1) or step % evaluate_every == 0 or step == steps:
+            yield step, torch.stack(stretch)
+            stretch = []
 
 
 def _print_costs(snapshot: Snapshot) -> None:

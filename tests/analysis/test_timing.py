@@ -7,7 +7,7 @@ import torch
 from reference import DIMS, blobs
 
 from pipeline.analysis import timing
-from pipeline.analysis.timing import KINDS, Timing, kind_of, time_steps
+from pipeline.analysis.timing import AT_ONCE, KINDS, Timing, kind_of, time_steps
 from pipeline.network import devices
 
 X, Y = (each.float() for each in blobs(30))
@@ -54,11 +54,12 @@ def test_the_rounds_can_be_shown_and_the_first_that_does_not_count_among_them():
 def test_every_turn_is_kept_but_the_first_with_the_median_of_its_steps(monkeypatch):
     """In the first turn of a kind a step takes 1000 s, in the others 1, 9 and 2 s, times the kind's number.
 
-    The last step of a turn takes 500 s more, and a validation check 7 s.
+    The last ten steps of a turn take 500 s more, and a validation check 7 s.
     """
-    steps = 3
+    steps = 3 * AT_ONCE
     turns = [turn * kind for turn in (1000, 1, 9, 2) for kind in range(1, len(KINDS) + 1)]
-    passed = ((0, turn, turn, turn + 500, 7) for turn in turns)
+    tens = (AT_ONCE * turn for turn in turns)
+    passed = ((0, ten, ten, ten + 500, 7) for ten in tens)
     clock = itertools.accumulate(itertools.chain.from_iterable(passed))
     monkeypatch.setattr(devices.time, "perf_counter", lambda: next(clock))
     per_step, per_check = timed(steps=steps)
@@ -70,28 +71,29 @@ def test_every_turn_is_kept_but_the_first_with_the_median_of_its_steps(monkeypat
 def test_the_kinds_take_turns_in_training_their_own_network(monkeypatch):
     calls = []
 
-    def step(X_batch, Y_batch, parameters, learning_rate, *, use_batchnorm, l2):
+    def take(X, Y, batches, parameters, learning_rate, *, use_batchnorm, l2):
         assert len(parameters["W1"]) == len(l2) == 1 and l2 == 0
-        calls.append((id(parameters), use_batchnorm, X_batch.stride()))
+        assert X.mT.is_contiguous()  # as a training lays it out
+        calls.append((id(parameters), use_batchnorm, len(batches)))
 
     checks = []
-    monkeypatch.setattr(timing, "training_step", step)
+    monkeypatch.setattr(timing, "training_steps", take)
     monkeypatch.setattr(timing, "evaluate", lambda X, Y, parameters: checks.append((id(parameters), X.shape, Y.shape)))
-    timed(rounds=1)
-    once = calls[::STEPS][: len(KINDS)]
-    assert calls == [call for _ in range(2) for call in once for _ in range(STEPS)]
+    timed(rounds=1, steps=AT_ONCE + 3)
+    once = calls[::2][: len(KINDS)]
+    assert [len_of_call for *_, len_of_call in calls] == [AT_ONCE, 3] * 2 * len(KINDS)
+    assert [call[:2] for call in calls] == [call[:2] for _ in range(2) for call in once for _ in range(2)]
     assert [use_batchnorm for _, use_batchnorm, _ in once] == [*KINDS.values()]
     assert len({network for network, *_ in once}) == len(once)
     assert checks == [(network, *(each.shape for each in VALIDATION)) for _ in range(2) for network, *_ in once]
-    assert {stride for *_, stride in calls} == {(1, DIMS[0])}
 
 
 def test_the_step_is_compiled_while_the_rounds_are_shown_once_with_and_once_without_batch_norm(monkeypatch):
     happened = []
 
-    def compiled(step, X_batch, Y_batch, parameters, learning_rate, *, use_batchnorm, l2):
+    def compiled(steps, X, Y, batch_size, parameters, learning_rate, *, use_batchnorm, l2):
         happened.append((use_batchnorm, len(parameters["W1"]), len(l2)))
-        return step
+        return steps
 
     def shown(rounds):
         happened.append("shown")

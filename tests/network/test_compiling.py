@@ -15,7 +15,7 @@ from pipeline import L_layer_model, TrainingInterrupted, train
 from pipeline.network import compiling
 from pipeline.network.compiling import compiled
 from pipeline.network.ensemble import initialize_ensemble
-from pipeline.network.training import mini_batches, training_step
+from pipeline.network.training import mini_batches, training_steps
 
 DIMS = [12, 6, 5, 3]
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,13 +33,13 @@ def data(examples=60, dtype=torch.float64):
     return X, torch.eye(DIMS[-1], dtype=dtype)[:, torch.randint(DIMS[-1], (examples,), generator=random)]
 
 
-def steps(take_step, networks, count=25, **settings):
-    """Take steps on mini-batches; give the costs and the parameters at the end."""
+def taken(take_steps, networks, **settings):
+    """Take 25 steps in stretches of 1, 8 and 16; give the last cost of each, and the parameters at the end."""
     X, Y = data()
     parameters = initialize_ensemble(DIMS, range(networks), use_batchnorm=settings["use_batchnorm"], dtype=X.dtype)
-    batches = mini_batches(X, Y, 10, count)
-    costs = [take_step(X_batch, Y_batch, parameters, 0.1, **settings) for X_batch, Y_batch in batches]
-    return torch.stack(costs), parameters
+    batches = torch.stack([*mini_batches(X.shape[1], 10, 25)])
+    stretches = torch.split(batches, [1, 8, 16])
+    return torch.stack([take_steps(X, Y, each, parameters, 0.1, **settings) for each in stretches]), parameters
 
 
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
@@ -47,16 +47,15 @@ def test_one_compilation_serves_every_size_and_takes_the_steps_of_the_functions(
     def settings_of(networks):
         return {"use_batchnorm": use_batchnorm, "l2": torch.linspace(0, 0.3, networks, dtype=torch.float64)}
 
-    X, Y = next(mini_batches(*data(), 10, 1))
-    start = initialize_ensemble(DIMS, range(4), use_batchnorm=use_batchnorm, dtype=X.dtype)
+    start = initialize_ensemble(DIMS, range(4), use_batchnorm=use_batchnorm, dtype=torch.float64)
     found = {name: each.clone() for name, each in start.items()}
     with warnings.catch_warnings(action="error"):
-        faster = compiled(training_step, X, Y, start, 0.1, **settings_of(4))
-    torch.testing.assert_close(start, found, rtol=0, atol=0)  # a copy took that step
+        faster = compiled(training_steps, *data(), 10, start, 0.1, **settings_of(4))
+    torch.testing.assert_close(start, found, rtol=0, atol=0)  # a copy took those steps
     with torch._dynamo.config.patch(error_on_recompile=True):
         for networks in (4, 3, 1, 7):
-            costs, parameters = steps(faster, networks, **settings_of(networks))
-            expected_costs, expected = steps(training_step, networks, **settings_of(networks))
+            costs, parameters = taken(faster, networks, **settings_of(networks))
+            expected_costs, expected = taken(training_steps, networks, **settings_of(networks))
             torch.testing.assert_close(costs, expected_costs, rtol=0, atol=1e-10)
             torch.testing.assert_close(parameters, expected, rtol=0, atol=1e-10)
 

@@ -20,7 +20,7 @@ from pipeline.analysis.timing import KINDS, time_steps
 from pipeline.network import devices, training
 from pipeline.network.devices import device_of, take_device
 from pipeline.network.precision import ON_GPU, full_precision
-from pipeline.network.training import COST_EVERY, training_step
+from pipeline.network.training import COST_EVERY, training_step, training_steps
 from pipeline.params import load_params
 from stages import check, evaluate, l2_path, timing
 from stages import train as train_stage
@@ -192,8 +192,8 @@ def test_a_training_on_a_gpu_is_that_on_the_cpu_to_rounding(gpu, settings):
 
 
 @pytest.mark.parametrize("settings", TRAININGS.values(), ids=TRAININGS)
-def test_the_cpu_waits_for_checks_progress_and_new_epochs_alone(monkeypatch, settings):
-    """From the moment a batch is there until the next one is."""
+def test_the_cpu_waits_for_checks_progress_and_new_batches_alone(monkeypatch, settings):
+    """From the beginning of a step until that of the next one; batches come to the GPU at the end of a stretch."""
     with pretended_gpu() as gpu:
         marks = []
 
@@ -209,11 +209,12 @@ def test_the_cpu_waits_for_checks_progress_and_new_epochs_alone(monkeypatch, set
     for step in range(1, 105):
         waits = gpu.waits[marks[step - 1][0] : marks[step][0]]
         on_cpu = gpu.on_cpu[marks[step - 1][1] : marks[step][1]]
-        is_check, is_shown, ends_epoch = step % 7 == 0, step == COST_EVERY, step * BATCH_SIZE % EXAMPLES == 0
-        shown, order = ["_local_scalar_dense", "index"] * is_shown, ["_to_copy"] * ends_epoch
-        assert bool(waits) == (is_check or is_shown or ends_epoch), (step, waits)
-        assert is_check or waits == shown + order, (step, waits)
-        assert is_check or on_cpu == ["randperm"] * ends_epoch, (step, on_cpu)
+        is_check, is_shown = step % 7 == 0, step == COST_EVERY
+        ends_stretch = is_check or is_shown or step == COST_EVERY - 1
+        shown, batches = ["_local_scalar_dense", "index"] * is_shown, ["_to_copy"] * ends_stretch
+        assert bool(waits) == ends_stretch, (step, waits)
+        assert is_check or waits == shown + batches, (step, waits)
+        assert ends_stretch or on_cpu == [], (step, on_cpu)
 
 
 def ensemble_and_batch(device, use_batchnorm):
@@ -287,10 +288,10 @@ def test_steps_are_timed_on_the_gpu(gpu, monkeypatch):
     synchronised = []
     monkeypatch.setattr(torch.cuda, "synchronize", synchronised.append)
     X, Y = (each.float().to("cuda") for each in DATA["X"])
-    measured = time_steps(X, Y, DIMS, validation=(X, Y), batch_size=10, rounds=1, steps=2)
+    measured = time_steps(X, Y, DIMS, validation=(X, Y), batch_size=10, rounds=1, steps=20)
     assert all(list(seconds) == list(KINDS) for seconds in measured)
     turns = 2 * len(KINDS)
-    assert len(synchronised) == (1 + 2 + 1) * turns  # at the start, after each step and after the check
+    assert len(synchronised) == (1 + 2 + 1) * turns  # at the start, after each ten steps and after the check
     assert {device.type for device in synchronised} == {"cuda"}
 
 
@@ -355,16 +356,16 @@ def test_stages_compute_on_the_gpu_and_write_what_the_cpu_writes(folder, gpu, mo
         monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     seen = set()
 
-    def watched_step(X, *arguments, **keywords):
+    def watched_steps(X, *arguments, **keywords):
         seen.add(X.device.type)
-        return training_step(X, *arguments, **keywords)
+        return training_steps(X, *arguments, **keywords)
 
     def watched_arm(result, sets):
         seen.update(X.device.type for X, _ in sets.values())
         return evaluate_arm(result, sets)
 
     for module in (training, pipeline.analysis.timing):
-        monkeypatch.setattr(module, "training_step", watched_step)
+        monkeypatch.setattr(module, "training_steps", watched_steps)
     monkeypatch.setattr(evaluate.evaluation, "evaluate_arm", watched_arm)
     ours, theirs = run_stages(folder, "cuda", seen), run_stages(folder, "cpu", seen)
     for arm, (result, evaluation) in ours.items():

@@ -38,7 +38,7 @@ from pipeline import (
 )
 from pipeline.network import arguments, ensemble, prediction, training
 from pipeline.network.prediction import evaluate
-from pipeline.network.training import mini_batches, training_step
+from pipeline.network.training import mini_batches, stretches, training_step, training_steps
 
 X, Y = blobs(40, noise=1.5)
 VALIDATION = blobs(300, noise=1.5, seed=1)
@@ -112,7 +112,8 @@ def assert_same_run(result, k, alone):
 def test_twenty_five_steps_of_the_brief_equal_torch(use_batchnorm, l2):
     twin = TorchTwin(DIMS, 3, use_batchnorm, l2, LEARNING_RATE)
     parameters = initialize_parameters(DIMS, seed=3, dtype=torch.float64)
-    for X_batch, Y_batch in mini_batches(X, Y, 12, 25):
+    for batch in mini_batches(X.shape[1], 12, 25):
+        X_batch, Y_batch = X[:, batch], Y[:, batch]
         AL, caches = L_model_forward(X_batch, parameters, use_batchnorm)
         cost = compute_cost(AL, Y_batch)
         update_parameters(parameters, L_model_backward(AL, Y_batch, caches, l2=l2), LEARNING_RATE)
@@ -129,8 +130,8 @@ def test_twenty_five_steps_of_train_equal_torch(use_batchnorm, l2):
     assert result.best_step == result.steps == [25, 25]
     for k, seed in enumerate(result.seeds):
         twin = TorchTwin(DIMS, seed, use_batchnorm, l2, LEARNING_RATE)
-        for X_batch, Y_batch in mini_batches(X, Y, 12, 25, seed=7):
-            twin.step(X_batch, Y_batch)
+        for batch in mini_batches(X.shape[1], 12, 25, seed=7):
+            twin.step(X[:, batch], Y[:, batch])
         assert_all_close(one_of(result.parameters, k), twin.parameters(), 1e-10)
         accuracy = predict(*VALIDATION, one_of(result.parameters, k))
         assert accuracy == pytest.approx(twin.accuracy(*VALIDATION), rel=1e-12)
@@ -140,9 +141,9 @@ def test_twenty_five_steps_of_train_equal_torch(use_batchnorm, l2):
 def test_recorded_costs_are_those_of_torch_at_each_hundredth_step(use_batchnorm, l2):
     result = run(max_steps=210, seeds=[3], use_batchnorm=use_batchnorm, l2=l2, validation=None)
     twin, costs, penalties = TorchTwin(DIMS, 3, use_batchnorm, l2, LEARNING_RATE), [], []
-    for X_batch, Y_batch in mini_batches(X, Y, 10, 200):
+    for batch in mini_batches(X.shape[1], 10, 200):
         penalties.append(l2_penalty(twin.parameters(), l2).item())  # of the step's start, as the cost is
-        costs.append(twin.step(X_batch, Y_batch))
+        costs.append(twin.step(X[:, batch], Y[:, batch]))
     assert result.cost_steps == [100, 200]
     assert result.costs[:, 0].tolist() == pytest.approx(costs[99::100], rel=1e-9)
     assert result.penalties[:, 0].tolist() == pytest.approx(penalties[99::100], rel=1e-9)
@@ -688,19 +689,9 @@ def test_what_a_user_calls_meanwhile_is_checked():
 # batches
 
 
-def drawn(examples, batch_size, steps, seed):
-    """Draw batches of examples that are numbers; give these numbers."""
-    rows = torch.tensor([[0], [100], [200]])
-    numbers = torch.arange(examples) + rows
-    for X_batch, Y_batch in mini_batches(numbers, -numbers, batch_size, steps, seed):
-        assert torch.equal(X_batch, -Y_batch)
-        assert torch.equal(X_batch, X_batch[0] + rows)  # whole columns, their units in order
-        yield X_batch[0]
-
-
 @pytest.mark.parametrize(("examples", "batch_size"), [(40, 10), (37, 10), (10, 10), (7, 5), (5, 1)])
 def test_every_epoch_sees_each_example_once_in_full_batches(examples, batch_size):
-    batches = list(drawn(examples, batch_size, 3 * examples, seed=4))
+    batches = list(mini_batches(examples, batch_size, 3 * examples, seed=4))
     assert [len(batch) for batch in batches] == [batch_size] * (3 * examples)
     epochs = torch.cat(batches)[: 3 * examples].reshape(3, examples)
     for epoch in epochs:
@@ -709,10 +700,31 @@ def test_every_epoch_sees_each_example_once_in_full_batches(examples, batch_size
 
 
 def test_the_order_of_batches_depends_on_the_shuffle_seed_alone():
-    first, again, other = (torch.cat(list(drawn(40, 10, 8, seed))) for seed in (4, 4, 5))
+    first, again, other = (torch.cat(list(mini_batches(40, 10, 8, seed))) for seed in (4, 4, 5))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first[:40], torch.arange(40))
+
+
+def test_a_step_takes_whole_examples_and_their_labels(monkeypatch):
+    rows = torch.tensor([[0], [100], [200]])
+    numbers, taken = torch.arange(40) + rows, []
+    monkeypatch.setattr(training, "training_step", lambda X, Y, *settings, **more: taken.append((X, Y)))
+    batches = torch.stack([*mini_batches(40, 10, 8)])
+    training_steps(numbers, -numbers, batches, {}, 0.1)
+    for batch, (X_batch, Y_batch) in zip(batches, taken, strict=True):
+        assert torch.equal(X_batch, batch + rows)  # whole columns, their units in order
+        assert torch.equal(Y_batch, -X_batch)
+
+
+@pytest.mark.parametrize("evaluate_every", [1, 7, 50, 1000])
+def test_a_stretch_ends_where_a_training_looks_and_no_batch_is_lost(evaluate_every):
+    batches = [*mini_batches(40, 10, 205)]
+    ends, cut = zip(*stretches(batches, 205, evaluate_every), strict=True)
+    assert torch.equal(torch.cat(cut), torch.stack(batches))
+    assert [*itertools.accumulate(map(len, cut))] == [*ends]
+    looks = {99, 100, 199, 200, 205, *range(evaluate_every, 206, evaluate_every)}
+    assert {*ends} == looks  # before and at each hundredth step, at each check and at the last
 
 
 # the rules of the house

@@ -22,14 +22,14 @@ def test_all_peers_take_the_same_steps(use_batchnorm, device):
     data = peers.Data.random(300, LAYERS[0], device)
     batches = torch.randint(300, (6, 32), generator=torch.Generator().manual_seed(1)).to(device)
     start = peers.start_of(LAYERS, 3, device, use_batchnorm)
-    compiled_step = peers.compiled_step(data, LAYERS, 32, use_batchnorm)
+    compiled_steps = peers.compiled_steps(data, LAYERS, 32, use_batchnorm)
     ours = {name: value.cpu() for name, value in peers.engine(data, LAYERS, 3, use_batchnorm)(batches).items()}
     for networks, theirs in (
         (3, peers.vmap_grad(data, LAYERS, 3, use_batchnorm)),
         (3, peers.jax_scan(data, LAYERS, 3, use_batchnorm)),
         (None, peers.eager(data, LAYERS, use_batchnorm)),
         (None, peers.engine(data, LAYERS, 1, use_batchnorm)),
-        *((n, peers.compiled_engine(data, LAYERS, range(n), use_batchnorm, compiled_step)) for n in (3, 1)),
+        *((n, peers.compiled_engine(data, LAYERS, range(n), use_batchnorm, compiled_steps)) for n in (3, 1)),
         (1, peers.jax_scan(data, LAYERS, 1, use_batchnorm)),
     ):
         trained = {name: np.asarray(value) for name, value in as_numpy(theirs(batches))}

@@ -102,7 +102,7 @@ def test_what_a_training_with_a_long_name_says_at_its_end_fits_80_columns(capsys
 def test_whatever_stages_print_of_an_arm_with_the_longest_name_fits_80_columns(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: [0], raising=False)  # fewer cores than threads
-    monkeypatch.setattr(training, "compiled", lambda step, *settings, **more: step)
+    monkeypatch.setattr(training, "compiled", lambda steps, *settings, **more: steps)
     name, stands_in = "a" * 64, {"dataset": "fashion_mnist"}
     values = loads_yaml(small_params(data=stands_in, training={"batch_size": 20, "threads": 2, "compile": True}))
     values |= {"reference": name, "arms": {name: {"title": "x", "use_batchnorm": False, "l2": 0.1}}}
