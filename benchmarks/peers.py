@@ -27,7 +27,7 @@ from pipeline.network.precision import full_precision
 from pipeline.network.training import training_steps
 
 CLASSES = 10
-AT_ONCE = 50  # steps in a call, as between two validation checks
+AT_ONCE = 50  # steps in a call, as many as between two validation checks of the default study
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pipeline.network.prediction import evaluate
 from pipeline.network.training import mini_batches, training_steps
 
 LEARNING_RATE = 0.009  # of no consequence for the time
-AT_ONCE = 10  # steps in a call of which the time is taken
+AT_ONCE = 25  # steps in a call whose time is taken; a training makes calls of up to evaluate_every
 KINDS = {"plain": False, "batchnorm": True}  # lambda costs no time: the same code runs if it is 0
 Seconds = dict[str, list[float]]  # a value per round, by kind
 
@@ -61,9 +61,9 @@ def time_steps(
     ``X`` is ``(n_0, examples)``, ``Y`` ``(n_L, examples)``, ``validation`` such a pair; the device of ``X`` computes.
     Each kind takes ``rounds`` turns, after one to warm up that does not count; a turn is ``steps`` training steps,
     compiled or not, and one validation check. ``progress`` goes through the rounds and may show it. Returns the seconds
-    per step and the seconds per check, each by kind, a value per round. A clock is read after every tenth step, when a
-    GPU is waited for. A round's seconds per step are the median over these tens of steps, which a busy moment of the
-    machine hardly moves.
+    per step and the seconds per check, each by kind, a value per round. A clock is read after every 25th step, when a
+    GPU is waited for. A round's seconds per step are the median over such calls, which a busy moment of the machine
+    hardly moves.
     """
     networks = {
         kind: initialize_ensemble(layers_dims, range(1), use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)

@@ -16,12 +16,10 @@ OPTIONS = {
     "aot_inductor.enable_line_tables": False,  # debuggers want them, and they take a second of compiling
     "cpp_cache_precompile_headers": False,  # torch would keep them in a folder in /tmp that anybody may have made
     "cpp.threads": 1,  # for all but products: a loop is soon done, and so the same code serves any number of threads
-    # torch keeps the code of its own loops only if told to, for one version.
-    "unsafe_marked_cacheable_functions": {
-        "torch.ops.higher_order.while_loop": torch.__version__,
-    },
+    # torch's cache refuses a while_loop, unless it is named here with what its code depends on besides the loop's body.
+    "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": torch.__version__},
 }
-State = tuple[Tensor, Tensor, Parameters]  # named, because the compiler cannot read it in a function
+State = tuple[Tensor, Tensor, Parameters]  # step, cost and parameters; the compiler fails at this inside a function
 # Their type hints lack what is used here.
 _compile: Any = torch.compile
 _while_loop: Callable[..., State] = torch.while_loop
@@ -56,7 +54,7 @@ def compiled(
         fixed = torch._dynamo.config.patch(automatic_dynamic_shapes=False)
         with _shapes.patch(backed_size_oblivious=True), fixed:  # one network is compiled like many
             faster(X, Y, batches, dict(parameters), learning_rate, **settings)
-    except (RuntimeError, OSError) as error:  # a fault of the step itself comes again without the compiler
+    except (RuntimeError, OSError) as error:  # a fault of the steps themselves comes again without the compiler
         reason = str(error).strip().splitlines()[0]
         advice = "it needs a C++ compiler, such as g++, and Python's headers"
         warnings.warn(f"training runs without torch.compile ({advice}): {reason:.200}", RuntimeWarning, stacklevel=3)
@@ -65,7 +63,7 @@ def compiled(
 
 
 def _in_one_loop(steps: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Write the loop over the batches as PyTorch's own, of which one step is compiled and not each."""
+    """Write the loop over the batches as PyTorch's ``while_loop``, so that one step is compiled and not each of them."""
 
     def loop(
         X: Tensor, Y: Tensor, batches: Tensor, parameters: Parameters, learning_rate: float, **settings: Any
@@ -75,11 +73,12 @@ def _in_one_loop(steps: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
         def take(step: Tensor, cost: Tensor, parameters: Parameters) -> State:
             parameters = dict(parameters)
-            batch = batches.index_select(0, step.unsqueeze(0))
+            batch = batches.index_select(0, step.to(batches.device).unsqueeze(0))
             cost = steps(X, Y, batch, parameters, learning_rate, **settings)
             return step + 1, cost, parameters
 
-        first, no_cost = torch.zeros((), dtype=torch.int64), torch.zeros_like(parameters["b1"][..., 0, 0])
+        first = torch.zeros((), dtype=torch.int64)  # on the CPU, which then need not wait for a GPU to tell it
+        no_cost = torch.zeros_like(parameters["b1"][..., 0, 0])  # one for each network
         _, cost, taken = _while_loop(is_left, take, (first, no_cost, dict(parameters)))
         parameters.update(taken)
         return cost

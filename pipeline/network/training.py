@@ -1,7 +1,7 @@
 """Training: section 3a of the assignment, one network as the assignment tells it, and an ensemble of them.
 
-:func:`L_layer_model` trains one network; :func:`train` trains one a seed, all at once. Both take :func:`training_steps`
-until something is recorded or checked, and these are what PyTorch compiles.
+:func:`L_layer_model` trains one network; :func:`train` trains one a seed, all at once. Both go from one validation check,
+or cost to record, to the next by :func:`training_steps`, which PyTorch may compile.
 """
 
 import math
@@ -66,9 +66,9 @@ def training_steps(
     use_batchnorm: bool = False,
     l2: float | Tensor = 0.0,
 ) -> Tensor:
-    """Take one step on each of the mini-batches ``(steps, m)``, which hold numbers of examples.
+    """Take one :func:`training_step` on each mini-batch, and return the cost of the last.
 
-    ``X`` and ``Y`` are all examples, and the rest is as in :func:`training_step`; returned is the last step's cost.
+    ``X`` and ``Y`` hold all examples. ``batches`` are indices of examples, ``(steps, m)``, a mini-batch a row.
     """
     for batch in batches:
         X_batch, Y_batch = X.mT.index_select(0, batch).mT, Y.index_select(1, batch)
@@ -157,11 +157,12 @@ def L_layer_model(
                     training_steps, X, Y, batch_size, parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2
                 )
             batches = mini_batches(X.shape[1], batch_size, num_iterations)
-            for step, stretch in stretches(batches, num_iterations, evaluate_every):
+            for end, stretch in stretches(batches, num_iterations, evaluate_every):
                 before = dict(parameters)  # a step puts new arrays into the dictionary
                 cost = take_steps(
                     X, Y, stretch.to(X.device), parameters, learning_rate, use_batchnorm=use_batchnorm, l2=l2
                 )
+                step = end
                 if step % COST_EVERY == 0:
                     penalty = l2_penalty(_to(torch.float64, before), l2)  # large weights would overflow float32
                     costs.append((cost + penalty).item())
@@ -232,7 +233,8 @@ def train(
     shuffle_seed : int
         Seed of the order in which examples are drawn.
     compile : bool
-        Let PyTorch compile the step first: seconds to a minute, after which a step is faster.
+        Let PyTorch compile the steps first: seconds to a minute, after which they are faster. Then Ctrl-C waits for
+        the next validation check or hundredth step.
     progress : bool or callable
         Print the cost every 100 steps, or call with a :class:`Snapshot` then.
 
@@ -306,7 +308,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 def mini_batches(examples: int, batch_size: int, steps: int, seed: int = 0) -> Iterator[Tensor]:
-    """Draw full mini-batches, ``(batch_size,)`` numbers of examples, from a stream of shuffled epochs."""
+    """Draw full mini-batches, ``(batch_size,)`` indices of examples, from a stream of shuffled epochs."""
     generator = torch.Generator().manual_seed(seed)  # on the CPU: the same batches on every device
     stream = torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
@@ -317,9 +319,10 @@ def mini_batches(examples: int, batch_size: int, steps: int, seed: int = 0) -> I
 
 
 def stretches(batches: Iterable[Tensor], steps: int, evaluate_every: int) -> Iterator[tuple[int, Tensor]]:
-    """Cut batches into stretches, ``(steps, batch_size)``, that end where a training looks; name the last step of each.
+    """Yield the batches in stretches, ``(steps, batch_size)``, each with the number of its last step.
 
-    It looks at the cost of every hundredth step and at the parameters before it, and at those of each validation check.
+    A stretch ends at each validation check, at each hundredth step, whose cost is recorded, and one step before it: the
+    penalty is that of the parameters with which the hundredth step begins.
     """
     stretch = []
     for step, batch in enumerate(batches, start=1):

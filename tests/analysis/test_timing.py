@@ -54,12 +54,12 @@ def test_the_rounds_can_be_shown_and_the_first_that_does_not_count_among_them():
 def test_every_turn_is_kept_but_the_first_with_the_median_of_its_steps(monkeypatch):
     """In the first turn of a kind a step takes 1000 s, in the others 1, 9 and 2 s, times the kind's number.
 
-    The last ten steps of a turn take 500 s more, and a validation check 7 s.
+    The last steps of a turn take 500 s more, and a validation check 7 s.
     """
     steps = 3 * AT_ONCE
     turns = [turn * kind for turn in (1000, 1, 9, 2) for kind in range(1, len(KINDS) + 1)]
-    tens = (AT_ONCE * turn for turn in turns)
-    passed = ((0, ten, ten, ten + 500, 7) for ten in tens)
+    calls = (AT_ONCE * turn for turn in turns)
+    passed = ((0, call, call, call + 500, 7) for call in calls)
     clock = itertools.accumulate(itertools.chain.from_iterable(passed))
     monkeypatch.setattr(devices.time, "perf_counter", lambda: next(clock))
     per_step, per_check = timed(steps=steps)

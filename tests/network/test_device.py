@@ -288,10 +288,10 @@ def test_steps_are_timed_on_the_gpu(gpu, monkeypatch):
     synchronised = []
     monkeypatch.setattr(torch.cuda, "synchronize", synchronised.append)
     X, Y = (each.float().to("cuda") for each in DATA["X"])
-    measured = time_steps(X, Y, DIMS, validation=(X, Y), batch_size=10, rounds=1, steps=20)
+    measured = time_steps(X, Y, DIMS, validation=(X, Y), batch_size=10, rounds=1, steps=50)
     assert all(list(seconds) == list(KINDS) for seconds in measured)
     turns = 2 * len(KINDS)
-    assert len(synchronised) == (1 + 2 + 1) * turns  # at the start, after each ten steps and after the check
+    assert len(synchronised) == (1 + 2 + 1) * turns  # at the start, after each 25 steps and after the check
     assert {device.type for device in synchronised} == {"cuda"}
 
 
