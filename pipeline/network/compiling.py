@@ -63,7 +63,7 @@ def compiled(
 
 
 def _in_one_loop(steps: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Write the loop over the batches as PyTorch's ``while_loop``, so that one step is compiled and not each of them."""
+    """Write the loop over the batches as PyTorch's ``while_loop``, so that one step is compiled and not each."""
 
     def loop(
         X: Tensor, Y: Tensor, batches: Tensor, parameters: Parameters, learning_rate: float, **settings: Any

@@ -1,7 +1,7 @@
 """Training: section 3a of the assignment, one network as the assignment tells it, and an ensemble of them.
 
-:func:`L_layer_model` trains one network; :func:`train` trains one a seed, all at once. Both go from one validation check,
-or cost to record, to the next by :func:`training_steps`, which PyTorch may compile.
+:func:`L_layer_model` trains one network; :func:`train` trains one a seed, all at once. Both go from one validation
+check, or cost to record, to the next by :func:`training_steps`, which PyTorch may compile.
 """
 
 import math
