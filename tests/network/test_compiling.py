@@ -96,7 +96,7 @@ def test_compile_is_true_or_false(compile):
             run()
 
 
-def bytes_of(folder, compile, **env):
+def bytes_of(folder, compile, learning_rate=0.5, **env):
     """Train in a process of its own; the compiler keeps what it makes in a folder. Give the hash and what was said."""
     code = f"""
 import hashlib, sys, warnings
@@ -104,7 +104,8 @@ sys.path[:0] = ["tests/network", "tests/helpers"]
 from test_compiling import DIMS, SETTINGS, data
 from pipeline import train
 warnings.showwarning = lambda message, *_: print(message, file=sys.stderr)
-result = train(*data(), DIMS, **SETTINGS, max_steps=50, seeds=range(3), compile={compile})
+settings = SETTINGS | {{"learning_rate": {learning_rate}, "max_steps": 50, "seeds": range(3), "compile": {compile}}}
+result = train(*data(), DIMS, **settings)
 print(hashlib.sha256(b"".join(each.numpy().tobytes() for each in result.parameters.values())).hexdigest())
 """
     env = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(folder)} | env
@@ -179,7 +180,12 @@ def test_a_stage_keeps_what_the_compiler_makes_in_the_clone():
 def test_a_cold_and_a_warm_cache_of_the_compiler_give_the_same_bytes_and_leave_nothing_elsewhere(tmp_path):
     folder, elsewhere = tmp_path / "cache", tmp_path / "tmp"
     elsewhere.mkdir()
-    cold, warm = (bytes_of(folder, True, TMPDIR=str(elsewhere))[0] for _ in range(2))
-    assert cold == warm
-    assert any(folder.rglob("*.cpp"))  # it was compiled
+    cold = bytes_of(folder, True, TMPDIR=str(elsewhere))[0]
+    made = sorted(folder.rglob("*"))
+    assert any(path.suffix == ".cpp" for path in made)  # it was compiled
+    assert bytes_of(folder, True, TMPDIR=str(elsewhere))[0] == cold
+    assert sorted(folder.rglob("*")) == made  # and not again
+    other = bytes_of(folder, True, learning_rate=0.25, TMPDIR=str(elsewhere))[0]
+    empty = bytes_of(tmp_path / "empty", True, learning_rate=0.25, TMPDIR=str(elsewhere))[0]
+    assert other == empty != cold  # what was compiled for one learning rate does not serve another
     assert not list(elsewhere.iterdir())
