@@ -15,7 +15,7 @@ OPTIONS = {
     "cpp.vec_isa_ok": True,  # the processor's vector instructions are not tried out: a compiler of today knows them
     "aot_inductor.enable_line_tables": False,  # debuggers want them, and they take a second of compiling
     "cpp_cache_precompile_headers": False,  # torch would keep them in a folder in /tmp that anybody may have made
-    "cpp.threads": 1,  # for all but products: a loop is soon done, and so the same code serves any number of threads
+    "cpp.dynamic_threads": True,  # the same code serves any number of threads
     # torch's cache refuses a while_loop, unless it is named here with what its code depends on besides the loop's body.
     "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": torch.__version__},
 }
