@@ -86,6 +86,29 @@ def test_one_network_alone_is_compiled_too():
     torch.testing.assert_close(faster, expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
+def test_compiled_loops_serve_any_number_of_threads():
+    X, Y = data(600)
+    batches = torch.stack([*mini_batches(600, 512, 25)])
+    found = torch.get_num_threads()
+
+    def after(take_steps, threads):
+        torch.set_num_threads(threads)
+        parameters = initialize_ensemble(DIMS, range(16), use_batchnorm=True, dtype=X.dtype)
+        take_steps(X, Y, batches, parameters, 0.1, use_batchnorm=True)
+        return parameters
+
+    try:
+        expected = after(training_steps, 1)
+        start = initialize_ensemble(DIMS, range(16), use_batchnorm=True, dtype=X.dtype)
+        faster = compiled(training_steps, X, Y, 512, start, 0.1, use_batchnorm=True)
+        with torch._dynamo.config.patch(error_on_recompile=True):
+            for threads in (1, 2, 4):
+                torch.testing.assert_close(after(faster, threads), expected, rtol=0, atol=1e-10)
+    finally:
+        torch.set_num_threads(found)
+
+
 @pytest.mark.parametrize("compile", [1, None, "yes"])
 def test_compile_is_true_or_false(compile):
     for run in (
