@@ -727,6 +727,25 @@ def test_a_stretch_ends_where_a_training_looks_and_no_batch_is_lost(evaluate_eve
     assert {*ends} == looks  # before and at each hundredth step, at each check and at the last
 
 
+@pytest.mark.parametrize("evaluate_every", [40, 1000])
+def test_ctrl_c_within_a_stretch_names_the_last_step_of_the_one_before(monkeypatch, evaluate_every):
+    def until_step_120(*arguments, **settings):
+        taken.append(arguments)
+        if len(taken) == 120:
+            raise KeyboardInterrupt
+        return training_step(*arguments, **settings)
+
+    monkeypatch.setattr(training, "training_step", until_step_120)
+    settings = {"evaluate_every": evaluate_every, "progress": False}
+    for begin in (
+        lambda: L_layer_model(X, Y, DIMS, LEARNING_RATE, 500, 10, **settings),
+        lambda: run(max_steps=500, validation=None, **settings),
+    ):
+        taken = []
+        with pytest.raises(TrainingInterrupted, match="at step 100; "):
+            begin()
+
+
 # the rules of the house
 
 
