@@ -84,7 +84,10 @@ def train_ensemble(
 def _say(result: TrainingResult, label: str) -> None:
     for seed, reason, step in zip(result.seeds, result.stop_reason, result.steps, strict=True):
         if reason == "diverged":
-            print(in_lines(f"{label}: seed {seed} diverged: its cost was not finite at step {step}"), file=sys.stderr)
+            print(
+                in_lines(f"{label}: seed {seed} diverged: its cost or weights were not finite at step {step}"),
+                file=sys.stderr,
+            )
     counts = Counter(result.stop_reason).items()
     ends = ", ".join(f"{count} of {len(result.seeds)} {ENDS[reason]}" for reason, count in counts)
     mean = f"{statistics.mean(result.steps):,.0f}"

@@ -2,7 +2,7 @@
 
 The two references are independent of each other. Autograd differentiates torch's own functions, not the engine's;
 central differences evaluate the engine's own forward pass, twice for each number, all of them as one
-ensemble. Autograd is used here and in the tests, nowhere else.
+ensemble. Autograd serves for comparison only: here, in the other tools, the benchmarks and the tests.
 """
 
 import itertools

@@ -209,7 +209,7 @@ def errors_named(function: str, argument: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{function} wants a fitting {argument}: {error}") from None
+        raise ValueError(f"{function} wants valid {argument}: {error}") from None
 
 
 def take_lambda(function: str, l2: Any, like: Tensor, *, per_matrix: bool = False) -> float | Tensor:
@@ -240,7 +240,7 @@ def take_weights(function: str, parameters: Any) -> list[Tensor]:
 
 
 def require_penalty(l2: Any, parameters: Any, AL: Tensor) -> None:
-    """Refuse a lambda that is none, a penalty of nothing, and of what is no network."""
+    """Refuse an invalid lambda, and a lambda without the parameters of a network to penalise."""
     l2 = take_lambda("compute_cost", l2, AL)
     if parameters is not None:
         take_weights("compute_cost", parameters)
@@ -352,6 +352,7 @@ def take_lambdas(function: str, l2: Any, networks: int) -> list[float]:
 def require_settings(
     function: str,
     examples: int,
+    *,
     use_batchnorm: Any,
     compile: Any,
     learning_rate: Any,
@@ -359,7 +360,7 @@ def require_settings(
     progress: Any,
     **counts: Any,
 ) -> None:
-    """Refuse settings of a training that cannot be, each by its name."""
+    """Refuse wrong settings of a training, each by its name."""
     require_flags(function, use_batchnorm=use_batchnorm, compile=compile)
     for name, value in counts.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) < 2**63:

@@ -1,10 +1,10 @@
 """Backward propagation: section 2 of the assignment, each function the mirror of its forward twin.
 
 ``dZ`` and ``dA`` are gradients of the *sum* of the examples' losses, so the output layer's ``dZ`` is ``P - Y`` with
-``P = softmax(Z)``. ``dW`` and ``db`` are divided by ``m``, the number of examples, which are columns: gradients of the
-cost, the mean. ``...`` are axes of networks; those that share an array add up their gradients. Nothing is written into
-an argument. A ValueError names whole numbers where floats are wanted, a malformed cache, shapes that do not fit, and an
-unknown activation.
+``P = softmax(Z)``. ``dW`` and ``db`` are divided by ``m``, the number of examples, a column each: they are gradients of
+the cost, the mean. ``...`` are leading axes that count networks. Where networks share an array, its gradient is the sum
+of theirs. No array is changed; :func:`update_parameters` puts new ones into its dictionary. Integers where floats are
+wanted, shapes that do not fit, a malformed cache and an unknown activation raise a ValueError.
 """
 
 from collections.abc import Mapping
@@ -42,11 +42,9 @@ def linear_backward(
     arguments.require_flags("linear_backward", input_gradient=input_gradient)
     dZ, A_prev, W, b = arguments.take_dZ("linear_backward", dZ, cache)
     m = A_prev.shape[-1]
-    dA_prev = W.mT @ dZ if input_gradient else None
+    dA_prev = _sum_to(W.mT @ dZ, A_prev) if input_gradient else None
     dW = dZ @ A_prev.mT / m
     db = dZ.sum(dim=-1, keepdim=True) / m
-    if dA_prev is not None:
-        dA_prev = _sum_to(dA_prev, A_prev)
     return dA_prev, _sum_to(dW, W), _sum_to(db, b)
 
 
@@ -97,7 +95,7 @@ def relu_backward(dA: Array, activation_cache: Array) -> Tensor:
 def softmax_backward(dA: Array, activation_cache: Array) -> Tensor:
     """Multiply by the Jacobian of softmax, ``dZ = P * (dA - sum(P * dA))`` over the classes (assignment, 2d).
 
-    For the gradient of the cross-entropy, ``dA = -Y / P``, the sum is -1, and ``dZ`` is ``P - Y``.
+    For the gradient of the summed losses, ``dA = -Y / P``, the sum over the classes is -1, and ``dZ`` is ``P - Y``.
 
     Parameters
     ----------
@@ -118,7 +116,7 @@ ACTIVATIONS_BACKWARD = {"relu": relu_backward, "softmax": softmax_backward}
 
 
 def batchnorm_backward(dNA: Array, cache: Cache | tuple[Array, Array] | None) -> Tensor:
-    """Pass the gradient through :func:`pipeline.network.forward.batchnorm_forward`, statistics included.
+    """Pass the gradient through :func:`pipeline.network.forward.batchnorm_forward`, also through mean and variance.
 
     With ``g = dNA`` and ``n = NA``, ``dA = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps)``: the second term
     comes through the mean, the third through the variance, as both depend on every example (S. Ioffe,
@@ -154,9 +152,9 @@ def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Te
     Parameters
     ----------
     AL, Y : (..., n_L, m)
-        Probabilities that the forward pass gave, 0 as the smallest normal number, and one-hot labels.
-    caches : list of dict
-        Those of the forward pass.
+        Probabilities of the forward pass (a 0 counts as the smallest normal number), and one-hot labels.
+    caches : list
+        Those of the forward pass, dictionaries or tuples.
     l2 : float or (...) tensor
         Lambda of the L2 penalty, one for all networks or one for each.
 
@@ -216,13 +214,13 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
     """
     arguments.require_learning_rate("update_parameters", learning_rate)
     updates = arguments.take_updates("update_parameters", parameters, grads)
-    parameters.update({name: W - learning_rate * dW for name, (W, dW) in updates.items()})
+    parameters.update({name: value - learning_rate * gradient for name, (value, gradient) in updates.items()})
     return parameters
 
 
 def _sum_to(gradient: Tensor, of: Tensor) -> Tensor:
-    """Sum over networks that share an array: each adds its part to the gradient. One network leaves nothing to sum."""
-    return gradient if gradient.shape == of.shape else gradient.sum_to_size(of.shape)
+    """Sum the gradients of networks that share an array, as where several networks see the same examples."""
+    return gradient.sum_to_size(of.shape)
 
 
 Linear_backward = linear_backward

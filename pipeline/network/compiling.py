@@ -12,7 +12,7 @@ from pipeline.network.arguments import Parameters, unchecked
 
 OPTIONS = {
     "cpp_wrapper": True,  # one C++ file in place of many, which compiles sooner
-    "cpp.vec_isa_ok": True,  # the processor's vector instructions are not tried out: a compiler of today knows them
+    "cpp.vec_isa_ok": True,  # no trial compilation: a compiler of today knows the processor's vector instructions
     "aot_inductor.enable_line_tables": False,  # debuggers want them, and they take a second of compiling
     "cpp_cache_precompile_headers": False,  # torch would keep them in a folder in /tmp that anybody may have made
     "cpp.dynamic_threads": True,  # the same code serves any number of threads

@@ -125,8 +125,8 @@ def initial_statistics(parameters: Parameters) -> Parameters:
 class Ensemble:
     """The networks that are still training, and the record of all of them.
 
-    Nothing is changed in place, and fields that belong together are replaced in one statement: an interruption at
-    any moment leaves a whole record.
+    Nothing is changed in place, and fields that belong together are replaced in one statement, whose assignments
+    Python does not interrupt: Ctrl-C at any moment leaves a whole record.
     """
 
     def __init__(self, parameters: Parameters, seeds: list[int], lambdas: list[float], epochs_per_step: float) -> None:

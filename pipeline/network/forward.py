@@ -1,9 +1,10 @@
 """Forward propagation: section 1 of the assignment, its functions in its order.
 
 An example is a column: activations are ``(..., units, m)``, weights ``(..., n_l, n_{l-1})``, biases
-``(..., n_l, 1)``. ``...`` is any number of leading axes, one network each: sixteen networks run as one.
-NumPy arrays and tensors of floats are taken, tensors are returned, and nothing is written into an argument.
-A ValueError names the argument that is wrong: whole numbers for floats, shapes that do not fit, an unknown activation.
+``(..., n_l, 1)``. ``...`` is any number of leading axes that count networks: sixteen run as one. NumPy arrays and
+tensors of floats are taken, and tensors are returned. No array is changed; with batch norm :func:`L_model_forward` puts
+new running statistics into the dictionary. Integers where floats are wanted, shapes that do not fit and an unknown
+activation raise a ValueError.
 """
 
 import itertools

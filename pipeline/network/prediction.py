@@ -28,8 +28,8 @@ def predict(
         One-hot labels.
     parameters : dict
     use_batchnorm : bool, optional
-        By default whether the parameters hold running statistics, ``mean{l}`` or ``var{l}``. If it is to be used,
-        parameters that lack one are refused.
+        By default whether the parameters hold running statistics, ``mean{l}`` or ``var{l}``. With batch norm
+        a missing one is an error.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def forward_in_blocks(X: Tensor, parameters: Mapping[str, Array]) -> Iterator[tu
 def is_correct(AL: Tensor, Y: Tensor) -> Tensor:
     """Mark the examples whose true class has a higher probability than every other, ``(..., examples)``."""
     of_true_class = (AL * Y).sum(dim=-2)
-    of_others = (AL - Y).amax(dim=-2)  # Y takes 1 from the true class, so that it is never the largest
+    of_others = (AL * (1 - Y)).amax(dim=-2)
     return of_true_class > of_others
 
 

@@ -96,8 +96,8 @@ def L_layer_model(
 ) -> tuple[Parameters, list[float]]:
     """Train one network (assignment, 3a); print its cost every 100 steps.
 
-    With a validation set its cost is checked every ``evaluate_every`` steps; training stops at the first check that is
-    ``patience`` steps or more after the last low.
+    With a validation set its cost is checked every ``evaluate_every`` steps; training stops at the first check that
+    comes ``patience`` steps or more after the lowest cost so far.
 
     Parameters
     ----------
@@ -137,8 +137,9 @@ def L_layer_model(
     X, Y = arguments.take_examples("L_layer_model", X, Y, layers_dims)
     validation = arguments.take_validation("L_layer_model", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    options = (X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress)
-    arguments.require_settings("L_layer_model", *options, num_iterations=num_iterations, **counts)
+    options = {"use_batchnorm": use_batchnorm, "compile": compile, "progress": progress}
+    rates = {"learning_rate": learning_rate, "min_delta": min_delta}
+    arguments.require_settings("L_layer_model", X.shape[1], **options, **rates, **counts, num_iterations=num_iterations)
     (seed,) = arguments.take_seeds("L_layer_model", "seed", [seed])
     (l2,) = arguments.take_lambdas("L_layer_model", l2, networks=1)
     _warn_of_unscaled_pixels(X)
@@ -253,8 +254,9 @@ def train(
     X, Y = arguments.take_examples("train", X, Y, layers_dims)
     validation = arguments.take_validation("train", validation, layers_dims)
     counts = {"batch_size": batch_size, "evaluate_every": evaluate_every, "patience": patience}
-    options = (X.shape[1], use_batchnorm, compile, learning_rate, min_delta, progress)
-    arguments.require_settings("train", *options, max_steps=max_steps, **counts)
+    options = {"use_batchnorm": use_batchnorm, "compile": compile, "progress": progress}
+    rates = {"learning_rate": learning_rate, "min_delta": min_delta}
+    arguments.require_settings("train", X.shape[1], **options, **rates, **counts, max_steps=max_steps)
     seeds = arguments.take_seeds("train", "seeds", seeds)
     (shuffle_seed,) = arguments.take_seeds("train", "shuffle_seed", [shuffle_seed])
     lambdas = arguments.take_lambdas("train", l2, networks=len(seeds))
@@ -321,8 +323,8 @@ def mini_batches(examples: int, batch_size: int, steps: int, seed: int = 0) -> I
 def stretches(batches: Iterable[Tensor], steps: int, evaluate_every: int) -> Iterator[tuple[int, Tensor]]:
     """Yield the batches in stretches, ``(steps, batch_size)``, each with the number of its last step.
 
-    A stretch ends at each validation check, at each hundredth step, whose cost is recorded, and one step before it: the
-    penalty is that of the parameters with which the hundredth step begins.
+    A stretch ends at each validation check, at each hundredth step, and at the step before each hundredth. So a
+    hundredth step, whose cost is recorded, has a stretch to itself, and the parameters before it are known.
     """
     stretch = []
     for step, batch in enumerate(batches, start=1):
@@ -349,7 +351,7 @@ def _interrupted(step: int, best_step: int, **reached: Any) -> TrainingInterrupt
 
 
 def _warn_of_divergence(step: int, best_step: int) -> None:
-    said = f"diverged: the cost was not finite at step {step}; the parameters of step {best_step} are returned"
+    said = f"diverged: cost or weights were not finite at step {step}; the parameters of step {best_step} are returned"
     warnings.warn(said, RuntimeWarning, stacklevel=3)
 
 

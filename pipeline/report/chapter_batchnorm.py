@@ -82,8 +82,8 @@ def _curves(document: Document, study: Study) -> None:
     cut = f" Values below {percent(floor, 0)} are not shown." if (accuracies["low"] < floor).any() else ""
     ends = study.by_arm({arm: f"{medians[arm]:.1f}" for arm in study.in_full if arm in medians}) or "none is finite"
     arm, title = study.with_batchnorm, f"Median validation accuracy at the end: {ends}"
-    if arm and (sooner := study.comparisons[arm]["half_cost_steps"]).excludes_zero:
-        speed = "faster" if sooner.high < 0 else "more slowly"
+    if arm and (side := clear_side(study.comparisons[arm]["half_cost_steps"])):
+        speed = "faster" if side < 0 else "more slowly"
         title = f"The {study.names[arm]} networks learn {speed} at first than the {study.names[study.reference]} ones"
     caption = f"Validation accuracy, median and quartiles. A network that has stopped keeps its last value.{cut}"
     picture = figures.accuracy_curves(accuracies, study.in_full, title)

@@ -21,6 +21,7 @@ L2_COST = f"J = {COST} + {over('λ', '2')}{total('l', NORM)}"
 L2_GRADIENT = f"{DW} + λ {W}"
 EXP_I, EXP_J = (sup("e", f"{z} - {MAX} z") for z in (Z_I, Z_J))
 LOG_LIKELIHOOD = f"{Y_I}{word(' log ')}{P_I}"
+SLOPE = over(f"∂{A_J}", f"∂{Z_I}")
 BEFORE, AFTER = sup("θ", "(t-1)"), sup("θ", "(t)")
 INNER_LAYERS = f"{RELU}(… {BN}({RELU}({sub('W', '1')}X + {sub('b', '1')})) …)"
 RIVAL = f"[{sub('p', 'c')} > {P_I}{word(' for all ')}i ≠ c]"
@@ -35,7 +36,7 @@ EXPLANATIONS = {  # in the order of the assignment
     "compute_cost": "Categorical cross-entropy in nats, finite: no p is below the smallest normal number.",
     "apply_batchnorm": "Each unit is normalised over the examples of the batch; ε is 0.00001.",
     "linear_backward": "dA and dZ are gradients of the sum over the examples, dW and db of the mean.",
-    "linear_activation_backward": "Back through g, for softmax by its Jacobian, then the linear part.",
+    "linear_activation_backward": "Back through g by its Jacobian, which is diagonal for ReLU, then the linear part.",
     "relu_backward": "The gradient passes where the unit was active.",
     "softmax_backward": "The full Jacobian. For the gradient -y / p the result is p - y, also at underflow.",
     "L_model_backward": (
@@ -63,7 +64,7 @@ FORMULAS: dict[str, list[str]] = {  # by name, a line each
     "compute_cost": [f"{COST} = -{PER_EXAMPLE}{total(EXAMPLES, total('i', LOG_LIKELIHOOD))}"],
     "apply_batchnorm": [f"{NA} = {over('A - μ', DEVIATION)}"],
     "linear_backward": [f"{DW}{COMMA}{DB}{COMMA}d{A_PREV} = {sup(W, 'T')}d{Z}"],
-    "linear_activation_backward": [f"d{Z} = g'({Z}) · d{A}"],
+    "linear_activation_backward": [f"d{Z_I} = {total('j', f'{SLOPE}d{A_J}')}"],
     "relu_backward": [f"d{Z} = d{A} · [{Z} > 0]"],
     "softmax_backward": [f"d{Z_I} = {P_I}(d{A_I} - {total('j', f'{P_J} d{A_J}')})"],
     "L_model_backward": [

@@ -1,4 +1,4 @@
-"""Section 6 of the assignment: what changed in the code for the L2 norm, the weights with and without it, lambda."""
+"""Section 6 of the assignment: what changed in the code for L2, the weights with and without it, lambda."""
 
 import math
 
@@ -14,7 +14,7 @@ from pipeline.report.chapter_summary import smaller_weights_help
 from pipeline.report.document import Document
 from pipeline.report.levels import compared_table, in_words, levels, levels_table
 from pipeline.report.study import Study
-from pipeline.report.wording import interval, listed, numbered, percent, roughly, verdict
+from pipeline.report.wording import clear_side, interval, listed, numbered, percent, roughly, verdict
 
 CODE = {  # by module and function, the line that computes what L2 adds
     "forward.l2_penalty": "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
@@ -28,7 +28,7 @@ def write(document: Document, study: Study) -> None:
     arm = study.with_l2
     _changes(document, study, arm)
     if arm is None:
-        document.paragraph("This run has no arm that differs from the reference by the L2 norm.")
+        document.paragraph("This run has no arm that differs from the reference by the L2 penalty.")
         return
     rows = levels(study, arm)
     compared = ("Test accuracy (%)", "Train minus validation (points)", "Lowest validation cost (nats)")
@@ -91,7 +91,7 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     document.paragraph(
         f"Norm of W1: {roughly(compared['W1'], NORM)}; [[weights]] has every layer. Share of its squared norm along "
         f"the random start: {verdict(share, ALONG_START)}"
-        f"{', because each step shrinks the start' * (share.high < 0)}. "
+        f"{', because each step shrinks the start' * (clear_side(share) < 0)}. "
         f"{f'Most of W1 is still its random start in the {listed(kept)} networks. ' if kept else ''}"
         "What is left of the start looks like noise in [[images]]."
     )

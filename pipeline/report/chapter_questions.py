@@ -83,8 +83,8 @@ def _chance(study: Study) -> str:
     table, title = min(clear, key=lambda row: nearness(clear[row]))
     return (
         f'Most likely "{title.partition(" (")[0]}" in [[{table}]]: of {len(clear)} clear differences its interval ends '
-        f"closest to zero. One in twenty of all {len(compared)} would be clear by chance; rows that measure the same "
-        "are not independent."
+        f"closest to zero. At most one in twenty of all {len(compared)} would be clear by chance; some rows measure "
+        "the same."
     )
 
 
@@ -102,9 +102,10 @@ def _one_run(study: Study) -> str:
 
 def _lambda(study: Study, rate: float) -> str:
     if study.with_l2 is None:
-        return f"It would multiply it by 1 - {rate:g} \N{MULTIPLICATION SIGN} lambda, before the data move it."
+        shrunk = f"1 - {rate:g} \N{MULTIPLICATION SIGN} lambda"
+        return f"Lambda would multiply the weight by {shrunk}; the data gradient comes on top."
     factor = 1 - rate * study.params.arms[study.with_l2].l2
-    said = f"It multiplies it by {factor:g}, and the gradient of the data comes on top."
+    said = f"Lambda multiplies the weight by {factor:g}; the data gradient comes on top."
     if not 0 < factor < 1:
         return said
     steps = max(1, round(math.log(0.5, factor)))

@@ -12,7 +12,7 @@ from pipeline.analysis.statistics import typical_interval
 from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import between, clear_side, is_settled, named, numbered, percent, sample, verdict
+from pipeline.report.wording import between, clear_side, is_settled, named, numbered, percent, sample, unclear, verdict
 
 HARDLY = 3.0  # points of train minus validation accuracy below which networks hardly overfit
 
@@ -25,7 +25,7 @@ def write(document: Document, study: Study) -> None:
             f"**The data set {wanted} could not be fetched: everything below is about {study.card.title}.**"
         )
     document.paragraph(
-        "**Brief 4: page [[baseline:page]], 5: page [[batchnorm:page]], 6: page [[l2:page]], costs: page "
+        "**Assignment 4: page [[baseline:page]], 5: page [[batchnorm:page]], 6: page [[l2:page]], costs: page "
         "[[costs:page]]**; its functions: page [[functions:page]]. [[summary]] sets the runs side by side, "
         "[[headlines]] draws their costs. Brackets hold 95 % intervals ([[interval]]).",
         keep_with_next=True,
@@ -97,10 +97,8 @@ def _of_the_reference(study: Study) -> str:
 def _gain(study: Study, arm: str) -> str:
     """Say what an arm does to test accuracy, unless another processor might say otherwise."""
     title, gain = study.titles[arm], study.comparisons[arm]["test_accuracy"]
-    if not is_settled(gain):
-        return f"**{title}: the effect on test accuracy is too close to zero to call.**"
-    if not gain.excludes_zero:
-        return f"**{title}: no clear difference in mean test accuracy {sample(gain.pairs)}.**"
+    if said := unclear(gain, QUANTITIES["test_accuracy"]):
+        return f"**{title}, mean test accuracy: {said}.**"
     _, by_how_much = verdict(gain, QUANTITIES["test_accuracy"]).split(" ", maxsplit=1)  # without "better" or "worse"
     return f"**{title} {'raises' if gain.low > 0 else 'lowers'} mean test accuracy** {by_how_much}."
 

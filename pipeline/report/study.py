@@ -55,7 +55,7 @@ class Study:
 
     @property
     def with_l2(self) -> str | None:
-        """The arm of section 6: it has the L2 norm, and the reference goes without."""
+        """The arm of section 6: it has the L2 penalty, and the reference goes without."""
         return self._first_with(1, [arm for arm in self.params.arms if arm != self.with_batchnorm])
 
     @property

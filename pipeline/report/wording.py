@@ -17,10 +17,8 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
     A pair that makes more than a third of the difference is named: " (seed 3 alone makes 54 %)". What has no interval
     has a count: "fewer by 12.50 % of all, 2 of 16 seeds".
     """
-    if not comparison.pairs:
-        return "not comparable (no pair has both values)"
-    if not comparison.excludes_zero:
-        return f"no clear difference {sample(comparison.pairs)}"
+    if said := unclear(comparison, quantity):
+        return said
     direction, counted = _side(comparison, quantity)
     size = _with_unit(f"{abs(comparison.difference):,.{quantity.decimals}f}", quantity.unit)
     nearest, farthest = sorted((abs(comparison.low), abs(comparison.high)))
@@ -33,14 +31,21 @@ def verdict(comparison: Comparison, quantity: Quantity) -> str:
 
 def roughly(comparison: Comparison, quantity: Quantity) -> str:
     """Say it where a table has the numbers: "better by about 1.3 points, in 14 of 16 seeds (much of it in seed 3)"."""
-    if not comparison.excludes_zero:
-        return verdict(comparison, quantity)
-    if not is_settled(comparison):
-        return "too close to zero to call"
+    if said := unclear(comparison, quantity):
+        return said
     direction, counted = _side(comparison, quantity)
     size = _with_unit(f"{float(f'{abs(comparison.difference):.2g}'):,.9g}", quantity.unit)
     alone = f" (much of it in {quantity.pair} {comparison.alone[0]})" if comparison.alone else ""
     return f"{direction} by about {size}, in {counted}{alone}"
+
+
+def unclear(comparison: Comparison, quantity: Quantity) -> str:
+    """Say why a difference is not clear; "" if it is. Rounding does not move counts, which have no interval."""
+    if not comparison.pairs:
+        return "not comparable (no pair has both values)"
+    if quantity.interval and not is_settled(comparison):
+        return "too close to zero to call"
+    return "" if comparison.excludes_zero else f"no clear difference {sample(comparison.pairs)}"
 
 
 def _side(comparison: Comparison, quantity: Quantity) -> tuple[str, str]:

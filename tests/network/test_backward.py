@@ -211,7 +211,7 @@ def test_inference_with_batchnorm_has_no_backward_pass():
     L_model_forward(X, parameters, True)
     AL, caches = L_model_forward(X, parameters, True, inference=True)
     with pytest.raises(
-        ValueError, match=r"wants a fitting caches\[1\]: .* NA, variance in cache, got None, which inference leaves"
+        ValueError, match=r"wants valid caches\[1\]: .* NA, variance in cache, got None, which inference leaves"
     ):
         L_model_backward(AL, Y, caches)
 

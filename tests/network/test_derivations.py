@@ -182,7 +182,7 @@ def test_every_test_that_it_names_exists():
     assert len(named) > 30
     assert set(named) <= defined, set(named) - defined
     for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[2:]:
-        assert "**Proven by** `test_" in section, section.splitlines()[0]
+        assert "**Tested by** `test_" in section, section.splitlines()[0]
         if "How a gradient" not in section:
             assert "**Numerically.**" in section or "whole network" in section, section.splitlines()[0]
             assert "**Shapes.**" in section or "| `Z`, `A`, `dA`, `dZ` |" in section, section.splitlines()[0]

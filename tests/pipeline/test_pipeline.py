@@ -304,7 +304,7 @@ def test_diverged_seeds_are_named_and_the_others_written(folder, capsys):
     params = load_params(folder / "params.yaml")
     train.train_ensemble(params, "train@x", folder / "models" / "x", [7, 8], l2=[0.0, 1e6])
     captured = capsys.readouterr()
-    assert captured.err == "train@x: seed 8 diverged: its cost was not finite at step 50\n"
+    assert captured.err == "train@x: seed 8 diverged: its cost or weights were not finite at step 50\n"
     assert "; 1 of 2 reached max_steps, 1 of 2 diverged" in captured.out
     assert artifacts.read_record(pipeline.TrainingResult, folder / "models" / "x").seeds == [7, 8]
 
