@@ -44,7 +44,7 @@ def unclear(comparison: Comparison, quantity: Quantity) -> str:
     if not comparison.pairs:
         return "not comparable (no pair has both values)"
     if quantity.interval and not is_settled(comparison):
-        return "too close to zero to call"
+        return "difference too close to zero to call"
     return "" if comparison.excludes_zero else f"no clear difference {sample(comparison.pairs)}"
 
 
