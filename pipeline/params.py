@@ -176,13 +176,15 @@ class Params(_Section):
     def require_fit(self, name: str, classes: int, examples: int) -> None:
         """Check layers, split and batch against a data set of so many classes and, before its split, examples."""
         layers, batch, share = self.network.layers, self.training.batch_size, self.data.validation_fraction
-        left = examples - validation_size(examples, share)
+        aside = validation_size(examples, share)
+        left = examples - aside
+        fewest = 2 if any(arm.use_batchnorm for arm in self.arms.values()) else 1  # one alone is normalised to zero
         if layers[-1] != classes:
             raise ValueError(f"network.layers is {shown(layers)}: it must end in the {classes} classes of {name}")
-        if not 0 < left < examples:
-            wanted = (
-                f"of the {examples:,} training examples of {name} it must set at least one aside and leave at least one"
-            )
+        if aside < fewest or left < 1:
+            at_least = {1: "one", 2: "two (for batch norm)"}[fewest]
+            wanted = f"of the {examples:,} training examples of {name} it must set at least {at_least} aside"
+            wanted += " and leave at least one"
             raise ValueError(f"data.validation_fraction is {share}: {wanted}")
         if batch > left:
             wanted = f"it must be at most the {left:,} examples of {name} that are left to train on"

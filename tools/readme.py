@@ -115,9 +115,10 @@ def contents(params: Params) -> dict[Path, bytes]:
         raise ValueError(f"the results are of {shown(dataset)}, not of {params.data.dataset}: run dvc repro first")
     networks = artifacts.read_table(PLOTS / "seeds.csv", {"arm": str, "test_accuracy": float})
     text = README.read_text(encoding="utf-8")
-    marked = re.sub(
-        r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)", lambda mark: mark[1] + table(results) + mark[2], text
-    )
+    marks = r"(?s)(<!-- results -->\n).*?(\n<!-- end -->)"
+    marked, count = re.subn(marks, lambda mark: mark[1] + table(results) + mark[2], text)
+    if not count:
+        raise ValueError(f"{README} lacks the lines <!-- results --> and <!-- end -->, between which the table stands")
     with artifacts.damage_named(REPORT):
         made = {README: marked.encode(), DOCS / REPORT: REPORT.read_bytes()}
     made |= {DOCS / "seeds.png": distribution(networks), DOCS / "network.png": one_digit(params)}
@@ -126,8 +127,7 @@ def contents(params: Params) -> dict[Path, bytes]:
         start("dvc", "plots", "show", "--quiet")
         made[DOCS / "page.png"] = screenshot(PAGE, chromium)
     if shutil.which("soffice") and shutil.which("pdftoppm"):
-        with artifacts.damage_named(REPORT):
-            made[DOCS / "report.png"] = report_page(REPORT, 1)
+        made[DOCS / "report.png"] = report_page(REPORT, 1)
     return made
 
 

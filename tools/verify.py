@@ -31,17 +31,20 @@ OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # the name of an object in the cac
 def main() -> None:
     """Name what is damaged, or remove an output."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--remove", type=Path, metavar="PATH", help="an output, a file or folder in it, or a folder of outputs"
-    )
+    parser.add_argument("--remove", metavar="PATH", help="an output, a file or folder in it, or a folder of outputs")
     path = parser.parse_args().remove
+    if path == "":  # as from a variable that is not set; Path("") would be this folder, with all outputs
+        parser.error("--remove got an empty path, and wants an output, a part of one or a folder of outputs")
     try:
         if path:
-            remove(cache_folder(), path)
+            remove(cache_folder(), Path(path))
         elif damaged := list(verify(cache_folder())):
             sys.exit("\n".join(damaged))
         else:
+            missing = sum(not path.exists() for _, path, _ in outputs())
             print("every object in DVC's cache has its checksum, and so have the outputs")
+            if missing:
+                print(f"{missing} of the outputs are not here; to get them: dvc repro")
     except OSError as error:
         sys.exit(f"{error.filename}: {error.strerror}; correct its kind, owner or permissions, or check the disk")
 

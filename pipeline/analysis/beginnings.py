@@ -1,12 +1,13 @@
 """How networks begin: the gradients of their first step, and what training leaves of their random start."""
 
+import math
 from collections.abc import Mapping
 
 import torch
 from pandas import DataFrame, Series
 from torch import Tensor
 
-from pipeline.analysis.statistics import CONFIDENCE, rank_correlation
+from pipeline.analysis.statistics import FEWEST, rank_correlation
 from pipeline.network.backward import L_model_backward
 from pipeline.network.ensemble import TrainingResult, initialize_ensemble
 from pipeline.network.forward import L_model_forward
@@ -30,13 +31,15 @@ def gradient_factors(norms: DataFrame) -> "Series[float]":
     return (norms.max() / norms[norms > 0].min()).fillna(1.0)
 
 
-def late_start(norms: "Series[float]", steps: "Series[float]") -> tuple[float, float, bool]:
+def late_start(norms: "Series[float]", steps: "Series[float]") -> tuple[float, float]:
     """Correlate the networks' first gradients in a layer with the ``steps`` they took to learn, by ranks.
 
-    Returns the correlation, its p, and whether networks with a small gradient clearly learn late.
+    Returns the correlation, below zero if networks with a small gradient learn late, and its p. A network that never
+    learnt, NaN, is the last. Both are NaN for fewer networks than have an interval, or if all are alike.
     """
-    correlation, p = rank_correlation(norms, steps)
-    return correlation, p, correlation < 0 and p < 1 - CONFIDENCE
+    if len(norms) < FEWEST:
+        return math.nan, math.nan
+    return rank_correlation(norms, steps.fillna(math.inf))
 
 
 def start(result: TrainingResult) -> dict[str, Tensor]:

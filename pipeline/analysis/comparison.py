@@ -54,21 +54,23 @@ def compare_arms(
     "At equal steps" is at the last validation check that both networks of a pair reached. The test set is not used
     there: it is read once, when training is over.
     """
-    steps = np.minimum(result.steps, reference.steps)
-    ours, theirs = _values(result, evaluation, steps), _values(reference, reference_evaluation, steps)
+    steps, longest = np.minimum(result.steps, reference.steps), max(*result.steps, *reference.steps)
+    ours, theirs = (_values(*arm, steps, longest) for arm in ((result, evaluation), (reference, reference_evaluation)))
     return {name: compare(ours[name], theirs[name], result.seeds) for name in QUANTITIES}
 
 
-def _values(result: TrainingResult, evaluation: Evaluation, steps: ArrayLike) -> DataFrame:
+def _values(result: TrainingResult, evaluation: Evaluation, steps: ArrayLike, longest: int) -> DataFrame:
     """Tabulate the quantities of each network, a row each.
 
-    Whether a network collapsed is 0 or 100, whose paired comparison is McNemar's exact test.
+    Whether a network collapsed is 0 or 100, whose paired comparison is McNemar's exact test. A network that never
+    comes to half the cost of guessing counts with the longest training, so that the slowest are not left out.
     """
     networks = diagnose(result, evaluation).rename(columns={"test": "test_accuracy"})
     checks = np.searchsorted(result.evaluation_steps, steps, side="right") - 1  # the last up to each step
     return networks.assign(
         spread=(networks["test_accuracy"] - networks["test_accuracy"].median()).abs(),
         collapsed=100.0 * networks["collapsed"],
+        half_cost_steps=networks["half_cost_steps"].fillna(longest).mask(networks["diverged"]),
         equal_steps_accuracy=result.validation_accuracies.numpy()[checks, networks.index],
         equal_steps_cost=result.validation_costs.numpy()[checks, networks.index],
     )

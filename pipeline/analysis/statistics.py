@@ -9,6 +9,7 @@ from pandas import DataFrame
 from scipy import stats
 
 CONFIDENCE = 0.95
+FEWEST = 6  # pairs that have an interval of this confidence
 SUBSETS = 2**16  # all subsets of sixteen values; of more values, as many are drawn
 MUCH = 100 / 3  # per cent of a difference above which the pair that makes them is named
 
@@ -40,12 +41,12 @@ def share_interval(count: int, of: int) -> tuple[float, float]:
 
 
 def rank_correlation(values: ArrayLike, others: ArrayLike) -> tuple[float, float]:
-    """Return Spearman's rank correlation of paired values and its p; pairs that are not finite do not count.
+    """Return Spearman's rank correlation of paired values and its p; pairs with a NaN do not count.
 
     Both are NaN if all values are the same, as they have no order.
     """
     pairs = np.asarray([values, others], dtype=float)
-    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
     if min(len(np.unique(row)) for row in pairs) < 2:
         return math.nan, math.nan
     found = stats.spearmanr(*pairs)

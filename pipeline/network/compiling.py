@@ -56,8 +56,8 @@ def compiled(
             faster(X, Y, batches, dict(parameters), learning_rate, **settings)
     except (RuntimeError, OSError) as error:  # a fault of the steps themselves comes again without the compiler
         reason = str(error).strip().splitlines()[0]
-        advice = "it needs a C++ compiler, such as g++, and Python's headers"
-        warnings.warn(f"training runs without torch.compile ({advice}): {reason:.200}", RuntimeWarning, stacklevel=3)
+        advice = " (it needs a C++ compiler, such as g++, and Python's headers)" if "C++" in reason else ""
+        warnings.warn(f"training runs without torch.compile{advice}: {reason:.200}", RuntimeWarning, stacklevel=3)
         return unchecked(steps)
     return faster
 

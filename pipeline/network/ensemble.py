@@ -158,6 +158,7 @@ class Ensemble:
         checked = self.checked
         if accuracies is not None:
             improved = finite & (costs < self.best_cost[self.live] - min_delta)
+            accuracies = accuracies.where(costs.isfinite(), math.nan)  # one that diverged has none
             checked = [*checked, (self.step, self._of_all(costs), self._of_all(accuracies))]
         kept = self.live[improved]
         self.checked, self.best, self.best_cost, self.best_step = (

@@ -68,7 +68,8 @@ def training_steps(
 ) -> Tensor:
     """Take one :func:`training_step` on each mini-batch, and return the cost of the last.
 
-    ``X`` and ``Y`` hold all examples. ``batches`` are indices of examples, ``(steps, m)``, a mini-batch a row.
+    ``X`` and ``Y`` hold all examples. ``batches`` are indices of examples, ``(steps, m)``, a mini-batch a row. An
+    example of ``X`` lies in one piece of memory, so it is taken as a row of ``X.mT``.
     """
     for batch in batches:
         X_batch, Y_batch = X.mT.index_select(0, batch).mT, Y.index_select(1, batch)
@@ -145,7 +146,7 @@ def L_layer_model(
     _warn_of_unscaled_pixels(X)
     report = _print_costs if progress is True else progress or None
 
-    X = X.mT.contiguous().mT  # an example lies in one piece, so that a batch is gathered from whole pieces
+    X = X.mT.contiguous().mT  # an example in one piece, see training_steps
     parameters = _to(X.device, initialize_parameters(layers_dims, seed=seed, dtype=X.dtype))
     if use_batchnorm:
         parameters |= initial_statistics(parameters)
@@ -262,7 +263,7 @@ def train(
     lambdas = arguments.take_lambdas("train", l2, networks=len(seeds))
     report = _print_costs if progress is True else progress or None
 
-    X = X.mT.contiguous().mT  # as in L_layer_model
+    X = X.mT.contiguous().mT  # an example in one piece, see training_steps
     start = initialize_ensemble(layers_dims, seeds, use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
     ensemble = Ensemble(start, seeds, lambdas, batch_size / X.shape[1])
     settings: dict[str, Any] = {"learning_rate": learning_rate, "use_batchnorm": use_batchnorm}

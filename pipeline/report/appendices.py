@@ -71,8 +71,8 @@ def write_health(document: Document, study: Study) -> None:
     is_impaired = networks.filter(regex="^(nearly_)?dead_A").any(axis=1)
     fine = (is_impaired & ~networks["collapsed"]).sum()
     document.paragraph(
-        f"{' '.join(compared)} Of {numbered(int(is_impaired.sum()), 'network')} with dead or nearly dead units {fine} "
-        "did not collapse."
+        " ".join([*compared, f"Of {numbered(int(is_impaired.sum()), 'network')} with dead or nearly dead units {fine}"])
+        + " did not collapse."
     )
     table = pd.DataFrame(
         {

@@ -4,7 +4,6 @@ Every number is read from the results, and every comparison follows from its int
 """
 
 import hashlib
-import math
 
 import pandas as pd
 
@@ -23,6 +22,7 @@ from pipeline.report.study import Study
 from pipeline.report.wording import ROUNDING, listed, numbered, percent
 
 COST_COLUMNS = 10  # of a table: as many blocks of steps and costs as there is room for
+ARMS_TOGETHER = 4  # in one of these tables, with their penalties
 
 
 def build_report(study: Study) -> bytes:
@@ -87,29 +87,27 @@ def _method(document: Document, study: Study) -> None:
         "**Reading the numbers.** Costs are in nats, without the L2 penalty. A difference, before rounding, is clear "
         "if its interval excludes zero. It is too close to zero to call if an end is nearer than "
         f"{percent(100 * ROUNDING, 0)} of the length: another processor could decide otherwise. 'At equal iterations' "
-        "is the last check that both networks of a pair reached."
+        "is the last check that both networks of a pair reached. A network that never comes to half the cost of "
+        "guessing counts with the longest training."
     )
 
 
 def _cost_tables(document: Document, study: Study) -> None:
     table = tables.cost_table(study.results, study.evaluations).set_index("step")
-    columns: dict[str, pd.Series] = {}
+    of_arms: list[pd.DataFrame] = []
     for arm, title in study.titles.items():
-        of_arm = table[table["arm"] == arm]
-        if study.params.arms[arm].l2 > 0:
-            columns |= {f"{title}: data cost": of_arm["cost"], f"{title}: penalty": of_arm["penalty"]}
-        else:
-            columns[title] = of_arm["cost"]
-    count = math.ceil(len(columns) / (COST_COLUMNS - 1))
-    groups = [list(columns)[part::count] for part in range(count)]
+        costs = table[table["arm"] == arm]
+        shown = {"cost": ": data cost", "penalty": ": penalty"} if study.params.arms[arm].l2 > 0 else {"cost": ""}
+        of_arms.append(costs[[*shown]].set_axis([f"{title}{part}" for part in shown.values()], axis="columns"))
+    groups = [of_arms[first : first + ARMS_TOGETHER] for first in range(0, len(of_arms), ARMS_TOGETHER)]
     document.paragraph(
         "Cost of each headline model on the batch of the step, in nats; the L2 penalty stands beside it. The rows "
-        f"of {listed([f'[[costs_{part}]]' for part in range(count)])} are read from left to right."
+        f"of {listed([f'[[costs_{part}]]' for part in range(len(groups))])} are read from left to right."
     )
     for part, group in enumerate(groups):
-        costs = pd.DataFrame({column: columns[column] for column in group})
+        costs = pd.concat(group, axis=1).sort_index()
         texts = costs.map("{:.4f}".format).replace("nan", "").astype(object)
-        texts.insert(0, "Step", costs.index.map("{:,}".format))
+        texts.insert(0, "Step", costs.index.map("{:,}".format), allow_duplicates=True)
         blocks = max(1, COST_COLUMNS // len(texts.columns))
         parts = [texts[k::blocks].reset_index(drop=True) for k in range(blocks)]  # a page break leaves their order
         caption = "Cost of the headline models at every 100th training step."

@@ -7,6 +7,7 @@ from pandas import DataFrame
 from pipeline.analysis import tables
 from pipeline.analysis.beginnings import gradient_factors, late_start
 from pipeline.analysis.comparison import ACTIVATION
+from pipeline.analysis.statistics import CONFIDENCE
 from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.levels import Levels, in_words, levels, levels_table
@@ -32,7 +33,7 @@ def write(document: Document, study: Study) -> None:
         "in any batch."
     )
     if arm is None:
-        document.paragraph("This run has no arm that differs from the reference by batch norm.")
+        document.paragraph("This run has no arm that adds batch norm to the reference.")
         return
     rows, best = levels(study, arm), study.headline(arm)
     final = listed([f"{name} {percent(best[name])}" for name in study.card.sizes])
@@ -93,7 +94,8 @@ def _curves(document: Document, study: Study) -> None:
 def _why(document: Document, study: Study, arm: str) -> None:
     arms = (study.reference, arm)
     factors = {each: gradient_factors(study.gradients[each]) for each in arms}
-    layer = str(factors[study.reference].idxmax())
+    norms = study.gradients[study.reference]
+    layer = str((factors[study.reference] if len(norms) > 1 else norms.iloc[0]).idxmax())
     found, several = f"The first gradient of the {study.names[study.reference]} network is largest in {layer}", ""
     if len(study.gradients[arm]) > 1:
         folds = {study.names[each]: factors[each].map("{:.2g}-fold".format) for each in arms}
@@ -134,16 +136,18 @@ def _why(document: Document, study: Study, arm: str) -> None:
 
 
 def _late_start(study: Study, layer: str) -> str:
-    """Say whether the reference's networks with a small first gradient learn late."""
+    """Say whether the reference's networks with a small first gradient learn late, as that reason predicts."""
     reference = study.reference
     steps = study.networks["half_cost_steps"][reference]
-    correlation, p, is_proven = late_start(study.gradients[reference][layer], steps)
+    correlation, p = late_start(study.gradients[reference][layer], steps)
     if math.isnan(p):  # of too few networks
         return ""
-    proven = "so this is part of the reason for the speed" if is_proven else "so this is a possible reason only"
+    found = "this run does not show it"
+    if p < 1 - CONFIDENCE:
+        found = "they do" if correlation < 0 else "they take fewer"
     return (
         f" Do {study.names[reference]} networks with a small gradient in {layer} take more steps to half the cost of "
-        f"guessing? The rank correlation is {signed(correlation, 2)} (p = {p:.2g}), {proven}."
+        f"guessing? The rank correlation is {signed(correlation, 2)} (p = {p:.2g}): {found}."
     )
 
 

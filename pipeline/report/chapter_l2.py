@@ -1,6 +1,7 @@
 """Section 6 of the assignment: what changed in the code for L2, the weights with and without it, lambda."""
 
 import math
+from collections import Counter
 
 from pandas import DataFrame, Series
 
@@ -28,7 +29,9 @@ def write(document: Document, study: Study) -> None:
     arm = study.with_l2
     _changes(document, study, arm)
     if arm is None:
-        document.paragraph("This run has no arm that differs from the reference by the L2 penalty.")
+        arms, other = study.params.arms, study.with_batchnorm
+        adds_too = other is not None and arms[other].l2 > arms[study.reference].l2
+        document.paragraph(f"This run has no {'other ' * adds_too}arm that adds the L2 penalty to the reference.")
         return
     rows = levels(study, arm)
     compared = ("Test accuracy (%)", "Train minus validation (points)", "Lowest validation cost (nats)")
@@ -75,16 +78,19 @@ def _weights(document: Document, study: Study, arm: str) -> None:
     arms, means = (study.reference, arm), study.networks.groupby("arm").mean(numeric_only=True)
     starts = weight_norms(start(study.results[arm])).mean()  # by layer; all arms start alike
     compared = {layer: study.compare(arm, layer) for layer in starts.index}
-    table = DataFrame(
-        {
-            "Layer": layer,
-            "At the start": f"{starts[layer]:.2f}",
-            **{study.titles[each]: f"{means[layer][each]:.2f}" for each in arms},
-            "Difference [95 % interval]": interval(compared[layer], NORM),
-            **{f"Along the start, {study.titles[each]} (%)": f"{means[f'along_{layer}'][each]:.0f}" for each in arms},
-        }
+    titles = [study.titles[each] for each in arms]
+    along_titles = [f"Along the start, {title} (%)" for title in titles]
+    rows = [
+        [
+            layer,
+            f"{starts[layer]:.2f}",
+            *(f"{means[layer][each]:.2f}" for each in arms),
+            interval(compared[layer], NORM),
+            *(f"{means[f'along_{layer}'][each]:.0f}" for each in arms),
+        ]
         for layer in compared
-    )
+    ]
+    table = DataFrame(rows, columns=["Layer", "At the start", *titles, "Difference [95 % interval]", *along_titles])
     share, along = study.compare(arm, "along_W1"), means["along_W1"]
     kept = [study.names[each] for each in study.in_full if along[each] > 50]
     document.heading("The weights with and without L2", level=2, label="6.1", new_page=True)
@@ -124,17 +130,21 @@ def _path(document: Document, study: Study, chosen: float) -> None:
     if path.empty:
         document.paragraph("No network stayed finite, whatever lambda.")
         return
-    best, seeds, against = path["l2"].iloc[path["validation_cost"].argmin()], study.params.l2_path.seeds, ""
+    best, grid, against = path["l2"].iloc[path["validation_cost"].argmin()], study.params.l2_path, ""
     costs = Series(study.path.at_best(study.path.validation_costs).numpy(), index=study.path.l2)
     if best and 0.0 in costs:
-        compared = compare(costs.loc[[best]], costs.loc[[0.0]], seeds)
+        compared = compare(costs.loc[[best]], costs.loc[[0.0]], grid.seeds)
         against = f" Its validation cost against lambda = 0: {verdict(compared, QUANTITIES['validation_cost'])}."
     choice = "the value" if math.isclose(best, chosen) else f"while {chosen:g} is the value"
-    whose = "other seeds than" if set(seeds).isdisjoint(study.params.training.seeds) else "some of the seeds of"
+    whose = "other seeds than" if set(grid.seeds).isdisjoint(study.params.training.seeds) else "some of the seeds of"
+    ends = zip(study.path.l2, study.path.stop_reason, strict=True)
+    diverged = Counter(l2 for l2, reason in ends if reason == "diverged")
+    lost = [f"{count} of lambda = {l2:g}" for l2, count in diverged.items()]
     document.paragraph(
-        f"Lambda is chosen on the validation set, from {numbered(len(path), 'value')} with "
-        f"{numbered(len(seeds), 'network')} each, with {whose} the arms. The lowest mean validation cost belongs to "
-        f"lambda = {best:g}, {choice} in `params.yaml` ([[path]]).{against}"
+        f"Lambda is chosen on the validation set, from {numbered(len(grid.values), 'value')} with "
+        f"{numbered(len(grid.seeds), 'network')} each, with {whose} the arms. The lowest mean validation cost belongs "
+        f"to lambda = {best:g}, {choice} in `params.yaml` ([[path]]).{against}"
+        f"{f' Networks that diverged, and are not in the means: {listed(lost)}.' if lost else ''}"
     )
     table = DataFrame(
         {

@@ -83,8 +83,7 @@ def _chance(study: Study) -> str:
     table, title = min(clear, key=lambda row: nearness(clear[row]))
     return (
         f'Most likely "{title.partition(" (")[0]}" in [[{table}]]: of {len(clear)} clear differences its interval ends '
-        f"closest to zero. At most one in twenty of all {len(compared)} would be clear by chance; some rows measure "
-        "the same."
+        f"closest to zero. If nothing differed, about one in twenty of all {len(compared)} would be clear by chance."
     )
 
 

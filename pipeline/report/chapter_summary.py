@@ -130,7 +130,7 @@ def smaller_weights_help(study: Study, arm: str) -> bool:
 
 
 def _of_overfitting(study: Study) -> str:
-    networks = study.networks.loc[[*study.in_full]].groupby("arm", sort=False)
+    networks = study.networks.groupby("arm", sort=False)
     gaps = networks["gap"].mean()
     low, high = typical_interval(study.networks["gap"][str(gaps.idxmax())])
     parameters = study.results[study.reference].parameters

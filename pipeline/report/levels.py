@@ -1,5 +1,6 @@
 """Two arms side by side: the levels of each, and the paired difference with its interval."""
 
+import pandas as pd
 from pandas import DataFrame
 
 from pipeline.analysis.comparison import EPOCHS, GAP, QUANTITIES, SECONDS, STEP_TIME, Quantity
@@ -48,21 +49,21 @@ def in_words(rows: Levels, *titles: str, with_means: bool = False) -> str:
 def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, name: str) -> None:
     """Write the table of two arms."""
     reference = study.reference
-    table = DataFrame(
-        {
-            "Mean over the networks": title,
-            study.titles[reference]: f"{each.reference:,.{quantity.decimals}f}",
-            study.titles[arm]: f"{each.mean:,.{quantity.decimals}f}",
-            "Difference [95 % interval]": interval(each, quantity),
-            "Pairs": str(each.pairs),
-        }
+    columns = ["Mean over the networks", study.titles[reference], study.titles[arm], "Difference [95 % interval]"]
+    cells = [
+        [title, *(f"{mean:,.{quantity.decimals}f}" for mean in (each.reference, each.mean)), interval(each, quantity)]
         for title, (quantity, each) in rows.items()
-    ).replace("nan", "")
+    ]
+    table = DataFrame(cells, columns=columns).replace("nan", "")
+    compared = [each for _, each in rows.values()]
+    table.insert(len(columns), "Pairs", [str(each.pairs) for each in compared], allow_duplicates=True)
     caption = (
         f"{study.titles[arm]} and {study.names[reference]}: means, and the mean of the paired differences "
         f"({study.names[arm]} minus {study.names[reference]}). Grey: no clear difference, or too close to call."
     )
-    compared = [each for _, each in rows.values()]
+    ours, theirs = (study.params.arms[each] for each in (arm, reference))
+    if ours.use_batchnorm != theirs.use_batchnorm and ours.l2 != theirs.l2:
+        caption += " The two differ in batch norm and in lambda: which of them acts, this does not tell."
     compared_table(document, table, compared, caption, name=name, widths=[6.0, 1.7, 1.8, 4.1, 1.0, 1.4])
 
 
@@ -72,7 +73,7 @@ def compared_table(
     """Write a table of comparisons, grey where none is clear; its last column names who makes most of one, if any."""
     if any(each.alone for each in compared):
         most = [f"{each.alone[0]}: {percent(each.alone[1], 0)}" if each.alone else "" for each in compared]
-        table = table.assign(Alone=most)
+        table = pd.concat([table, pd.Series(most, name="Alone")], axis=1)
         caption += " Alone: the seed or round that makes more than a third of a difference."
     unclear = [row for row, each in enumerate(compared) if not clear_side(each)]
     document.table(table, caption, name=name, widths=widths[: len(table.columns)], grey=unclear)

@@ -40,9 +40,11 @@ def roughly(comparison: Comparison, quantity: Quantity) -> str:
 
 
 def unclear(comparison: Comparison, quantity: Quantity) -> str:
-    """Say why a difference is not clear; "" if it is. Rounding does not move counts, which have no interval."""
+    """Say why a difference is not clear; "" if it is. A count has no interval that could end too close to zero."""
     if not comparison.pairs:
         return "not comparable (no pair has both values)"
+    if not comparison.above and not comparison.below:
+        return f"no difference {sample(comparison.pairs)}"
     if quantity.interval and not is_settled(comparison):
         return "difference too close to zero to call"
     return "" if comparison.excludes_zero else f"no clear difference {sample(comparison.pairs)}"
@@ -108,7 +110,8 @@ def numbered(count: int | str, noun: str) -> str:
 
 
 def _with_unit(number: str, unit: str) -> str:
-    return f"{number} {unit.removesuffix('s') if number.lstrip('+−') == '1' else unit}".rstrip()
+    is_one = number.lstrip("+−") == "1" and len(unit) > 1  # the unit "s" is of seconds
+    return f"{number} {unit.removesuffix('s') if is_one else unit}".rstrip()
 
 
 def named(noun: str, numbers: Sequence[int]) -> str:

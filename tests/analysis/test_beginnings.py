@@ -69,32 +69,34 @@ def steps_to_half(result):
 
 
 @pytest.mark.parametrize(
-    ("steps", "correlation", "is_late"),
+    ("steps", "correlation", "is_clear"),
     [
         ([6, 5, 4, 3, 2, 1], -1.0, True),
-        ([1, 2, 3, 4, 5, 6], 1.0, False),  # clear, but a small gradient learns early
+        ([1, 2, 3, 4, 5, 6], 1.0, True),  # a small gradient learns early
         ([1, 6, 2, 5, 3, 4], 0.2571, False),
-        ([6, 5, 4, 3, 2, None], -1.0, True),  # who never comes to it does not count
+        ([None, 5, 4, 3, 2, 1], -1.0, True),  # who never comes to it is the last
+        ([5, 4, 3, 2, 1, None], -0.1429, False),
     ],
 )
-def test_a_late_start_is_a_clear_rank_correlation_below_zero(steps, correlation, is_late):
+def test_a_late_start_is_a_clear_rank_correlation_below_zero(steps, correlation, is_clear):
     result = recorded([300] * 6)  # a check every 50 steps
     below = torch.tensor([[step is not None and check >= step for step in steps] for check in range(1, 7)])
     result = replace(result, validation_costs=torch.where(below, 0.1, 0.69).double())
-    found = late_start(Series([1.0, 2, 3, 4, 5, 6]), steps_to_half(result))
-    assert found[0] == pytest.approx(correlation, abs=1e-3)
-    assert found[2] == is_late == (correlation < 0 and found[1] < 0.05)
+    found, p = late_start(Series([1.0, 2, 3, 4, 5, 6]), steps_to_half(result))
+    assert found == pytest.approx(correlation, abs=1e-3)
+    assert (p < 0.05) == is_clear
 
 
-def test_two_networks_have_no_clear_late_start():
-    assert not late_start(Series([1.0, 2.0]), steps_to_half(recorded([300, 300])))[2]
+@pytest.mark.parametrize("networks", [1, 2, 3, 5])
+def test_fewer_than_six_networks_show_no_late_start_in_whatever_order(networks):
+    norms, steps = Series(range(networks), dtype=float), Series(range(networks, 0, -1), dtype=float)
+    assert all(map(math.isnan, late_start(norms, steps)))
 
 
 def test_networks_that_come_to_it_at_one_check_have_no_order_and_bring_no_warning():
     result = recorded([300] * 6)
     result.validation_costs[:] = 0.1
-    correlation, p, is_late = late_start(Series([1.0, 2, 3, 4, 5, 6]), steps_to_half(result))
-    assert math.isnan(correlation) and math.isnan(p) and not is_late
+    assert all(map(math.isnan, late_start(Series([1.0, 2, 3, 4, 5, 6]), steps_to_half(result))))
 
 
 def test_the_norms_at_the_start_are_those_of_the_network_s_own_seed():

@@ -79,6 +79,14 @@ def test_only_an_output_is_removed(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.lock", "mine"]
 
 
+def test_an_empty_path_removes_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["verify", "--remove", ""])
+    monkeypatch.setattr(verify, "remove", lambda cache, path: pytest.fail("it removes all outputs"))
+    with pytest.raises(SystemExit):
+        verify.main()
+    assert "--remove got an empty path" in capsys.readouterr().err
+
+
 def test_a_forged_list_of_a_folder_removes_nothing_outside_the_cache(tmp_path):
     kept, cache = tmp_path / "kept", tmp_path / "cache"
     kept.write_text("mine")

@@ -82,7 +82,7 @@ def digits_of(classes, examples):
         (
             *(10, 2),
             "data.validation_fraction is 0.2: of the 2 training examples of digits "
-            "it must set at least one aside and leave at least one",
+            "it must set at least two (for batch norm) aside and leave at least one",
         ),
     ],
     ids=["a batch", "classes", "a share"],

@@ -371,13 +371,28 @@ FIT = {"name": "mnist", "classes": 10, "examples": 60_000}
             {},
             {"examples": 2},
             "data.validation_fraction is 0.2: of the 2 training examples of mnist "
-            "it must set at least one aside and leave at least one",
+            "it must set at least two (for batch norm) aside and leave at least one",
+        ),
+        ({("data", "validation_fraction"): 2 / 60_000}, {}, None),
+        (
+            {("data", "validation_fraction"): 1 / 60_000},  # with which an evaluation with batch norm would end
+            {},
+            "data.validation_fraction is 1.6666666666666667e-05: of the 60,000 training examples of mnist "
+            "it must set at least two (for batch norm) aside and leave at least one",
+        ),
+        (
+            {
+                ("data", "validation_fraction"): 1 / 60_000,
+                ("arms", "batchnorm"): {"title": "No batch norm", "use_batchnorm": False, "l2": 0.1},
+            },
+            {},
+            None,
         ),
         (
             {("data", "validation_fraction"): 1 - 2**-30},
             {},
             "data.validation_fraction is 0.9999999990686774: of the 60,000 training examples of mnist "
-            "it must set at least one aside and leave at least one",
+            "it must set at least two (for batch norm) aside and leave at least one",
         ),
     ],
 )

@@ -58,7 +58,7 @@ def test_a_difference_without_an_interval_is_written_alone():
     results = DataFrame(arms | numbers | {"difference": [math.nan, -1.0], "low": math.nan, "high": math.nan})
     *_, first, second = readme.table(results).splitlines()
     assert first == "| Baseline | 90.00 | 90.00 | 90.00 | 9,650 | 102.9 | 90.00 ± 1.00 |  |"
-    assert second.endswith("| 91.00 ± 0.50 | -1.00 |")
+    assert second.endswith("| 91.00 ± 0.50 | −1.00 |")
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,33 @@ def test_a_damaged_result_is_said_in_one_line_with_what_heals_it(trained, tmp_pa
 
 
 def test_results_of_stand_in_data_do_not_come_into_the_readme(tmp_path, monkeypatch):
-    of_digits = committed("plots/results.csv").replace("mnist,", "digits (fallback for mnist),")
+    of_digits = committed("plots/results.csv").replace("mnist,", "digits,")
     monkeypatch.chdir(tmp_path)
     Path("plots").mkdir()
     Path("plots/results.csv").write_text(of_digits, encoding="utf-8")
-    said = r"^the results are of digits \(fallback for mnist\), not of mnist: run dvc repro first$"
+    said = r"^the results are of digits, not of mnist: run dvc repro first$"
     with pytest.raises(ValueError, match=said):
+        readme.main(PARAMS)
+
+
+def test_results_of_an_earlier_run_are_not_called_stand_in_data(tmp_path, monkeypatch):
+    other = PARAMS.model_copy(update={"data": PARAMS.data.model_copy(update={"dataset": "kmnist"})})
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots/results.csv").write_text(committed("plots/results.csv"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"^plots/results\.csv is of mnist, not of kmnist; to make it again: dvc repro$"
+    ):
+        summary.main(other)
+
+
+def test_a_readme_without_marks_is_said(tmp_path, monkeypatch):
+    for path in ("plots/seeds.csv", "plots/results.csv"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(committed(path), encoding="utf-8")
+    (tmp_path / "README.md").write_text("old", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"^README\.md lacks the lines <!-- results --> and <!-- end -->"):
         readme.main(PARAMS)
 
 
@@ -353,7 +374,7 @@ def test_every_number_in_words_is_that_of_the_study_or_measured():
     measured = [
         *("two cores", "take three to four minutes", "takes three to eight minutes", "the tests take up to nine"),
         *("a quarter of a point", "by up to two points"),  # as docs/elsewhere.md says
-        *("half that of guessing", "more than a third"),  # definitions
+        *("half the validation cost of guessing", "more than a third"),  # definitions
         "half of L2's difference",  # as the test above says
     ]
     elsewhere = " ".join(Path("docs/elsewhere.md").read_text(encoding="utf-8").split())

@@ -54,7 +54,7 @@ def test_nothing_that_was_pushed_to_s3_is_computed_again_elsewhere(clone, tmp_pa
         here = clone.copied(tmp_path / "here", **S3_ACCOUNT)
         here.shell(page.take("dvc remote add"))
         here.shell(page.take("dvc remote modify", **{"https://s3.example.org": url}))
-        here.commit()
+        here.shell(page.take("git commit"))
         here.shell(page.take("dvc push"))
         pulled(Page("sharing.md", "In a folder"), here, tmp_path / "elsewhere")
     assert page.left == []
@@ -67,7 +67,7 @@ def test_nothing_that_was_pushed_over_ssh_is_computed_again_elsewhere(clone, tmp
     with an_ssh_server(tmp_path) as (home, server):
         here = clone.copied(tmp_path / "here", HOME=str(home))
         here.shell(page.take("dvc remote add", **{"user@host/srv/networks": f"{server}{tmp_path}/remote"}))
-        here.commit()
+        here.shell(page.take("git commit"))
         here.shell(page.take("dvc push"))
         assert runs_in(tmp_path / "remote")
         pulled(Page("sharing.md", "In a folder"), here, tmp_path / "elsewhere")
