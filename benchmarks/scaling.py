@@ -1,8 +1,8 @@
 """Measure a training step of an ensemble in one process and divided among several.
 
 ``python -m benchmarks.scaling`` writes ``scaling.json`` beside this file and its table into ``docs/scaling.md``.
-The data have MNIST's size; evaluations of the validation set and the gathering of the results count, the start of
-the processes does not.
+The data have MNIST's size and the steps are compiled. Evaluations of the validation set count; what a training does
+once does not, as the start of processes and compiling: two trainings differ only in the number of their steps.
 """
 
 import os
@@ -25,7 +25,7 @@ from stages.launch import launch_ranks
 NETWORKS = (16, 64)
 SETTINGS = ((1, 1), (1, 2), (2, 1), (4, 1))  # processes, and threads of each
 ROUNDS = 3
-STEPS = 200
+STEPS = (200, 1000)  # of the two trainings
 SIZES = {"train": EXAMPLES, "validation": EXAMPLES // 4}
 BATCH_SIZE = 256
 RANKS = 2  # of one thread, on a core each: whose cost is extrapolated
@@ -42,7 +42,12 @@ def measure() -> None:
         sets = [random_examples(count) for count in SIZES.values()]
         seconds = {networks: in_turns(ranks, sets, networks) for networks in NETWORKS}
         if ranks.rank == 0:
-            sizes = {"steps": STEPS, "batch_size": BATCH_SIZE, "cores": os.cpu_count(), "torch": torch.__version__}
+            sizes = {
+                "steps": STEPS[1] - STEPS[0],
+                "batch_size": BATCH_SIZE,
+                "cores": os.cpu_count(),
+                "torch": torch.__version__,
+            }
             artifacts.write_json(RESULTS, {**sizes, "seconds": {str(key): value for key, value in seconds.items()}})
             write_page()
 
@@ -56,17 +61,24 @@ def write_page() -> None:
 
 
 def in_turns(ranks: Group, sets: Sequence[Examples], networks: int) -> dict[str, list[float]]:
-    """Return the seconds of each setting's turns."""
+    """Return, for each setting, the seconds that the further steps of the longer training took, a value a turn."""
     seconds: dict[str, list[float]] = {_name(*setting): [] for setting in SETTINGS}
-    for _ in range(ROUNDS + 1):
+    train_together(ranks, sets, networks, STEPS[0])  # so that everything is compiled
+    for _ in range(ROUNDS):
         for processes, threads in SETTINGS:
             torch.set_num_threads(threads)
-            dist.barrier()
-            start = time.perf_counter()
-            if ranks.rank < processes:
-                train_together(Group(ranks.rank, ranks.hosts[:processes]), sets, networks)
-            seconds[_name(processes, threads)].append(round(time.perf_counter() - start, 4))
-    return {name: taken[1:] for name, taken in seconds.items()}  # the first turn warms up
+            short, long = (seconds_of(ranks, processes, sets, networks, steps) for steps in STEPS)
+            seconds[_name(processes, threads)].append(round(long - short, 4))
+    return seconds
+
+
+def seconds_of(ranks: Group, processes: int, sets: Sequence[Examples], networks: int, steps: int) -> float:
+    """Let some of the ranks train, and measure the seconds."""
+    dist.barrier()
+    start = time.perf_counter()
+    if ranks.rank < processes:
+        train_together(Group(ranks.rank, ranks.hosts[:processes]), sets, networks, steps)
+    return time.perf_counter() - start
 
 
 def random_examples(count: int) -> Examples:
@@ -75,7 +87,7 @@ def random_examples(count: int) -> Examples:
     return torch.randn(count, LAYERS[0]).mT, torch.nn.functional.one_hot(labels, LAYERS[-1]).float().mT
 
 
-def train_together(ranks: Group, sets: Sequence[Examples], networks: int) -> None:
+def train_together(ranks: Group, sets: Sequence[Examples], networks: int, steps: int) -> None:
     """Train the ensemble on the ranks of a group for some steps."""
     (X, Y), validation = sets
     ranks.train(
@@ -87,9 +99,10 @@ def train_together(ranks: Group, sets: Sequence[Examples], networks: int) -> Non
         progress=lambda snapshot: None,
         validation=validation,
         learning_rate=LEARNING_RATE,
-        max_steps=STEPS,
+        max_steps=steps,
         batch_size=BATCH_SIZE,
-        patience=STEPS,
+        patience=steps,
+        compile=True,
     )
 
 
@@ -112,15 +125,17 @@ def as_text(results: Mapping[str, Any]) -> str:
             lines.append(f"| {networks} | {name} | {cost:.1f} | {each:.2f} | {spread} |")
     measured = " and ".join(f"{cost:.2f} ms in ensembles of {networks}" for networks, cost in of_a_core.items())
     here, there = (
-        " to ".join(f"{cost * SEEDS * SEED_STEPS / 6e4 / cores:.0f}" for cost in sorted(of_a_core.values()))
+        " to ".join(
+            dict.fromkeys(f"{cost * SEEDS * SEED_STEPS / 6e4 / cores:.0f}" for cost in sorted(of_a_core.values()))
+        )
         for cores in (results["cores"], MACHINES * CORES)
     )
     machines = f"{MACHINES} machines of {CORES} such cores"
     extrapolated = (
         f"With two ranks a core takes, for a step of one network, {measured}.\n"
         f"**Extrapolated from that, not run:** an arm of {SEEDS:,} networks of {SEED_STEPS:,} steps takes {here} "
-        f"minutes\non this machine's {results['cores']} cores, and {there} on {machines}: if {CORES} cores hinder\n"
-        f"each other no more than two do, and machines lose nothing to each other."
+        f"minutes\non this machine's {results['cores']} cores, or {there} on {machines}. This assumes that more\n"
+        f"cores do not slow each other, and that communication costs nothing."
     )
     return "\n".join([*lines, "", extrapolated])
 

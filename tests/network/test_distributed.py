@@ -275,10 +275,10 @@ TWO = " -S training.threads=2"  # so that two ranks start
 @pytest.mark.long
 def test_an_experiment_starts_ranks_and_dvc_takes_what_torchrun_made_as_the_result_of_a_stage(clone, tmp_path):
     here = clone.copied(tmp_path / "here")
-    here.shell(Page("scaling.md", "A thousand seeds").take("dvc exp run", **{"0 999": "0 4"}) + f"{TWO} train@l2")
+    here.shell(Page("scaling.md", "A thousand seeds").take("dvc exp run", **{"100 1099": "0 4"}) + f"{TWO} train@l2")
     assert len(artifacts.read_record(TrainingResult, here.folder / "models" / "l2").seeds) == 5
     here.shell("git checkout . && dvc checkout")
-    few = {"0 15": "0 1", "1.0e-4,1.0e-3,3.0e-3,1.0e-2,": ""}
+    few = {"16 31": "0 1", "1.0e-4,1.0e-3,3.0e-3,1.0e-2,": ""}
     here.shell(Page("scaling.md", "A grid of lambdas").take("dvc exp run", **few, **{" l2_path": f"{TWO} l2_path"}))
     grid = artifacts.read_record(TrainingResult, here.folder / "results" / "l2_path")
     assert (grid.l2, grid.seeds) == ([0.0, 0.0, 0.03, 0.03], [0, 1, 0, 1])
@@ -296,7 +296,7 @@ def test_an_experiment_starts_ranks_and_dvc_takes_what_torchrun_made_as_the_resu
 def test_machines_train_all_arms_and_the_first_takes_the_results_and_goes_on(clone, tmp_path):
     page, here = Page("scaling.md", "A thousand seeds"), clone.copied(tmp_path / "here")
     assert "training.seeds=" in page.take("dvc exp run")  # on one machine: as in any run
-    split = page.take("dvc exp run", **{"0 999": "0 5", "threads=16": "threads=2"})
+    split = page.take("dvc exp run", **{"100 1099": "0 5", "threads=16": "threads=2"})
     assert ran(here.shell(split)) == ["check"]  # the split is there
     export_machine, export_others = page.take("export"), page.take("export", eth0="lo")
     on_loopback = {"--nnodes 4": "--nnodes 2", "--nproc-per-node 16": "--nproc-per-node 1", "192.0.2.1": "127.0.0.1"}
