@@ -178,14 +178,15 @@ class Params(_Section):
         layers, batch, share = self.network.layers, self.training.batch_size, self.data.validation_fraction
         aside = validation_size(examples, share)
         left = examples - aside
-        fewest = 2 if any(arm.use_batchnorm for arm in self.arms.values()) else 1  # one alone is normalised to zero
+        fewest = 2 if any(arm.use_batchnorm for arm in self.arms.values()) else 1  # evaluated as a batch, too
         if layers[-1] != classes:
             raise ValueError(f"network.layers is {shown(layers)}: it must end in the {classes} classes of {name}")
         if aside < fewest or left < 1:
-            at_least = {1: "one", 2: "two (for batch norm)"}[fewest]
-            wanted = f"of the {examples:,} training examples of {name} it must set at least {at_least} aside"
-            wanted += " and leave at least one"
-            raise ValueError(f"data.validation_fraction is {share}: {wanted}")
+            at_least = "two (for batch norm)" if fewest == 2 else "one"
+            wanted = f"it must set at least {at_least} aside and leave at least one"
+            raise ValueError(
+                f"data.validation_fraction is {share}: of the {examples:,} training examples of {name} {wanted}"
+            )
         if batch > left:
             wanted = f"it must be at most the {left:,} examples of {name} that are left to train on"
             raise ValueError(f"training.batch_size is {batch}: {wanted}")

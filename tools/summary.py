@@ -1,14 +1,12 @@
 """Print the results of the last run; `make` ends with it, even if nothing had to run."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from pandas import DataFrame
 
 from pipeline import artifacts
 from pipeline.analysis.timing import Timing, kind_of
 from pipeline.params import Params
-from pipeline.report.wording import signed
 from pipeline.text import shown
 from stages import CHECKED, PLOTS, RESULTS, run
 
@@ -44,9 +42,7 @@ def mean_table(results: DataFrame) -> DataFrame:
     low, high = (results[name].map("{:.2f}".format) for name in ("low", "high"))
     deviation = results["sd_test"].map("{:.2f}".format)
     table = DataFrame({"mean ± sd": results["mean_test"].map("{:.2f} ± ".format) + deviation})
-    table["difference"] = (
-        results["difference"].map(partial(signed, decimals=2)).where(results["difference"].notna(), "")
-    )
+    table["difference"] = results["difference"].map("{:+.2f}".format).where(results["difference"].notna(), "")
     table["95 % interval"] = ("[" + low + ", " + high + "]").where(results["low"].notna(), "")
     return table
 

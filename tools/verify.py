@@ -44,7 +44,7 @@ def main() -> None:
             missing = sum(not path.exists() for _, path, _ in outputs())
             print("every object in DVC's cache has its checksum, and so have the outputs")
             if missing:
-                print(f"{missing} of the outputs are not here; to get them: dvc repro")
+                print(f"outputs that are not here: {missing}; to get them: dvc repro")
     except OSError as error:
         sys.exit(f"{error.filename}: {error.strerror}; correct its kind, owner or permissions, or check the disk")
 

@@ -63,14 +63,16 @@ def _values(result: TrainingResult, evaluation: Evaluation, steps: ArrayLike, lo
     """Tabulate the quantities of each network, a row each.
 
     Whether a network collapsed is 0 or 100, whose paired comparison is McNemar's exact test. A network that never
-    comes to half the cost of guessing counts with the longest training, so that the slowest are not left out.
+    comes to half the cost of guessing, and did not diverge, counts with the longest training of both arms: so the
+    slowest are not left out.
     """
     networks = diagnose(result, evaluation).rename(columns={"test": "test_accuracy"})
+    half = networks["half_cost_steps"]
     checks = np.searchsorted(result.evaluation_steps, steps, side="right") - 1  # the last up to each step
     return networks.assign(
         spread=(networks["test_accuracy"] - networks["test_accuracy"].median()).abs(),
         collapsed=100.0 * networks["collapsed"],
-        half_cost_steps=networks["half_cost_steps"].fillna(longest).mask(networks["diverged"]),
+        half_cost_steps=half.where(networks["diverged"], half.fillna(longest)),
         equal_steps_accuracy=result.validation_accuracies.numpy()[checks, networks.index],
         equal_steps_cost=result.validation_costs.numpy()[checks, networks.index],
     )

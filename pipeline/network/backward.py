@@ -7,7 +7,7 @@ of theirs. No array is changed; :func:`update_parameters` puts new ones into its
 wanted, shapes that do not fit, a malformed cache and an unknown activation raise a ValueError.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -143,7 +143,9 @@ def batchnorm_backward(dNA: Array, cache: Cache | tuple[Array, Array] | None) ->
     return dA
 
 
-def L_model_backward(AL: Array, Y: Array, caches: list[Cache], *, l2: float | Tensor = 0.0) -> dict[str, Tensor]:
+def L_model_backward(
+    AL: Array, Y: Array, caches: Sequence[Cache | tuple[Any, Array]], *, l2: float | Tensor = 0.0
+) -> dict[str, Tensor]:
     """Go back through the whole network from ``dA{L} = -Y / AL``, the gradient of the summed losses (assignment, 2e).
 
     From layer L to 1, ``dA`` goes through :func:`batchnorm_backward`, if the layer has batch norm, and then

@@ -46,7 +46,7 @@ class TrainingResult:
     evaluation_steps : list of int
         Steps of the validation checks.
     validation_costs, validation_accuracies : (len(evaluation_steps), networks) tensors
-        In nats and in percent; NaN once a network has stopped.
+        In nats and in percent; NaN where a cost is not finite, and once a network has stopped.
     steps, best_step : list of int
         Training steps until the stop, and the step of the best parameters.
     epochs : list of float
@@ -158,7 +158,7 @@ class Ensemble:
         checked = self.checked
         if accuracies is not None:
             improved = finite & (costs < self.best_cost[self.live] - min_delta)
-            accuracies = accuracies.where(costs.isfinite(), math.nan)  # one that diverged has none
+            accuracies = accuracies.where(costs.isfinite(), math.nan)  # without a cost there is none
             checked = [*checked, (self.step, self._of_all(costs), self._of_all(accuracies))]
         kept = self.live[improved]
         self.checked, self.best, self.best_cost, self.best_step = (

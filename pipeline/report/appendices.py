@@ -62,7 +62,7 @@ def write_health(document: Document, study: Study) -> None:
         f"no training example activates it, nearly dead below {percent(100 * NEARLY_DEAD, 0)} of them "
         "([[health_table]])."
     )
-    compared = [
+    said = [
         f"Collapsed {study.names[arm]} networks: {verdict(each['collapsed'], QUANTITIES['collapsed'])}. Dead units: "
         f"{verdict(each['dead_units'], QUANTITIES['dead_units'])}."
         for arm, each in study.comparisons.items()
@@ -70,10 +70,10 @@ def write_health(document: Document, study: Study) -> None:
     ]
     is_impaired = networks.filter(regex="^(nearly_)?dead_A").any(axis=1)
     fine = (is_impaired & ~networks["collapsed"]).sum()
-    document.paragraph(
-        " ".join([*compared, f"Of {numbered(int(is_impaired.sum()), 'network')} with dead or nearly dead units {fine}"])
-        + " did not collapse."
+    said.append(
+        f"Of {numbered(int(is_impaired.sum()), 'network')} with dead or nearly dead units {fine} did not collapse."
     )
+    document.paragraph(" ".join(said))
     table = pd.DataFrame(
         {
             "Arm": study.titles[str(arm)],

@@ -85,10 +85,17 @@ def _method(document: Document, study: Study) -> None:
     )
     document.paragraph(
         "**Reading the numbers.** Costs are in nats, without the L2 penalty. A difference, before rounding, is clear "
-        "if its interval excludes zero. It is too close to zero to call if an end is nearer than "
-        f"{percent(100 * ROUNDING, 0)} of the length: another processor could decide otherwise. 'At equal iterations' "
-        "is the last check that both networks of a pair reached. A network that never comes to half the cost of "
-        "guessing counts with the longest training."
+        f"if zero lies outside its interval, by {percent(100 * ROUNDING, 0)} of its length. If an end is nearer to "
+        "zero, it is too close to zero to call: another processor could decide otherwise. 'At equal iterations' is the "
+        f"last check that both networks of a pair reached.{_never(study)}"
+    )
+
+
+def _never(study: Study) -> str:
+    """Explain what counts for networks that did not come to half the cost of guessing, if there are any."""
+    is_slow = study.networks["half_cost_steps"].isna() & ~study.networks["diverged"]
+    return " Networks that never come to half the cost of guessing count with the longest training." * bool(
+        is_slow.any()
     )
 
 

@@ -138,8 +138,9 @@ def _why(document: Document, study: Study, arm: str) -> None:
 def _late_start(study: Study, layer: str) -> str:
     """Say whether the reference's networks with a small first gradient learn late, as that reason predicts."""
     reference = study.reference
-    steps = study.networks["half_cost_steps"][reference]
-    correlation, p = late_start(study.gradients[reference][layer], steps)
+    networks = study.networks.loc[reference]
+    stayed = ~networks["diverged"]
+    correlation, p = late_start(study.gradients[reference][layer][stayed], networks["half_cost_steps"][stayed])
     if math.isnan(p):  # of too few networks
         return ""
     found = "this run does not show it"

@@ -137,14 +137,12 @@ def _path(document: Document, study: Study, chosen: float) -> None:
         against = f" Its validation cost against lambda = 0: {verdict(compared, QUANTITIES['validation_cost'])}."
     choice = "the value" if math.isclose(best, chosen) else f"while {chosen:g} is the value"
     whose = "other seeds than" if set(grid.seeds).isdisjoint(study.params.training.seeds) else "some of the seeds of"
-    ends = zip(study.path.l2, study.path.stop_reason, strict=True)
-    diverged = Counter(l2 for l2, reason in ends if reason == "diverged")
-    lost = [f"{count} of lambda = {l2:g}" for l2, count in diverged.items()]
+    lost = [f"{count} of lambda = {l2:g}" for l2, count in Counter(costs[costs.isna()].index).items()]
     document.paragraph(
         f"Lambda is chosen on the validation set, from {numbered(len(grid.values), 'value')} with "
         f"{numbered(len(grid.seeds), 'network')} each, with {whose} the arms. The lowest mean validation cost belongs "
         f"to lambda = {best:g}, {choice} in `params.yaml` ([[path]]).{against}"
-        f"{f' Networks that diverged, and are not in the means: {listed(lost)}.' if lost else ''}"
+        f"{f' Diverged before the first check, and not in the means: {listed(lost)}.' if lost else ''}"
     )
     table = DataFrame(
         {

@@ -76,8 +76,8 @@ def findings(study: Study) -> list[str]:
         better, worse = sides.count(1), sides.count(-1)
         said.append(
             f"**{numbered(len(gains), 'other arm')}** ([[others]]). Test accuracy against the "
-            f"{study.names[study.reference]} arm: better in {better}, worse in {worse}, no clear difference "
-            f"{sample(gains[0].pairs)} in {len(gains) - better - worse}."
+            f"{study.names[study.reference]} arm: better in {better}, worse in {worse}, no clear difference or too "
+            f"close to call {sample(gains[0].pairs)} in {len(gains) - better - worse}."
         )
     seeds = study.networks["seed"][study.networks["diverged"]].groupby("arm", sort=False)
     diverged = study.by_arm({str(arm): named("seed", of_arm.to_list()) for arm, of_arm in seeds})

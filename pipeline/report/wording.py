@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pandas import Series
 
 from pipeline.analysis.comparison import Quantity
-from pipeline.analysis.statistics import Comparison, share_interval
+from pipeline.analysis.statistics import FEWEST, Comparison, share_interval
 
 ROUNDING = 0.15  # of an interval's length: its ends moved by 0.12 between processors, and with the compiler
 
@@ -45,6 +45,8 @@ def unclear(comparison: Comparison, quantity: Quantity) -> str:
         return "not comparable (no pair has both values)"
     if not comparison.above and not comparison.below:
         return f"no difference {sample(comparison.pairs)}"
+    if comparison.above + comparison.below < FEWEST:  # whatever rounding does
+        return f"no clear difference {sample(comparison.pairs)}"
     if quantity.interval and not is_settled(comparison):
         return "difference too close to zero to call"
     return "" if comparison.excludes_zero else f"no clear difference {sample(comparison.pairs)}"

@@ -45,14 +45,10 @@ def paired(ours, theirs):
 
 
 def first_below(result, cost):
-    """Look for the first evaluation below a cost in a plain loop; never is late, and of the diverged it is unknown."""
+    """Look for the first evaluation below a cost in a plain loop; if there is none, it is late, or the end unknown."""
     checks = list(zip(result.evaluation_steps, result.validation_costs, strict=True))
-    found = []
-    for k, reason in enumerate(result.stop_reason):
-        never = math.nan if reason == "diverged" else max(*OURS.steps, *THEIRS.steps)
-        first = next((step for step, row in checks if row[k] < cost), never)
-        found.append(math.nan if reason == "diverged" else first)
-    return found
+    never = [math.nan if reason == "diverged" else max(*OURS.steps, *THEIRS.steps) for reason in result.stop_reason]
+    return [next((step for step, row in checks if row[k] < cost), none) for k, none in enumerate(never)]
 
 
 def test_arms_are_compared_in_nine_quantities():
@@ -72,9 +68,8 @@ def test_arms_are_compared_in_nine_quantities():
     assert compare_arms(OURS, ours, THEIRS, theirs) == expected
     assert set(expected) == set(QUANTITIES)
     never = [k for k, row in enumerate(OURS.validation_costs.T) if not (row < half).any()]
-    assert len(never) > 1 and expected["half_cost_steps"].pairs > 8 - len(
-        never
-    )  # they count, with the longest training
+    pairs = expected["half_cost_steps"].pairs
+    assert len(never) > 1 and pairs > 8 - len(never)  # they count
 
 
 @pytest.mark.parametrize(("collapsed", "excludes_zero"), [(5, False), (6, True)])

@@ -79,6 +79,15 @@ def test_only_an_output_is_removed(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.lock", "mine"]
 
 
+def test_outputs_that_are_not_here_are_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["verify"])
+    monkeypatch.setattr(verify, "cache_folder", lambda: Path("cache"))
+    Path("dvc.lock").write_text("stages: {a: {outs: [{path: out, md5: ab}, {path: gone, md5: cd}]}}")
+    verify.main()
+    assert capsys.readouterr().out.endswith("outputs that are not here: 2; to get them: dvc repro\n")
+
+
 def test_an_empty_path_removes_nothing(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["verify", "--remove", ""])
     monkeypatch.setattr(verify, "remove", lambda cache, path: pytest.fail("it removes all outputs"))

@@ -730,6 +730,7 @@ def test_the_digits_are_named_when_they_stand_in_for_mnist():
         ),
         (Comparison(1.21, 0.01, 2.66, 12, 4, 16), "test_accuracy", "difference too close to zero to call"),
         (Comparison(0.0, 0.0, 0.0, 0, 0, 16), "steps", "no difference (n\xa0=\xa016)"),
+        (Comparison(0.06, 0.0, 0.2, 1, 0, 16), "dead_units", "no clear difference (n\xa0=\xa016)"),
         (Comparison(37.5, 6.25, 62.5, 6, 0, 16), "collapsed", "more by 37.50 % of all, 6 of 16 seeds"),
         (
             Comparison(0.3, -math.inf, math.inf, 3, 1, 4),
@@ -950,9 +951,13 @@ def test_a_reason_that_the_run_does_not_support_is_called_possible():
     late = torch.arange(6.0)  # at which check each network of the baseline comes to half the cost of guessing
     costs = torch.where(torch.arange(11.0)[:, None] < late, 2.3, 0.1).double()
     result = dataclasses.replace(study().results["baseline"], validation_costs=costs)
-    for small_is_late in (True, False):
+    for order, answer in (
+        ([5, 4, 3, 2, 1, 0], "they do"),
+        ([0, 1, 2, 3, 4, 5], "they take fewer"),
+        ([0, 5, 1, 4, 2, 3], "this run does not show it"),
+    ):
         norms = study().gradients["baseline"].copy()
-        norms[layer] = sorted(norms[layer], reverse=small_is_late)
+        norms[layer] = np.sort(norms[layer])[order]
         changed = dataclasses.replace(
             study(),
             results={**study().results, "baseline": result},
@@ -965,7 +970,7 @@ def test_a_reason_that_the_run_does_not_support_is_called_possible():
         (said,) = (each for each in findings(changed) if each.startswith("**Batch norm"))
         assert "A possible reason: the first gradients of" in said  # the accuracy is not proven by the speed
         section = chapter(chapter_batchnorm.write, changed)
-        assert ("): they do." if small_is_late else "): they take fewer.") in section
+        assert f"): {answer}." in section
 
 
 @pytest.mark.parametrize(
@@ -1060,14 +1065,29 @@ def test_networks_that_overfit_are_told_from_those_that_hardly_do():
     assert said(3.5, 90.0, 2000).startswith(overfit) and "reason" not in said(3.5, 90.0, 2000)
 
 
-def test_a_title_may_be_that_of_a_column():
-    titles = {"a": "Step", "b": "Pairs", "c": "Alone", "d": "Layer", "e": "At the start"}
-    changed = with_arms(titles)
+@pytest.mark.parametrize("titles", [("Step", "Pairs", "Alone"), ("Layer", "Step", "At the start")], ids="/".join)
+def test_a_title_may_be_that_of_a_column(titles):
+    changed = with_arms(dict(zip("abc", titles, strict=True)))
     tables = [[[cell.text for cell in row.cells] for row in table.rows] for table in opened(changed).tables]
-    (levels_of_b,) = (table for table in tables if table[0][:3] == ["Mean over the networks", "Step", "Pairs"])
-    _, compared = levels(changed, "b")["Test accuracy (%)"]
-    assert levels_of_b[1][1:3] == [f"{compared.reference:.2f}", f"{compared.mean:.2f}"]
-    assert levels_of_b[0][4] == "Pairs" and levels_of_b[1][4] == str(compared.pairs)
+    for arm, title in zip("bc", titles[1:], strict=True):
+        (found,) = (table for table in tables if table[0][:3] == ["Mean over the networks", titles[0], title])
+        of_arm = [compared for _, compared in levels(changed, arm).values()]
+        assert found[1][1:3] == [f"{of_arm[0].reference:.2f}", f"{of_arm[0].mean:.2f}"]
+        assert found[0][4] == "Pairs" and found[1][4] == str(of_arm[0].pairs)
+        named = [f"{each.alone[0]}: {each.alone[1]:.0f}\N{NO-BREAK SPACE}%" if each.alone else "" for each in of_arm]
+        assert any(named) and [row[5] for row in found] == ["Alone", *named]
+    (weights,) = (table for table in tables if table[0][:2] == ["Layer", "At the start"])
+    means = changed.networks.groupby("arm")["W1"].mean()
+    assert weights[0][2:4] == [titles[0], titles[2]] and weights[1][0] == "W1"
+    assert weights[1][2:4] == [f"{means['a']:.2f}", f"{means['c']:.2f}"]
+
+
+@pytest.mark.parametrize(
+    ("reached", "diverged", "is_said"), [(100, False, False), (None, False, True), (None, True, False)]
+)
+def test_what_counts_for_slow_networks_is_said_if_there_are_any(reached, diverged, is_said):
+    said = chapter(build._method, fared(seed2={"half_cost_steps": reached, "diverged": diverged}))
+    assert ("Networks that never come to half the cost of guessing count with the longest" in said) == is_said
 
 
 def test_the_penalty_stands_beside_the_cost_however_many_arms_there_are():
@@ -1081,11 +1101,12 @@ def test_the_penalty_stands_beside_the_cost_however_many_arms_there_are():
 
 
 def test_networks_of_the_grid_that_diverged_are_named():
-    path = dataclasses.replace(study().path, stop_reason=["cap reached"] * 3 + ["diverged"])
+    reasons = ["cap reached", "diverged", "cap reached", "diverged"]  # the second later than its best step
+    path = dataclasses.replace(study().path, stop_reason=reasons, best_step=[*study().path.best_step[:3], 0])
     said = chapter(chapter_l2.write, dataclasses.replace(study(), path=path))
     assert f"from {len(PARAMS.l2_path.values)} values with" in said
-    assert " Networks that diverged, and are not in the means: 1 of lambda = 0.01." in said
-    assert "diverged" not in chapter(chapter_l2.write, study())
+    assert " Diverged before the first check, and not in the means: 1 of lambda = 0.01." in said
+    assert "iverged" not in chapter(chapter_l2.write, study())
 
 
 def test_the_first_gradient_of_one_network_is_largest_where_it_is():
@@ -1365,7 +1386,7 @@ def test_long_names_of_classes_and_few_seeds_do_not_stop_it():
 def fared(**changes):
     """A study in which all networks fared well but for those of the reference named ``seed<k>``."""
     well = {
-        **{"test": 93.0, "collapsed": False, "diverged": False, "left_plateau": 30},
+        **{"test": 93.0, "collapsed": False, "diverged": False, "left_plateau": 30, "half_cost_steps": 100.0},
         **{"dead_A1": 0, "dead_A2": 0, "nearly_dead_A1": 0, "nearly_dead_A2": 0},
     }
     changed = dataclasses.replace(study())
