@@ -63,7 +63,7 @@ def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, na
     )
     ours, theirs = (study.params.arms[each] for each in (arm, reference))
     if ours.use_batchnorm != theirs.use_batchnorm and ours.l2 != theirs.l2:
-        caption += " The two differ in batch norm and in lambda: which of them acts, this does not tell."
+        caption += " The arms differ in batch norm and in lambda, so this table cannot tell which of the two acts."
     compared_table(document, table, compared, caption, name=name, widths=[6.0, 1.7, 1.8, 4.1, 1.0, 1.4])
 
 

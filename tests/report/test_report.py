@@ -1172,7 +1172,7 @@ def test_an_arm_with_both_is_that_of_batch_norm_and_of_no_other_section():
     said = text_of(opened(changed))
     assert (changed.with_batchnorm, changed.with_l2, list(changed.in_brief)) == ("both", None, [])
     assert said.count("This run has no other arm that adds the L2 penalty to the reference.") == 1
-    assert said.count("differ in batch norm and in lambda: which of them acts, this does not tell") == 1
+    assert said.count("differ in batch norm and in lambda, so this table cannot tell which of the two acts") == 1
     assert "Each step multiplies" not in said
     assert "Both: data cost" in said and "Both: penalty" in said
     with_all = dataclasses.replace(
