@@ -40,8 +40,8 @@ def headline_table(results: DataFrame, seconds: Sequence[float]) -> DataFrame:
 def mean_table(results: DataFrame) -> DataFrame:
     """Put the mean of each arm's networks, and its difference from the reference, into words; empty if not known."""
     low, high = (results[name].map("{:.2f}".format) for name in ("low", "high"))
-    deviation = results["sd_test"].map("{:.2f}".format)
-    table = DataFrame({"mean ± sd": results["mean_test"].map("{:.2f} ± ".format) + deviation})
+    deviation = results["sd_test"].map(" ± {:.2f}".format).where(results["sd_test"].notna(), "")
+    table = DataFrame({"mean ± sd": results["mean_test"].map("{:.2f}".format) + deviation})
     table["difference"] = results["difference"].map("{:+.2f}".format).where(results["difference"].notna(), "")
     table["95 % interval"] = ("[" + low + ", " + high + "]").where(results["low"].notna(), "")
     return table

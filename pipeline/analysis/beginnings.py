@@ -31,15 +31,18 @@ def gradient_factors(norms: DataFrame) -> "Series[float]":
     return (norms.max() / norms[norms > 0].min()).fillna(1.0)
 
 
-def late_start(norms: "Series[float]", steps: "Series[float]") -> tuple[float, float]:
-    """Correlate the networks' first gradients in a layer with the ``steps`` they took to learn, by ranks.
+def late_start(norms: DataFrame, steps: "Series[float]") -> DataFrame:
+    """Correlate the networks' first gradients with the ``steps`` they took to learn, by ranks, layer by layer.
 
-    Returns the correlation, below zero if networks with a small gradient learn late, and its p. A network that never
-    learnt, NaN, is the last. Both are NaN for fewer networks than have an interval, or if all are alike.
+    ``correlation`` is below zero if networks with a small gradient learn late; its ``p`` is multiplied by the number
+    of layers, as each is a test of its own (Bonferroni). A network that never learnt, NaN, is the last. No layer is
+    returned for fewer networks than have an interval, or if all took as many steps.
     """
     if len(norms) < FEWEST:
-        return math.nan, math.nan
-    return rank_correlation(norms, steps.fillna(math.inf))
+        norms = norms[[]]
+    found = {layer: rank_correlation(norm, steps.fillna(math.inf)) for layer, norm in norms.items()}
+    table = DataFrame.from_dict(found, orient="index", columns=["correlation", "p"], dtype=float).dropna()
+    return table.assign(p=(table["p"] * len(table)).clip(upper=1))
 
 
 def start(result: TrainingResult) -> dict[str, Tensor]:

@@ -21,7 +21,8 @@ def diagnose(result: TrainingResult, evaluation: Evaluation) -> DataFrame:
     ``nearly_dead_A{l}`` count the units of a hidden layer that no training example activates, or fewer than 1 %;
     ``dead_units`` are those of all layers.
     """
-    recalls = 100 * evaluation.confusion.diagonal(dim1=1, dim2=2) / evaluation.confusion.sum(dim=2).clamp(min=1)
+    recalls = 100 * evaluation.confusion.diagonal(dim1=1, dim2=2) / evaluation.confusion.sum(dim=2)
+    recalls = recalls.nan_to_num(nan=math.inf)  # of a class without test examples
     guessing = guessing_cost(evaluation)
     dead, nearly_dead = {}, {}
     for layer, share in evaluation.activity.items():

@@ -101,7 +101,7 @@ def results_table(results: Results, evaluations: Evaluations, comparisons: Compa
     gain = {arm: _ends(compared["test_accuracy"], QUANTITIES["test_accuracy"]) for arm, compared in comparisons.items()}
     headlines = networks[networks["headline"] == 1].droplevel("seed").rename(columns={"validation_cost": "cost"})
     gap = headlines["train"] - headlines["validation"]
-    table = headlines.assign(gap=gap, mean_test=test.agg(Series.mean), sd_test=test.std().fillna(0.0))
+    table = headlines.assign(gap=gap, mean_test=test.agg(Series.mean), sd_test=test.std())  # one network has none
     table = table.join(DataFrame.from_dict(gain, orient="index", columns=["difference", "low", "high"], dtype=float))
     of_headline = ["test", "validation", "train", "gap", "steps", "epochs", "cost"]
     return _rounded(table[[*of_headline, "mean_test", "sd_test", "difference", "low", "high"]], cost=4).reset_index()
@@ -216,11 +216,11 @@ def _over_networks(result: TrainingResult, evaluation: Evaluation) -> dict[str, 
     """
     networks = diagnose(result, evaluation)
     half = networks["half_cost_steps"].fillna(math.inf).median()
-    test = networks["test"].describe().fillna(0.0).to_dict()  # one network has no deviation
+    test = networks["test"].describe().to_dict()
     return {
         "networks": len(networks),
         "mean_test_accuracy": round(test["mean"], 2),
-        "standard_deviation": round(test["std"], 2),
+        **({"standard_deviation": round(test["std"], 2)} if len(networks) > 1 else {}),
         "median_test_accuracy": round(test["50%"], 2),
         "lowest_test_accuracy": round(test["min"], 2),
         "highest_test_accuracy": round(test["max"], 2),

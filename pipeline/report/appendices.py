@@ -25,8 +25,11 @@ def write_mistakes(document: Document, study: Study) -> None:
     shown = [f"{classes[true]} as {classes[predicted]}" for true, predicted in pairs]
     said = f"[[mistakes]] is about the {study.names[best]} headline model, which has the lowest validation cost of all."
     document.paragraph(said, keep_with_next=True)
-    caption = f"The most confident mistakes of the {study.names[best]} headline model on the test set."
-    title = f"The most confident mistake takes {shown[0]}; the probability below" if shown else "It makes no mistake"
+    caption = (
+        f"The most confident mistakes of the {study.names[best]} headline model on the test set: the true class, the "
+        "one that it takes it for, and the probability of that."
+    )
+    title = f"The most confident mistake takes {shown[0]}" if shown else "It makes no mistake"
     picture = figures.confident_mistakes(evaluation, classes, title)
     document.figure(picture, caption, f"The mistakes: {listed(shown) or 'none'}.", name="mistakes")
 
@@ -82,7 +85,10 @@ def write_health(document: Document, study: Study) -> None:
         }
         for arm, of_arm in networks.groupby("arm", sort=False)
     )
-    caption = "How many networks of each arm were late, collapsed or diverged, with the interval of the share."
+    caption = (
+        "How many networks of each arm were late, collapsed or diverged, with the interval of the share; how many of "
+        "their units are dead or nearly dead."
+    )
     document.table(table, caption, name="health_table", widths=[2.0, 3.2, 3.2, 3.2, 2.2, 2.2])
     is_ill = networks[HAPPENED].any(axis=1) | networks.filter(regex="^dead_A").any(axis=1)
     if not is_ill.any():

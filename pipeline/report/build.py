@@ -84,10 +84,10 @@ def _method(document: Document, study: Study) -> None:
         "**headline model** is its network with the lowest validation cost."
     )
     document.paragraph(
-        "**Reading the numbers.** Costs are in nats, without the L2 penalty. A difference, before rounding, is clear "
-        f"if zero lies outside its interval, by {percent(100 * ROUNDING, 0)} of its length. If an end is nearer to "
-        "zero, it is too close to zero to call: another processor could decide otherwise. 'At equal iterations' is the "
-        f"last check that both networks of a pair reached.{_never(study)}"
+        "**Reading the numbers.** Costs are in nats, without the L2 penalty. A difference is clear if zero lies "
+        f"outside its interval, and no end is nearer to zero than {percent(100 * ROUNDING, 0)} of its length. "
+        "If an end is nearer, the difference is uncertain: another processor rounds otherwise and could decide "
+        f"otherwise. 'At equal iterations' is the last check that both networks of a pair reached.{_never(study)}"
     )
 
 

@@ -62,13 +62,17 @@ def write(document: Document, study: Study) -> None:
     )
     document.paragraph(
         "**4c. Costs.** Section [[costs]], page [[costs:page]], lists the cost and the index of every 100th training "
-        "step. The training prints them too, as `L_layer_model` does."
+        "step. The training prints them too. It takes the steps of `L_layer_model`, but for all networks at once."
     )
-    summaries = study.networks.loc[arm, [*COLUMNS]].agg([*SUMMARIES]).fillna(0.0)  # one network has no deviation
+    summaries = study.networks.loc[arm, [*COLUMNS]].agg([*SUMMARIES])
+    summaries = summaries.dropna(how="all")  # one network has no deviation
     columns = {title: summaries[name].map(f"{{:,.{places}f}}".format) for name, (title, places) in COLUMNS.items()}
     table = DataFrame(columns).rename(index=SUMMARIES).reset_index(names="")
     seeds = numbered(len(result.seeds), "network")
-    caption = f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training of the arm's {seeds}."
+    caption = (
+        f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training of the arm's {seeds}, each "
+        "column by itself."
+    )
     document.table(table, caption, name="results", widths=[3.6, 1.8, 2.6, 1.8, 2.6, 1.9, 1.7])
     half = best.half_cost_steps
     when = "at no step" if math.isnan(half) else f"by step {half:,.0f} of {best.steps:,}"

@@ -1,26 +1,19 @@
 """Section 5 of the assignment: what batch normalisation changes, how it compares, and why."""
 
-import math
-
 from pandas import DataFrame
 
 from pipeline.analysis import tables
-from pipeline.analysis.beginnings import gradient_factors, late_start
+from pipeline.analysis.beginnings import gradient_factors
 from pipeline.analysis.comparison import ACTIVATION
 from pipeline.analysis.statistics import CONFIDENCE
 from pipeline.report import figures
+from pipeline.report.chapter_summary import late_starts
 from pipeline.report.document import Document
-from pipeline.report.levels import Levels, in_words, levels, levels_table
+from pipeline.report.levels import headline, in_words, levels, levels_table
 from pipeline.report.study import Study
 from pipeline.report.wording import clear_side, listed, numbered, percent, share, signed, verdict
 
 WENT_WELL = 3.0  # points below the best network of all arms, up to which a training went well
-# By column of the headline models' results, the row of the levels.
-HEADLINE = {
-    "test": "Test accuracy (%)",
-    "validation_cost": "Lowest validation cost (nats)",
-    "steps": "Iterations to the stop",
-}
 
 
 def write(document: Document, study: Study) -> None:
@@ -35,13 +28,8 @@ def write(document: Document, study: Study) -> None:
     if arm is None:
         document.paragraph("This run has no arm that adds batch norm to the reference.")
         return
-    rows, best = levels(study, arm), study.headline(arm)
-    final = listed([f"{name} {percent(best[name])}" for name in study.card.sizes])
-    document.paragraph(
-        f"**The headline model**, with the settings of section [[baseline]]: {final}; "
-        f"{numbered(best.steps, 'iteration')}, {best.epochs:.1f} epochs. Section [[costs]] lists its costs. "
-        f"It is one network; this section compares the means of all networks.{_opposite(study, arm, rows)}"
-    )
+    rows = levels(study, arm)
+    headline(document, study, arm, rows, name="batchnorm_levels")
     document.paragraph(
         f"**Performance** ([[batchnorm_levels]]). "
         f"{in_words(rows, 'Test accuracy (%)', 'Lowest validation cost (nats)')} Section [[reasons]] asks why."
@@ -52,28 +40,15 @@ def write(document: Document, study: Study) -> None:
     )
     document.paragraph(
         f"**Running time** on {'a GPU' if study.timing.device == 'cuda' else 'one thread'} ([[batchnorm_levels]]). "
-        f"{in_words(rows, 'An iteration, alone (µs)', 'Time to the stop, alone (s)', with_means=True)} Batch norm adds "
-        "a mean, a variance and the gradient through both to each iteration."
+        f"{in_words(rows, 'One iteration (µs)', 'Time to the stop (s)', with_means=True)} Batch norm adds a mean, a "
+        "variance and the gradient through both to each iteration. The time to the stop is calculated: iterations and "
+        "validation checks, each times the median that was measured."
     )
     levels_table(document, study, arm, rows, name="batchnorm_levels")
     _curves(document, study)
     document.heading("Why", level=2, label="5.1", name="reasons", new_page=True)
     _why(document, study, arm)
     _every_network(document, study)
-
-
-def _opposite(study: Study, arm: str, rows: Levels) -> str:
-    """Name the levels in which the means clearly differ, and the two headline models in the other direction."""
-    apart = study.headline(arm)[[*HEADLINE]] - study.headline(study.reference)[[*HEADLINE]]
-    means = {name: rows[title][1] for name, title in HEADLINE.items()}
-    opposite = [name for name, mean in means.items() if clear_side(mean) and apart[name] * mean.difference < 0]
-    if not opposite:
-        return ""
-    named = listed([HEADLINE[name].partition(" (")[0].lower() for name in opposite])
-    return (
-        f" In {named} the headline models and the means point in opposite directions ([[summary]], "
-        "[[batchnorm_levels]])."
-    )
 
 
 def _curves(document: Document, study: Study) -> None:
@@ -103,7 +78,7 @@ def _why(document: Document, study: Study, arm: str) -> None:
         shown = dict.fromkeys(["W1", layer])
         in_layers = {name: listed([f"{fold[W]} in {W}" for W in shown]) for name, fold in folds.items()}
         differ = ", ".join(f"{said} between the {name} networks" for name, said in in_layers.items())
-        several = f" The norm differs {differ}.{_late_start(study, layer)}"
+        several = f" The norm differs {differ}.{_late_start(study)}"
     document.paragraph(
         "**The first gradients.** [[why]] shows the norm of the gradient of each W before the first step, on a sample "
         "of the training set. All networks have the same learning rate, so one with a small gradient may begin slowly."
@@ -113,8 +88,8 @@ def _why(document: Document, study: Study, arm: str) -> None:
     activations = {each: DataFrame(study.evaluations[each].activations) for each in arms}
     for last in map(str, activations[arm].columns[-1:]):  # a network without a hidden layer has none
         document.paragraph(
-            f"**Activations.** The 99th percentile of what layer {last[1:]} hands on (after batch norm, where there is "
-            f"one), at the best step: {verdict(study.compare(arm, last), ACTIVATION)}."
+            "**Activations.** Batch norm gives each unit variance 1, so what it hands on stays small. The "
+            f"99th percentile in layer {last[1:]}, at the best step: {verdict(study.compare(arm, last), ACTIVATION)}."
         )
         medians = ", ".join(f"{activations[each][last].median():.2g} ({study.names[each]})" for each in arms)
         title = f"Activations in layer {last[1:]}, medians: {medians}"
@@ -135,20 +110,20 @@ def _why(document: Document, study: Study, arm: str) -> None:
     document.figure(picture, caption, f"{'. '.join(title for title, _ in panels)}.", name="why")
 
 
-def _late_start(study: Study, layer: str) -> str:
+def _late_start(study: Study) -> str:
     """Say whether the reference's networks with a small first gradient learn late, as that reason predicts."""
-    reference = study.reference
-    networks = study.networks.loc[reference]
-    stayed = ~networks["diverged"]
-    correlation, p = late_start(study.gradients[reference][layer][stayed], networks["half_cost_steps"][stayed])
-    if math.isnan(p):  # of too few networks
+    tests = late_starts(study)
+    if tests.empty:  # too few networks
         return ""
+    layer, p = str(tests["p"].idxmin()), tests["p"].min()
     found = "this run does not show it"
     if p < 1 - CONFIDENCE:
-        found = "they do" if correlation < 0 else "they take fewer"
+        found = f"they {'do' if tests['correlation'][layer] < 0 else 'take fewer'}, in {layer}"
+    each = listed([f"{signed(value, 2)} ({name})" for name, value in tests["correlation"].items()])
     return (
-        f" Do {study.names[reference]} networks with a small gradient in {layer} take more steps to half the cost of "
-        f"guessing? The rank correlation is {signed(correlation, 2)} (p = {p:.2g}): {found}."
+        f" Do {study.names[study.reference]} networks with a small first gradient take more steps to half the cost of "
+        f"guessing? Rank correlations, by layer: {each}. The smallest p, corrected for {numbered(len(tests), 'test')}, "
+        f"is {p:.2g}: {found}."
     )
 
 

@@ -13,12 +13,13 @@ from pipeline.report import figures
 from pipeline.report.chapter_functions import COMMA, L2_COST, L2_GRADIENT, W
 from pipeline.report.chapter_summary import smaller_weights_help
 from pipeline.report.document import Document
-from pipeline.report.levels import compared_table, in_words, levels, levels_table
+from pipeline.report.levels import compared_table, headline, in_words, levels, levels_table
 from pipeline.report.study import Study
-from pipeline.report.wording import clear_side, interval, listed, numbered, percent, roughly, verdict
+from pipeline.report.wording import clear_side, interval, listed, named, numbered, percent, roughly, verdict
 
 CODE = {  # by module and function, the line that computes what L2 adds
     "forward.l2_penalty": "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
+    "forward.compute_cost": "return cost if parameters is None else cost + l2_penalty(parameters, l2)",
     "training.L_layer_model": "costs.append((cost + penalty).item())",
     "backward.L_model_backward": "dW = dW + l2 * W",
 }
@@ -34,11 +35,12 @@ def write(document: Document, study: Study) -> None:
         document.paragraph(f"This run has no {'other ' * adds_too}arm that adds the L2 penalty to the reference.")
         return
     rows = levels(study, arm)
-    compared = ("Test accuracy (%)", "Train minus validation (points)", "Lowest validation cost (nats)")
+    headline(document, study, arm, rows, name="l2_levels")
     why = " A possible reason: small weights ([[weights]]) fit the noise of the training images less."
     document.paragraph(
-        f"**Who gains** ([[l2_levels]]). {in_words(rows, *compared, 'Iterations to the stop')}"
-        f"{why * smaller_weights_help(study, arm)}"
+        f"**Who gains** ([[l2_levels]]). {in_words(rows, 'Test accuracy (%)', 'Train minus validation (points)')}"
+        f"{why * smaller_weights_help(study, arm)} "
+        f"{in_words(rows, 'Lowest validation cost (nats)', 'Iterations to the stop')}"
     )
     levels_table(document, study, arm, rows, name="l2_levels")
     _weights(document, study, arm)
@@ -61,16 +63,18 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
         rate, l2 = study.params.training.learning_rate, study.params.arms[arm].l2
         steps = int(study.headline(arm)["best_step"])
         decay = (
-            f" Each step multiplies every weight by 1 \N{MINUS SIGN} {rate:g} \N{MULTIPLICATION SIGN} {l2:g}. A weight "
-            f"whose data gradient is zero decays to {percent(100 * (1 - rate * l2) ** steps, 1)} of its start over the "
-            f"{numbered(steps, 'step')} to the headline model's best."
+            f" Each step multiplies every weight by 1 \N{MINUS SIGN} {rate:g} \N{MULTIPLICATION SIGN} {l2:g}, then "
+            "subtracts the data gradient times the learning rate. A weight whose data gradient is zero decays to "
+            f"{percent(100 * (1 - rate * l2) ** steps, 1)} of its start over the {numbered(steps, 'step')} to the "
+            "headline model's best."
         )
     document.paragraph(
         "`l2_penalty` takes all weights, without the biases; `L_layer_model` adds it to the cost that it returns, and "
         "`L_model_backward` adds its gradient to that of each W. The factor one half makes the gradient lambda times "
         "W, as PyTorch's `weight_decay` has it. Biases are not penalised, because they move the boundary between "
-        "classes and do not make it steep. The pipeline records data cost and penalty apart. An iteration takes "
-        f"the same time with any lambda, as the same code runs if lambda is 0.{decay}"
+        "classes and do not make it steep. The pipeline records data cost and penalty apart. It "
+        "hands lambda on as an array, a value for each network, so the same code runs if lambda is 0, and an iteration "
+        f"takes the same time.{decay}"
     )
 
 
@@ -115,10 +119,11 @@ def _weight_images(document: Document, study: Study, title: str) -> None:
     first = {arm: study.results[arm].parameters["W1"][study.evaluations[arm].headline] for arm in study.in_full}
     units = study.params.network.layers[0]
     shown = min(units, figures.UNITS_SHOWN)
+    seeds = named("seed", [int(study.headline(arm)["seed"]) for arm in first])
     which = f"all {numbered(units, 'unit')}" if shown == units else f"the {shown} of {units} units of largest norm"
     caption = (
-        f"The first layer's weights of the headline models as images: {which}, by norm. Dark is negative, bright is "
-        "positive; one scale for all, at most 0.5 % of a model's weights lie beyond it."
+        f"The first layer's weights of the headline models ({seeds}) as images: {which}, by norm. Dark is negative, "
+        "bright is positive; one scale for all, at most 0.5 % of a model's weights lie beyond it."
     )
     picture = figures.first_layer_weights(first, study.in_full, title)
     document.figure(picture, caption, f"{title}.", name="images")

@@ -83,7 +83,8 @@ def _chance(study: Study) -> str:
     table, title = min(clear, key=lambda row: nearness(clear[row]))
     return (
         f'Most likely "{title.partition(" (")[0]}" in [[{table}]]: of {len(clear)} clear differences its interval ends '
-        f"closest to zero. If nothing differed, about one in twenty of all {len(compared)} would be clear by chance."
+        f"closest to zero, for its length. If nothing differed, at most one in twenty of all {len(compared)} would "
+        "be clear by chance."
     )
 
 
@@ -94,8 +95,8 @@ def _one_run(study: Study) -> str:
     test = study.networks["test"]
     lower = percent(100 * np.less.outer(test[arm].to_numpy(), test[study.reference].to_numpy()).mean(), 0)
     return (
-        f"Because single networks differ. If one network of each arm is drawn at random, the {study.names[arm]} one "
-        f"has a lower test accuracy than the {study.names[study.reference]} one in {lower} of the draws."
+        f"Because single networks differ. If one network of each arm is drawn at random, the {study.names[arm]} "
+        f"network has the lower test accuracy in {lower} of the draws."
     )
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from pandas import DataFrame, Series
 
 from pipeline.analysis import tables
-from pipeline.analysis.beginnings import gradient_factors
+from pipeline.analysis.beginnings import gradient_factors, late_start
 from pipeline.analysis.comparison import GAP, QUANTITIES
 from pipeline.analysis.diagnosis import COLLAPSED
-from pipeline.analysis.statistics import typical_interval
+from pipeline.analysis.statistics import CONFIDENCE, typical_interval
 from pipeline.report import figures
 from pipeline.report.document import Document
 from pipeline.report.study import Study
@@ -25,14 +25,16 @@ def write(document: Document, study: Study) -> None:
             f"**The data set {wanted} could not be fetched: everything below is about {study.card.title}.**"
         )
     document.paragraph(
-        "**Assignment 4: page [[baseline:page]], 5: page [[batchnorm:page]], 6: page [[l2:page]], costs: page "
-        "[[costs:page]]**; its functions: page [[functions:page]]. [[summary]] sets the runs side by side, "
-        "[[headlines]] draws their costs. Brackets hold 95 % intervals ([[interval]]).",
+        "**Answers to the assignment: section [[baseline]] on page [[baseline:page]], section [[batchnorm]] on page "
+        "[[batchnorm:page]], section [[l2]] on page [[l2:page]], costs on page [[costs:page]]**, functions on page "
+        "[[functions:page]]. "
+        "[[summary]] sets the arms, variants of the network, side by side; [[headlines]] draws their costs. Brackets "
+        "hold 95 % intervals ([[interval]]).",
         keep_with_next=True,
     )
     caption = (
-        "The headline model of each arm: its best network by validation cost. The last two rows are of all its "
-        "networks."
+        "The headline model of each arm: its best network by validation cost. The last two rows are over all networks "
+        "of the arm."
     )
     table = side_by_side(study, study.in_full).T.reset_index(names="")
     document.table(table, caption, name="summary", widths=[6.4, *[9.6 / len(study.in_full)] * len(study.in_full)])
@@ -45,7 +47,7 @@ def write(document: Document, study: Study) -> None:
 def side_by_side(study: Study, arms: Iterable[str]) -> DataFrame:
     """Return the results of arms, one per row, by their titles."""
     test = study.networks["test"].groupby("arm")
-    mean, sd = test.agg(Series.mean), test.std().fillna(0.0)  # as in the text below; one network has no deviation
+    mean, sd = test.agg(Series.mean), test.std()  # as in the text below
     best = study.headlines.assign(mean=mean, sd=sd).loc[[*arms]]
     table = DataFrame(
         {
@@ -55,9 +57,9 @@ def side_by_side(study: Study, arms: Iterable[str]) -> DataFrame:
             "Iterations (training steps) to the stop": best["steps"].map("{:,}".format),
             "Epochs to the stop": best["epochs"].map("{:.1f}".format),
             "Lowest validation cost (nats)": best["validation_cost"].map("{:.4f}".format),
-            "Seconds to train it alone": best["seconds"].map("{:.1f}".format),
+            "Seconds to train it (calculated)": best["seconds"].map("{:.1f}".format),
             "Mean test accuracy, all networks (%)": best["mean"].map("{:.2f}".format),
-            "Its standard deviation (points)": best["sd"].map("{:.2f}".format),
+            "Its standard deviation (points)": best["sd"].map("{:.2f}".format).where(best["sd"].notna(), "unknown"),
         }
     )
     return table.rename(index=study.titles)
@@ -106,20 +108,29 @@ def _gain(study: Study, arm: str) -> str:
 def _of_batchnorm(study: Study, arm: str) -> str:
     said, gain = _gain(study, arm), study.comparisons[arm]["test_accuracy"]
     ours, theirs = (gradient_factors(study.gradients[each]) for each in (arm, study.reference))
-    layer = str(theirs.idxmax())
+    layer, tests = str(theirs.idxmax()), late_starts(study)
     if clear_side(gain) < 1 or ours[layer] >= theirs[layer]:
         return said
+    is_shown = ((tests["correlation"] < 0) & (tests["p"] < 1 - CONFIDENCE)).any()
     return (
         f"{said} A possible reason: the first gradients of {layer} differ more between the "
-        f"{study.names[study.reference]} networks than between the {study.names[arm]} networks (section [[reasons]])."
+        f"{study.names[study.reference]} networks than between the {study.names[arm]} networks (section "
+        f"[[reasons]]{'' if is_shown else '; not proven'})."
     )
+
+
+def late_starts(study: Study) -> DataFrame:
+    """Test, layer by layer, whether the reference's networks with a small first gradient learn late."""
+    networks, gradients = study.networks.loc[study.reference], study.gradients[study.reference]
+    stayed = ~networks["diverged"]
+    return late_start(gradients[stayed], networks["half_cost_steps"][stayed])
 
 
 def _of_l2(study: Study, arm: str) -> str:
     said, gap = _gain(study, arm), study.compare(arm, "gap")
     if is_settled(gap):
         said += f" Train minus validation accuracy: {verdict(gap, GAP)}."
-    why = " A possible reason: each iteration shrinks every weight ([[weights]])."
+    why = " A possible reason: the penalty pulls every weight towards zero ([[weights]])."
     return said + why * smaller_weights_help(study, arm)
 
 

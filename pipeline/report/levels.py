@@ -8,7 +8,7 @@ from pipeline.analysis.statistics import Comparison, compare
 from pipeline.analysis.tables import SETS
 from pipeline.report.document import Document
 from pipeline.report.study import Study
-from pipeline.report.wording import clear_side, interval, percent, roughly
+from pipeline.report.wording import clear_side, interval, listed, numbered, percent, roughly
 
 Levels = dict[str, tuple[Quantity, Comparison]]
 COMPARED = {
@@ -18,6 +18,8 @@ COMPARED = {
     "half_cost_steps": "Iterations to half the cost of guessing",
     "steps": "Iterations to the stop",
 }
+# By column of the headline models' results, the row of the levels.
+OF_HEADLINE = {"test": "Test accuracy (%)", **{name: COMPARED[name] for name in ("validation_cost", "steps")}}
 
 
 def levels(study: Study, arm: str) -> Levels:
@@ -31,8 +33,30 @@ def levels(study: Study, arm: str) -> Levels:
     }
     if of_arms[arm].use_batchnorm != of_arms[study.reference].use_batchnorm:  # else an iteration takes the same time
         times = compare(study.step_times(arm), study.step_times(study.reference))
-        found["An iteration, alone (µs)"] = STEP_TIME, times
-    return {**found, "Time to the stop, alone (s)": (SECONDS, study.compare(arm, "seconds"))}
+        found["One iteration (µs)"] = STEP_TIME, times
+    return {**found, "Time to the stop (s)": (SECONDS, study.compare(arm, "seconds"))}
+
+
+def headline(document: Document, study: Study, arm: str, rows: Levels, *, name: str) -> None:
+    """Write the results of an arm's headline model, which the table of two arms does not show."""
+    best = study.headline(arm)
+    final = listed([f"{each} {percent(best[each])}" for each in study.card.sizes])
+    document.paragraph(
+        f"**The headline model** (seed {best.seed}), with the settings of section [[baseline]]: {final}; "
+        f"{numbered(best.steps, 'iteration')}, {best.epochs:.1f} epochs. Section [[costs]] lists its costs. "
+        f"It is one network; this section compares the means of all networks.{_opposite(study, arm, rows, name)}"
+    )
+
+
+def _opposite(study: Study, arm: str, rows: Levels, name: str) -> str:
+    """Name the levels in which the means clearly differ, and the two headline models in the other direction."""
+    apart = study.headline(arm)[[*OF_HEADLINE]] - study.headline(study.reference)[[*OF_HEADLINE]]
+    means = {each: rows[title][1] for each, title in OF_HEADLINE.items()}
+    opposite = [each for each, mean in means.items() if clear_side(mean) and apart[each] * mean.difference < 0]
+    if not opposite:
+        return ""
+    named = listed([OF_HEADLINE[each].partition(" (")[0].lower() for each in opposite])
+    return f" In {named} the headline models and the means point in opposite directions ([[summary]], [[{name}]])."
 
 
 def in_words(rows: Levels, *titles: str, with_means: bool = False) -> str:
@@ -59,7 +83,7 @@ def levels_table(document: Document, study: Study, arm: str, rows: Levels, *, na
     table.insert(len(columns), "Pairs", [str(each.pairs) for each in compared], allow_duplicates=True)
     caption = (
         f"{study.titles[arm]} and {study.names[reference]}: means, and the mean of the paired differences "
-        f"({study.names[arm]} minus {study.names[reference]}). Grey: no clear difference, or too close to call."
+        f"({study.names[arm]} minus {study.names[reference]}). Grey: not clear, or uncertain."
     )
     ours, theirs = (study.params.arms[each] for each in (arm, reference))
     if ours.use_batchnorm != theirs.use_batchnorm and ours.l2 != theirs.l2:
@@ -73,7 +97,7 @@ def compared_table(
     """Write a table of comparisons, grey where none is clear; its last column names who makes most of one, if any."""
     if any(each.alone for each in compared):
         most = [f"{each.alone[0]}: {percent(each.alone[1], 0)}" if each.alone else "" for each in compared]
-        table = pd.concat([table, pd.Series(most, name="Alone")], axis=1)
-        caption += " Alone: the seed or round that makes more than a third of a difference."
+        table = pd.concat([table, pd.Series(most, name="Mostly")], axis=1)
+        caption += " Mostly: the seed or round that makes more than a third of a difference."
     unclear = [row for row, each in enumerate(compared) if not clear_side(each)]
     document.table(table, caption, name=name, widths=widths[: len(table.columns)], grey=unclear)

@@ -48,7 +48,7 @@ def unclear(comparison: Comparison, quantity: Quantity) -> str:
     if comparison.above + comparison.below < FEWEST:  # whatever rounding does
         return f"no clear difference {sample(comparison.pairs)}"
     if quantity.interval and not is_settled(comparison):
-        return "difference too close to zero to call"
+        return "uncertain, as its interval ends near zero"
     return "" if comparison.excludes_zero else f"no clear difference {sample(comparison.pairs)}"
 
 

@@ -1,6 +1,5 @@
 """How networks begin: first gradients as autograd has them, and what training leaves of the random start."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -82,21 +81,29 @@ def test_a_late_start_is_a_clear_rank_correlation_below_zero(steps, correlation,
     result = recorded([300] * 6)  # a check every 50 steps
     below = torch.tensor([[step is not None and check >= step for step in steps] for check in range(1, 7)])
     result = replace(result, validation_costs=torch.where(below, 0.1, 0.69).double())
-    found, p = late_start(Series([1.0, 2, 3, 4, 5, 6]), steps_to_half(result))
+    ((found, p),) = late_start(DataFrame({"W1": [1.0, 2, 3, 4, 5, 6]}), steps_to_half(result)).to_numpy()
     assert found == pytest.approx(correlation, abs=1e-3)
     assert (p < 0.05) == is_clear
 
 
+def test_the_p_of_a_late_start_is_multiplied_by_the_number_of_layers():
+    steps, norms = Series([1.0, 2, 3, 4, 5, 6]), {"W1": [6.0, 5, 4, 3, 1, 2], "W2": [1.0, 6, 2, 5, 3, 4]}
+    alone = [late_start(DataFrame({layer: norm}), steps).loc[layer] for layer, norm in norms.items()]
+    together = late_start(DataFrame(norms), steps)
+    assert together["correlation"].tolist() == [each["correlation"] for each in alone]
+    assert together["p"].tolist() == [pytest.approx(2 * alone[0]["p"]), 1.0]
+
+
 @pytest.mark.parametrize("networks", [1, 2, 3, 5])
 def test_fewer_than_six_networks_show_no_late_start_in_whatever_order(networks):
-    norms, steps = Series(range(networks), dtype=float), Series(range(networks, 0, -1), dtype=float)
-    assert all(map(math.isnan, late_start(norms, steps)))
+    norms, steps = DataFrame({"W1": range(networks)}, dtype=float), Series(range(networks, 0, -1), dtype=float)
+    assert late_start(norms, steps).empty
 
 
 def test_networks_that_come_to_it_at_one_check_have_no_order_and_bring_no_warning():
     result = recorded([300] * 6)
     result.validation_costs[:] = 0.1
-    assert all(map(math.isnan, late_start(Series([1.0, 2, 3, 4, 5, 6]), steps_to_half(result))))
+    assert late_start(DataFrame({"W1": [1.0, 2, 3, 4, 5, 6]}), steps_to_half(result)).empty
 
 
 def test_the_norms_at_the_start_are_those_of_the_network_s_own_seed():

@@ -58,6 +58,12 @@ def test_the_weakest_class_is_that_recognised_least():
     assert diagnoses[["weakest_class", "recall"]].to_numpy().tolist() == [[1, 25.0], [0, 0.0]]
 
 
+def test_a_class_without_test_examples_is_not_the_weakest():
+    evaluation = measured([90.0])
+    evaluation.confusion[0] = torch.tensor([[0, 0], [2, 6]])
+    assert diagnose(recorded([100]), evaluation)[["weakest_class", "recall"]].to_numpy().tolist() == [[1, 75.0]]
+
+
 def test_divergence_is_told_of_real_networks():
     result = trained(l2=(DIVERGES, 0.0))
     diagnoses = diagnose(result, evaluated(result))

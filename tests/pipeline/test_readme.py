@@ -59,6 +59,7 @@ def test_a_difference_without_an_interval_is_written_alone():
     *_, first, second = readme.table(results).splitlines()
     assert first == "| Baseline | 90.00 | 90.00 | 90.00 | 9,650 | 102.9 | 90.00 ± 1.00 |  |"
     assert second.endswith("| 91.00 ± 0.50 | -1.00 |")
+    assert readme.table(results.assign(sd_test=math.nan)).endswith("| 91.00 | -1.00 |")  # of one network each
 
 
 @pytest.mark.parametrize(
