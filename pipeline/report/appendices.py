@@ -25,10 +25,7 @@ def write_mistakes(document: Document, study: Study) -> None:
     shown = [f"{classes[true]} as {classes[predicted]}" for true, predicted in pairs]
     said = f"[[mistakes]] is about the {study.names[best]} headline model, which has the lowest validation cost of all."
     document.paragraph(said, keep_with_next=True)
-    caption = (
-        f"The most confident mistakes of the {study.names[best]} headline model on the test set: the true class, the "
-        "one that it takes it for, and the probability of that."
-    )
+    caption = "The most confident mistakes on the test set: true class as predicted class, and its probability."
     title = f"The most confident mistake takes {shown[0]}" if shown else "It makes no mistake"
     picture = figures.confident_mistakes(evaluation, classes, title)
     document.figure(picture, caption, f"The mistakes: {listed(shown) or 'none'}.", name="mistakes")

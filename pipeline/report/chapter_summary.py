@@ -25,17 +25,12 @@ def write(document: Document, study: Study) -> None:
             f"**The data set {wanted} could not be fetched: everything below is about {study.card.title}.**"
         )
     document.paragraph(
-        "**Answers to the assignment: section [[baseline]] on page [[baseline:page]], section [[batchnorm]] on page "
-        "[[batchnorm:page]], section [[l2]] on page [[l2:page]], costs on page [[costs:page]]**, functions on page "
-        "[[functions:page]]. "
-        "[[summary]] sets the arms, variants of the network, side by side; [[headlines]] draws their costs. Brackets "
-        "hold 95 % intervals ([[interval]]).",
+        "**Section [[baseline]]: page [[baseline:page]], section [[batchnorm]]: page [[batchnorm:page]], section "
+        "[[l2]]: page [[l2:page]], costs: page [[costs:page]], functions: page [[functions:page]].** [[summary]] and "
+        "[[headlines]] set the arms side by side. Brackets hold 95 % intervals ([[interval]]).",
         keep_with_next=True,
     )
-    caption = (
-        "The headline model of each arm: its best network by validation cost. The last two rows are over all networks "
-        "of the arm."
-    )
+    caption = "The headline model of each arm: its best network by validation cost. Last two rows: all its networks."
     table = side_by_side(study, study.in_full).T.reset_index(names="")
     document.table(table, caption, name="summary", widths=[6.4, *[9.6 / len(study.in_full)] * len(study.in_full)])
     document.heading("Findings", name="findings")
@@ -113,9 +108,8 @@ def _of_batchnorm(study: Study, arm: str) -> str:
         return said
     is_shown = ((tests["correlation"] < 0) & (tests["p"] < 1 - CONFIDENCE)).any()
     return (
-        f"{said} A possible reason: the first gradients of {layer} differ more between the "
-        f"{study.names[study.reference]} networks than between the {study.names[arm]} networks (section "
-        f"[[reasons]]{'' if is_shown else '; not proven'})."
+        f"{said} A possible reason: the {study.names[arm]} networks differ less in the first gradient of {layer} "
+        f"(section [[reasons]]{'' if is_shown else ', not proven'})."
     )
 
 

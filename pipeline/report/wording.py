@@ -40,7 +40,7 @@ def roughly(comparison: Comparison, quantity: Quantity) -> str:
 
 
 def unclear(comparison: Comparison, quantity: Quantity) -> str:
-    """Say why a difference is not clear; "" if it is. A count has no interval that could end too close to zero."""
+    """Say why a difference is not clear; "" if it is. A count has no interval that could end near zero."""
     if not comparison.pairs:
         return "not comparable (no pair has both values)"
     if not comparison.above and not comparison.below:

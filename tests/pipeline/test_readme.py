@@ -341,7 +341,7 @@ def test_what_it_says_of_the_intervals_of_the_first_table_is_what_the_report_say
     ends = table[["difference", "low", "high"]]
     clear = {arm: clear_side(Comparison(*row, 0, 0, 16)) for arm, row in ends.iterrows()}
     assert (clear["Batch norm"], clear["L2"]) == (1, 0)
-    said = "Batch norm's difference is clear; L2's interval ends too close to zero to call it."
+    said = "Batch norm's difference is clear; L2's is uncertain, as its interval ends near zero."
     assert said in " ".join(TEXT.split())
 
 
