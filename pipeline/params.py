@@ -191,12 +191,12 @@ class Params(_Section):
             wanted = f"it must be at most the {left:,} examples of {name} that are left to train on"
             raise ValueError(f"training.batch_size is {batch}: {wanted}")
 
-    def require_memory(self, memory: int) -> None:
+    def require_memory(self, memory: int, *, on_gpu: bool) -> None:
         """Check that the networks, or only the results of those on a GPU, fit into so many bytes of memory."""
         layers = self.network.layers
         numbers = sum((before + 1) * units for before, units in pairwise([PIXELS, *layers]))
         networks = max(len(self.training.seeds), self.l2_path.networks)
-        copies = 4 if self.training.device == "cpu" else 1  # parameters, gradients, updated and best parameters
+        copies = 1 if on_gpu else 4  # parameters, gradients, updated and best parameters
         if (needed := 4 * numbers * networks * copies) > memory:
             need = f"{networks:,} networks of {numbers:,} parameters need at least {needed / 2**30:,.1f} GiB of memory"
             raise ValueError(f"network.layers is {shown(layers)}: {need}, and this machine has {memory / 2**30:,.1f}")

@@ -19,8 +19,8 @@ def main(params: Params) -> None:
     if source.sha256 and (mirror := os.environ.get("DATA_MIRROR")):
         place_of(mirror)
     params.require_fit(params.data.dataset, len(source.classes), source.train_examples)
-    params.require_memory(psutil.virtual_memory().total)
-    device_of(params.training.device)
+    device = device_of(params.training.device)
+    params.require_memory(psutil.virtual_memory().total, on_gpu=device.type == "cuda")
     require_drawable({name: arm.title for name, arm in params.arms.items()})
     artifacts.write_json(CHECKED, "params.yaml is valid")
     if said := params.training.said_of_cores():

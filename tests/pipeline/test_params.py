@@ -1,12 +1,16 @@
 """The shipped parameters load; a wrong file is refused in words that help."""
 
+import contextlib
 import copy
 import itertools
 import os
 import re
 import shutil
+from types import SimpleNamespace
 
+import psutil
 import pytest
+import torch
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, load_yaml
 from wrong_params import (
@@ -25,6 +29,7 @@ from wrong_params import (
 
 from pipeline.params import ParamsError, load_params
 from pipeline.text import shown
+from stages import check
 from stages.launch import processes_for
 
 
@@ -317,7 +322,6 @@ GIB = 2**30
             "network.layers is [100000, 10]: 36 networks of 79,500,010 parameters need at least 42.6 GiB of memory, "
             "and this machine has 8.0",
         ),
-        ({("network", "layers"): [100_000, 10], ("training", "device"): "cuda"}, 16 * GIB, None),
         ({("network", "layers"): [100_000, 10], ("l2_path", "seeds"): [0]}, 20 * GIB, None),
         ({("network", "layers"): [2**62, 10]}, 2**50, "network.layers is [4611686018427387904, 10]: 36 networks of "),
         ({("training", "seeds"): [*range(99)]}, 2**24, "network.layers is [20, 7, 5, 10]: 99 networks of 15,947 "),
@@ -326,10 +330,22 @@ GIB = 2**30
 def test_networks_that_no_memory_holds_are_refused(tmp_path, changes, memory, said):
     params = loaded(tmp_path, changes)
     if said is None:
-        params.require_memory(memory)
+        params.require_memory(memory, on_gpu=False)
     else:
         with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
-            params.require_memory(memory)
+            params.require_memory(memory, on_gpu=False)
+
+
+@pytest.mark.parametrize(("gpus", "is_refused"), [(1, False), (0, True)])
+def test_only_the_results_of_networks_that_train_on_a_gpu_are_in_memory(tmp_path, monkeypatch, gpus, is_refused):
+    """With ``auto``, which is the CPU where there is no GPU."""
+    params = loaded(tmp_path, {("network", "layers"): [100_000, 10], ("training", "device"): "auto"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=16 * GIB))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"need at least 42\.6 GiB") if is_refused else contextlib.nullcontext():
+        check.main(params)
 
 
 @pytest.mark.parametrize("cores", [1, 2, 64])
