@@ -92,6 +92,7 @@ class Row:
         return self.autograd[1] <= AUTOGRAD_TOLERANCE and self.differences[1] <= DIFFERENCES_TOLERANCE
 
 
+@torch.enable_grad()
 def by_autograd(function: Function, point: Tensors) -> dict[str, Tensor]:
     """Differentiate a function by autograd, with respect to each tensor of ``point``."""
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in point.items()}

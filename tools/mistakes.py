@@ -411,7 +411,12 @@ def network_mistakes(right: Values, m: int) -> Mistakes:
             mistakes.append((name, {f"{of}{layer}": value for of, value in wrong.items() if of != "dA_prev"}))
     classes = len(right[f"dW{len(right) // 2}"])
     by_classes = {name: value * m / classes for name, value in right.items()}
-    return [*mistakes, ("divided by the number of classes, and not by m", by_classes)]
+    uphill = {name: -value for name, value in right.items()}
+    return [
+        *mistakes,
+        ("divided by the number of classes, and not by m", by_classes),
+        ("the wrong sign, as of Y - AL in place of AL - Y", uphill),
+    ]
 
 
 def Update_parameters(draw: Draw) -> Iterator[Case]:

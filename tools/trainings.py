@@ -87,7 +87,10 @@ def run(
     torch.manual_seed(0)
     with contextlib.redirect_stdout(io.StringIO()):
         returned = outputs_of(train(X, Y, dims, rate, steps, batch_size, **options), ["parameters", "costs"])
-    return returned["parameters"], returned.get("costs")
+    costs = returned.get("costs")
+    costs = list(costs.values()) if isinstance(costs, Mapping) else costs  # by step
+    costs = [each[-1] if isinstance(each, tuple | list) else each for each in costs] if costs is not None else None
+    return returned["parameters"], costs
 
 
 def easy(convert: Convert, count: int = 60) -> tuple[list[int], Any, Any]:

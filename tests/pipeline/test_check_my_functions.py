@@ -273,7 +273,6 @@ CASES = [
     ("apply_batchnorm", batchnorm_thrown_away, "the normalised value is thrown away"),
     ("apply_batchnorm", batchnorm_of_torch_s_variance, "divided by m - 1"),
     ("apply_batchnorm", batchnorm_without_eps, "add a small eps"),
-    ("apply_batchnorm", batchnorm_in_float32, "NA: comes back as float32, and float64 went in"),
     ("apply_batchnorm", batchnorm_turned, "NA: transposed"),
     ("Linear_backward", linear_backward_by(dW=lambda dZ, A, m: dZ @ A.T), "dW: not divided by m"),
     ("Linear_backward", linear_backward_by(dW=lambda dZ, A, m: A @ dZ.T / m), "dW: transposed"),
@@ -320,6 +319,11 @@ CASES = [
     ("L_model_backward", network_without_batchnorm, "batch norm is left out of the backward pass"),
     ("L_model_backward", network_not_divided, "not divided by m"),
     ("L_model_backward", network_divided_by_classes, "divided by the number of classes, and not by m"),
+    (
+        "L_model_backward",
+        lambda AL, Y, caches: {name: -each for name, each in pipeline.L_model_backward(AL, Y, caches).items()},
+        "the wrong sign, as of Y - AL in place of AL - Y",
+    ),
     ("L_model_forward", forward_with_relu_at_the_end, "ReLU before the softmax"),
     ("L_model_forward", forward_with_batchnorm_first, "batch norm before ReLU, and not after it"),
     ("L_model_forward", forward_without_batchnorm, "the normalised value is thrown away"),
@@ -468,7 +472,7 @@ def penalised_cost(AL, Y, parameters=None, l2=0.0):
         (1, "W", ""),
         (2, "W", "dW grows by 2 times the derivative"),
         (1, "Wb", "biases are penalised"),
-        (0, "W", "0 times"),
+        (0, "W", "lambda changes the cost, but not the gradient"),
     ],
 )
 def test_a_gradient_of_l2_that_is_not_that_of_the_cost_is_seen(factor, biases, said):
@@ -804,6 +808,51 @@ def test_of_a_file_with_one_wrong_function_only_that_is_called_wrong(name, text,
     assert all(row.words == f"mend {name} first" for row in rows.values() if row.state == UNJUDGED)
 
 
+def test_a_network_that_keeps_batch_norm_in_a_cache_of_its_own_is_not_blamed_for_another_function():
+    """With our caches it would not find that there is batch norm."""
+    changes = [
+        ("append((cache, A if use_batchnorm else None))", 'append(cache | ({"A": A} if use_batchnorm else {}))'),
+        ("[*caches, (cache, None)]", "[*caches, cache]"),
+        ("cache, A = caches[l - 1]", 'cache = caches[l - 1]; A = cache.get("A")'),
+    ]
+    assert judged(changes, "the assignment's dictionaries") == {}
+    wrong = ("dZ.sum(axis=1, keepdims=True) / m", "dZ.sum(axis=1, keepdims=True)")
+    assert [*judged([*changes, wrong], "the assignment's dictionaries")] == ["Linear_backward"]
+
+
+@pytest.mark.parametrize("wanted", [torch.float32, np.float32])
+def test_code_that_takes_float32_alone_is_checked_in_float32(wanted):
+    def linear_forward(A, W, b):
+        assert A.dtype == wanted
+        return W @ A + b, {"mine": (A, W, b)}
+
+    def Linear_backward(dZ, cache):
+        A, W, _ = cache["mine"]  # as ours has it not
+        return W.T @ dZ, dZ @ A.T / A.shape[1], dZ.sum(1)[:, None] / A.shape[1]
+
+    solution = {"linear_forward": linear_forward, "Linear_backward": Linear_backward}
+    assert [judge(name, solution) for name in solution] == [Row(name, RIGHT) for name in solution]
+
+
+def test_that_an_array_comes_back_as_float32_makes_a_function_not_wrong():
+    row = judge("apply_batchnorm", {"apply_batchnorm": batchnorm_in_float32})
+    assert row == Row("apply_batchnorm", RIGHT, "NA: comes back as float32, and float64 went in")
+
+
+@pytest.mark.parametrize("name", ["softmax_backward", "linear_activation_backward"])
+@pytest.mark.parametrize(
+    ("words", "network", "state"),
+    [
+        ("raises ValueError: more", RIGHT, UNJUDGED),
+        ("raises ValueError: more", WRONG, WRONG),
+        ("dZ: wrong", RIGHT, WRONG),
+    ],
+)
+def test_a_part_of_a_right_network_may_take_other_arguments_than_the_assignment_passes(name, words, network, state):
+    rows = settled([Row(name, WRONG, words), Row("L_model_backward", network, "dW1: wrong" * (network == WRONG))])
+    assert rows[0].state == state
+
+
 def test_of_two_wrong_functions_each_is_called_wrong_for_its_own_mistake():
     divided = "dA_prev, dW, db = linear_backward(dZ, linear)\n    return dA_prev / dZ.shape[1], dW, db"
     rows = judged([("dA * (activation_cache > 0)", "dA"), ("return linear_backward(dZ, linear)", divided)])
@@ -908,14 +957,61 @@ def test_functions_that_hang_end_python_print_ask_or_stand_beside_get_a_row_each
     ("source", "said"),
     [
         ("def relu(Z)", "cannot be imported: SyntaxError: expected ':'"),
-        ("input()", "cannot be imported: it waits for input()"),
-        ("while True: pass", "has not ended after 5 s on import: it must not train then"),
+        (
+            "input()",
+            'stops at line 1 (put what it runs under if __name__ == "__main__"); checked is what stands above: it',
+        ),
+        ("while True: pass", 'has not ended after 5 s on import: put what it runs under if __name__ == "__main__"'),
     ],
 )
 def test_a_file_that_cannot_be_imported_gets_one_line(tmp_path, monkeypatch, source, said):
     monkeypatch.setattr(check_my_functions, "LONG_SECONDS", 5 if "while" in source else 60)
     (row,) = check_my_functions.rows_of(written(tmp_path, source))
     assert row.function == "" and row.state == WRONG and said in row.words
+
+
+def test_what_stands_above_the_line_that_stops_a_file_is_checked(tmp_path):
+    source = "def relu_backward(dA, Z):\n    return dA * (Z > 0)\nraise SystemExit\ndef softmax(Z):\n    return Z"
+    stopped, *rows = check_my_functions.rows_of(written(tmp_path, source))
+    assert (stopped.function, stopped.state) == ("", WRONG)
+    assert stopped.words.startswith("stops at line 3 (put what it runs under if __name__")
+    assert {row.function: row.state for row in rows if row.state != MISSING} == {"relu_backward": RIGHT}
+
+
+AT_HOME = """
+    import sys
+
+    import torch
+    from pipeline import relu_backward
+    from tools import nothing
+
+    get_ipython().run_line_magic("matplotlib", "inline")
+    assert len(sys.argv) == 1
+    open("beside.txt").close()
+    torch.set_grad_enabled(False)
+"""
+
+
+def test_a_file_runs_as_in_its_own_folder_beside_modules_of_any_name(tmp_path):
+    written(tmp_path, "def relu_backward(dA, Z):\n    return dA * (Z > 0)\n", "pipeline.py")
+    written(tmp_path, "nothing = None\n", "tools.py")
+    written(tmp_path, "", "beside.txt")
+    rows = check_my_functions.rows_of(written(tmp_path, AT_HOME))
+    assert {row.function: row.state for row in rows if row.state != MISSING} == {"relu_backward": RIGHT}
+
+
+def test_functions_of_this_repository_are_not_the_file_s(tmp_path):
+    (tmp_path / "of_mine").mkdir()
+    source = "from pipeline import relu_backward, softmax\ndef relu(Z):\n    return Z.clamp(min=0), Z\n"
+    first, *rows = check_my_functions.rows_of(written(tmp_path / "of_mine", source))
+    assert (first.state, first.words) == (WRONG, "these functions are this repository's: relu_backward, softmax")
+    assert {row.function: row.state for row in rows if row.state != MISSING} == {"relu": RIGHT}
+
+
+@pytest.mark.parametrize("source", ["x = 1", "class Network:\n    def relu(self, Z):\n        return Z"])
+def test_a_file_without_functions_at_its_top_level_gets_one_line(tmp_path, source):
+    found = check_my_functions.rows_of(written(tmp_path, source))
+    assert found == [Row("", MISSING, "no function of the assignment at its top level")]
 
 
 def test_rows_that_arrive_together_are_all_read_at_once(tmp_path, monkeypatch):
@@ -932,12 +1028,20 @@ def test_rows_that_arrive_together_are_all_read_at_once(tmp_path, monkeypatch):
 
 
 def test_several_files_are_checked_on_one_command_line(tmp_path):
-    subset = written(tmp_path, "from pipeline import relu, softmax\n", "subset.py")
+    source = """
+        import numpy as np
+        def relu(Z):
+            return np.maximum(Z, 0), Z
+        def relu_backward(dA, Z):
+            return dA * (Z > 0)
+    """
+    subset = written(tmp_path, source, "subset.py")
     command = [sys.executable, "-m", "tools.check_my_functions", subset, tmp_path / "none.py"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr == ""
     assert "  2 right, 0 partly checked, 0 wrong, 0 not judged, 14 missing\n" in done.stdout
-    assert done.stdout.endswith("there is no such file\n")
+    said = " ".join(done.stdout.split())
+    assert "none.py WRONG there is no such Python file (a notebook must be exported as a script) copy of" in said
     named = [line.partition(": checked only if ") for line in done.stdout.splitlines() if "checked only if" in line]
     assert [(what.strip(), needed) for what, _, needed in named] == [
         ("copy of the best parameters", "L_layer_model takes validation, evaluate_every, patience"),
