@@ -269,3 +269,11 @@ def test_if_no_pair_is_finite_nothing_is_claimed():
 def test_what_does_not_pair_is_refused(values, reference):
     with pytest.raises(ValueError, match="one value per seed each"):
         compare(values, reference)
+
+
+def test_of_sixteen_values_all_subsets_count():
+    values = np.random.default_rng(1).normal(size=16)
+    member = (np.arange(1, 2**16)[:, None] >> np.arange(16)) & 1
+    means = np.sort(member @ values / member.sum(axis=1))
+    outside = 2**16 // 40  # 2.5 per cent
+    assert typical_interval(values) == pytest.approx((means[outside - 1], means[-outside]))

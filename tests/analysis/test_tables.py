@@ -417,3 +417,12 @@ def test_every_table_can_be_written_as_csv(tmp_path):
         pd.testing.assert_frame_equal(read_table(tmp_path / f"{number}.csv"), table)
         assert len(table) and table.notna().all(axis=None)
         assert np.isfinite(table.select_dtypes("number")).all(axis=None)
+
+
+def test_a_network_that_left_the_plateau_late_is_not_stuck():
+    result, evaluation = recorded([200] * 3), measured([90.0, 91, 92])
+    guessing = np.log(2)
+    costs = torch.full_like(result.validation_costs, guessing)
+    costs[-1] = torch.tensor([guessing, guessing - 0.2, guessing / 3])
+    arm = tables._over_networks(replace(result, validation_costs=costs), evaluation)
+    assert arm["stuck_networks"] == 1

@@ -110,3 +110,11 @@ def test_the_data_are_left_as_they_are():
     timed()
     assert torch.equal(X, before[0])
     assert torch.equal(Y, before[1])
+
+
+def test_each_kind_is_checked_with_its_own_statistics(monkeypatch):
+    seen = []
+    monkeypatch.setattr(timing, "evaluate", lambda X, Y, parameters: seen.append("mean1" in parameters))
+    X, Y = torch.rand(6, 40), torch.eye(3)[torch.arange(40) % 3].T.contiguous()
+    timing.time_steps(X, Y, [6, 4, 3], validation=(X, Y), batch_size=10, rounds=1, steps=2)
+    assert seen == [False, True] * 2

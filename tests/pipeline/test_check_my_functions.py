@@ -29,6 +29,7 @@ from tools.check_my_functions import (
     known_in,
     settled,
 )
+from tools.findings import arguments_of, is_close, is_turned, is_unchanged, lambdas_of, options_of
 from tools.mistakes import AS_EVALUATED, AS_IT_IS, NOT_DIVIDED
 
 OURS = known_in(vars(pipeline))
@@ -1065,3 +1066,28 @@ def test_the_exit_status_is_0_if_nothing_is_wrong_or_missing(tmp_path, monkeypat
 def test_a_module_that_is_no_function_is_missing():
     assert judge("relu", known_in({"relu": types.ModuleType("relu")})).state == "missing"
     assert batchnorm_forward.__name__ in known_in({"batchnorm_forward": batchnorm_forward})
+
+
+def test_further_arguments_without_names_are_none_that_is_needed():
+    assert options_of(lambda Z, *rest, **more: Z, 1, {}) == {}
+
+
+def test_a_function_without_a_signature_has_no_known_arguments():
+    assert arguments_of(max) == {}
+
+
+def test_an_array_is_turned_only_if_its_transpose_has_the_shape():
+    assert is_turned(torch.ones(2, 3), (3, 2)) and not is_turned(torch.ones(2, 3), (3, 4))
+
+
+def test_a_list_that_grew_is_changed():
+    one = [torch.ones(2)]
+    assert not is_unchanged(one, [*one, *one])
+
+
+def test_an_argument_that_takes_a_word_is_not_lambda():
+    assert lambdas_of(lambda A, regularization="l2", lam=0.0: A) == ["lam"]
+
+
+def test_rounding_is_zero():
+    assert is_close(torch.tensor([1e-16, -1e-17]), torch.tensor([0.0, 0.0]))

@@ -419,3 +419,7 @@ def test_parameters_that_do_not_fit_the_data_are_refused(tmp_path, changes, data
     else:
         with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
             params.require_fit(**FIT | data)
+
+
+def test_batch_norm_takes_batches_of_two(tmp_path):
+    assert loaded(tmp_path, {("training", "batch_size"): 2}).training.batch_size == 2

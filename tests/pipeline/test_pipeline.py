@@ -25,7 +25,7 @@ from pipeline import artifacts
 from pipeline.data import preprocessing, sources
 from pipeline.params import ParamsError, Training, load_params
 from pipeline.text import GAP
-from stages import download, train
+from stages import download, l2_path, report, timing, train
 
 each_stage = pytest.mark.parametrize("name", STAGES)
 
@@ -585,3 +585,46 @@ def test_a_comment_in_params_yaml_runs_the_check_alone(clone):
     with clone.edited("params.yaml", f"{params}\n# a comment\n"):
         status = json.loads(clone.dvc("status", "--json"))
     assert status == {"check": [{"changed deps": {"params.yaml": "modified"}}]}
+
+
+SHIPPED = load_params(ROOT / "params.yaml")
+
+
+def test_every_lambda_of_the_path_is_trained_with_every_seed(monkeypatch):
+    caught = {}
+    monkeypatch.setattr(l2_path, "train_ensemble", lambda *data, l2: caught.update(seeds=data[3], l2=l2))
+    l2_path.main(SHIPPED)
+    pairs = list(zip(caught["l2"], caught["seeds"], strict=True))
+    assert pairs == [(value, seed) for value in SHIPPED.l2_path.values for seed in SHIPPED.l2_path.seeds]
+
+
+def test_the_stage_times_as_params_yaml_says_and_keeps_steps_apart_from_checks(monkeypatch):
+    def time_steps(*data, **given):
+        caught.update(given)
+        return {"plain": [1.0]}, {"plain": [2.0]}
+
+    caught, written = {}, []
+    params = SHIPPED.model_copy(update={"timing": SHIPPED.timing.model_copy(update={"rounds": 3, "steps": 50})})
+    monkeypatch.setattr(timing, "examples", lambda name, device: (torch.zeros(784, 3), torch.zeros(10, 3)))
+    monkeypatch.setattr(timing, "time_steps", time_steps)
+    monkeypatch.setattr(artifacts, "write_record", lambda folder, record: written.append(record))
+    timing.main(params)
+    assert (caught["rounds"], caught["steps"], caught["compile"]) == (3, 50, params.training.compile)
+    assert (written[0].seconds_per_step, written[0].seconds_per_check) == ({"plain": [1.0]}, {"plain": [2.0]})
+
+
+def test_the_gradients_of_the_report_are_those_on_the_training_set(trained, monkeypatch):
+    def first_gradient_norms(X, Y, result):
+        asked.append(X)
+
+    asked, read = [], artifacts.read_record
+    monkeypatch.chdir(trained)
+    absent = ("timing", "l2_path")  # nobody looks at them here
+    monkeypatch.setattr(artifacts, "read_record", lambda kind, at: None if at.name in absent else read(kind, at))
+    monkeypatch.setattr(artifacts, "write_bytes", lambda path, content: None)
+    monkeypatch.setattr(report, "first_gradient_norms", first_gradient_norms)
+    monkeypatch.setattr(report, "require_same_networks", lambda *data: None)
+    monkeypatch.setattr(report, "build_report", lambda study: b"")
+    report.main(SHIPPED)
+    X, _ = stages.examples("train")
+    assert asked and all(torch.equal(each, X[:, : each.shape[1]]) for each in asked)

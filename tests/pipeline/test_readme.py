@@ -406,3 +406,31 @@ def test_every_test_that_a_page_names_exists(page):
         name for path in Path("tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
     }
     assert named and named <= defined, named - defined
+
+
+def test_the_end_shows_the_seconds_of_each_arm_s_own_steps_and_kind(tmp_path, monkeypatch, capsys):
+    table = pd.read_csv(io.StringIO(committed("plots/results.csv")))
+    monkeypatch.chdir(tmp_path)
+    artifacts.write_table(Path("plots/results.csv"), table)
+    no_checks = {"plain": [0.0], "batchnorm": [0.0]}
+    artifacts.write_record(Path("results/timing"), Timing("cpu", {"plain": [0.001], "batchnorm": [0.003]}, no_checks))
+    summary.main(PARAMS)
+    lines = capsys.readouterr().out.split("Headline model")[1].splitlines()[1:4]
+    of_a_step = [0.003 if arm.use_batchnorm else 0.001 for arm in PARAMS.arms.values()]
+    expected = [f"{each * steps:,.1f}" for each, steps in zip(of_a_step, table["steps"], strict=True)]
+    assert [line.split()[-1] for line in lines] == expected
+
+
+def test_the_digit_is_shown_to_the_headline_model(trained, monkeypatch):
+    def seen(X, parameters, *further, **options):
+        caught.append(parameters)
+        return forward(X, parameters, *further, **options)
+
+    caught, forward = [], readme.L_model_forward
+    monkeypatch.chdir(trained)
+    monkeypatch.setattr(readme, "L_model_forward", seen)
+    monkeypatch.setattr(readme, "one_example", lambda *data: b"")
+    monkeypatch.setattr(readme.TrainingResult, "headline", 2)
+    readme.one_digit(PARAMS)
+    result = artifacts.read_record(readme.TrainingResult, Path("models/baseline"))
+    assert torch.equal(caught[0]["W1"], result.parameters["W1"][2])

@@ -37,6 +37,7 @@ from pipeline.analysis.beginnings import first_gradient_norms, gradient_factors
 from pipeline.analysis.comparison import ACTIVATION, NORM, QUANTITIES, SECONDS, STEP_TIME
 from pipeline.analysis.evaluation import evaluate_arm
 from pipeline.analysis.statistics import SUBSETS, Comparison, compare, typical_interval
+from pipeline.analysis.tables import l2_path_table
 from pipeline.analysis.timing import KINDS, Timing
 from pipeline.data.preprocessing import DatasetCard
 from pipeline.network.ensemble import initialize_ensemble
@@ -48,6 +49,7 @@ from pipeline.report import (
     chapter_batchnorm,
     chapter_l2,
     chapter_questions,
+    chapter_summary,
     figures,
 )
 from pipeline.report.build import build_report
@@ -1856,3 +1858,233 @@ def test_torch_is_left_as_it_was_found():
     before = torch.get_num_threads()
     report()
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("arm", ["batchnorm", "l2"])
+def test_the_caption_of_two_arms_says_which_is_subtracted(arm):
+    captions = [_caption(table) for table in document().tables]
+    (said,) = (each for each in captions if each.startswith(f"{PARAMS.arms[arm].title} and baseline: "))
+    assert f"({lower(PARAMS.arms[arm].title)} minus baseline)" in said
+
+
+def test_levels_are_those_of_their_titles():
+    ours, theirs = (study().networks.loc[arm].mean(numeric_only=True) for arm in ("batchnorm", "baseline"))
+    of_arms = study().comparisons["batchnorm"]
+    expected = {
+        **{f"{name.capitalize()} accuracy (%)": ours[name] - theirs[name] for name in ("test", "validation", "train")},
+        "Train minus validation (points)": ours["gap"] - theirs["gap"],
+        "Lowest validation cost (nats)": ours["validation_cost"] - theirs["validation_cost"],
+        "Distance from median test accuracy (points)": of_arms["spread"].difference,
+        "Validation accuracy at equal iterations (%)": of_arms["equal_steps_accuracy"].difference,
+        "Iterations to half the cost of guessing": of_arms["half_cost_steps"].difference,
+        "Iterations to the stop": ours["steps"] - theirs["steps"],
+        "Epochs to the stop": ours["epochs"] - theirs["epochs"],
+    }
+    rows = levels(study(), "batchnorm")
+    assert {title: rows[title][1].difference for title in expected} == pytest.approx(expected)
+
+
+def test_section_4_says_where_the_test_set_is_from():
+    assert "4a. Data. MNIST, with its predefined test set. A random" in chapter(chapter_baseline.write, study())
+    digits = dataclasses.replace(study(), card=dataclasses.replace(study().card, name="digits", title="the digits"))
+    assert "pixels; a fifth of them is the test set. A random" in chapter(chapter_baseline.write, digits)
+
+
+def test_section_4_gives_the_best_step_of_the_headline_model():
+    best = study().headline("baseline")
+    assert best.seed == study().evaluations["baseline"].headline
+    assert f"Its best step is {study().results['baseline'].best_step[best.seed]:,} (" in text()
+
+
+def given_to(picture, write, changed):
+    """Return what a chapter gives to a picture."""
+    caught = []
+    with pytest.MonkeyPatch.context() as patch:
+        for each in PICTURES:
+            patch.setattr(figures, each, lambda *data, each=each: caught.append((each, data)) or PIXEL)
+        write(Document("", ""), changed)
+    (found,) = (data for each, data in caught if each == picture)
+    return found
+
+
+@pytest.mark.parametrize(("sign", "said"), [(-1, "learn faster at first"), (1, "learn more slowly at first")])
+def test_the_title_of_the_curves_says_who_learns_faster(sign, said):
+    half = Comparison(sign * 9.0, min(sign * 5.0, sign * 12.0), max(sign * 5.0, sign * 12.0), 6, 0, 6)
+    changed = dataclasses.replace(study())
+    changed.__dict__["comparisons"] = {
+        arm: compared | {"half_cost_steps": half} for arm, compared in study().comparisons.items()
+    }
+    *_, title = given_to("accuracy_curves", chapter_batchnorm._curves, changed)
+    assert title == f"The batch norm networks {said} than the baseline ones"
+
+
+@pytest.mark.parametrize(("device", "said"), [("cpu", "one thread"), ("cuda", "a GPU")])
+def test_running_time_is_said_to_be_that_of_the_device(device, said):
+    timing = dataclasses.replace(study().timing, device=device)
+    assert f"Running time on {said} (" in chapter(chapter_batchnorm.write, dataclasses.replace(study(), timing=timing))
+
+
+def test_how_often_training_goes_well_is_counted_from_the_best_network():
+    changed = fared(seed1={"test": 90.1}, seed2={"test": 89.9}, seed4={"test": 20.0})
+    said = chapter(lambda document, study: chapter_batchnorm._why(document, study, "batchnorm"), changed)
+    assert "within 3 points of this run's best network, 93.00\xa0%. It went well for 4 of 6 [" in said
+    assert "of the baseline networks and 6 of 6 [" in said
+
+
+def test_the_title_of_all_networks_has_the_narrowest_and_the_widest_arm():
+    *_, title = given_to("seed_distribution", chapter_batchnorm._every_network, fared(seed1={"test": 90.0}))
+    assert title == "Test accuracy spans 0.0 (batch norm) to 3.0 points (baseline)"
+
+
+def test_what_a_step_with_l2_does_to_a_weight_is_said_in_numbers():
+    best = study().results["l2"].best_step[study().evaluations["l2"].headline]
+    said = chapter(chapter_l2.write, study())
+    assert (
+        "Each step multiplies every weight by 1 − 0.009 \N{MULTIPLICATION SIGN} 0.01, then subtracts the data gradient"
+        in said
+    )
+    assert f"decays to {100 * (1 - 0.009 * 0.01) ** best:.1f}\xa0% of its start over the {best:,} steps" in said
+
+
+def test_what_is_left_of_the_start_is_said_as_it_is():
+    changed = with_norms([-1.0, -1, -1, -1, -1, -2])
+    networks = changed.networks
+    networks["along_W1"] = 30.0
+    networks.loc["baseline", "along_W1"] = np.array([90.0, 91, 92, 93, 94, 95])
+    *_, title = given_to("first_layer_weights", lambda d, s: chapter_l2._weights(d, s, "l2"), changed)
+    assert title.endswith("means: 92 % (baseline), 30 % (batch norm) and 30 % (L2)")
+    said = chapter(lambda document, study: chapter_l2._weights(document, study, "l2"), changed)
+    assert ": smaller by 62 points [60, 65], because each step shrinks the start. Most of W1 is" in said
+    assert "Most of W1 is still its random start in the baseline networks. " in said
+
+
+def test_pictures_are_of_the_headline_models():
+    evaluations = {arm: dataclasses.replace(each, headline=4) for arm, each in study().evaluations.items()}
+    changed = dataclasses.replace(study(), evaluations=evaluations)
+    weights, *_ = given_to("first_layer_weights", lambda d, s: chapter_l2._weight_images(d, s, ""), changed)
+    assert all(torch.equal(W, study().results[arm].parameters["W1"][4]) for arm, W in weights.items())
+    assert given_to("training", chapter_baseline.write, changed)[1] == 4
+
+
+@pytest.mark.parametrize(("chosen", "said"), [(0.01, "the value in"), (0.1, "while 0.1 is the value in")])
+def test_the_lambda_that_is_chosen_and_the_best_one_are_told_apart(chosen, said):
+    costs = study().path.validation_costs.clone()
+    costs[:, 2:] = costs[:, :2] - 0.1  # of lambda = 0.01
+    path = dataclasses.replace(study().path, validation_costs=costs, best_step=study().path.best_step[:2] * 2)
+    alone, changed = Document("", ""), dataclasses.replace(study(), path=path)
+    chapter_l2._path(alone, changed, chosen)
+    assert f"belongs to lambda = 0.01, {said} " in " ".join(each.text for each in alone._docx.paragraphs)
+    (table,) = alone._docx.tables
+    for row, (_, each) in zip(table.rows[1:], l2_path_table(path).iterrows(), strict=True):
+        numbers = [each.l2, each.validation_cost, each.validation_accuracy, each.weight_norm, each.steps]
+        written = [float(cell.text.replace(",", "")) for cell in row.cells]
+        assert written == pytest.approx(numbers, abs=0.51)
+        assert written[1:4] == pytest.approx(numbers[1:4], abs=0.0051)
+
+
+def test_the_title_of_the_confusion_matrices_names_the_most_frequent_mistake():
+    evaluation = study().evaluations["baseline"]
+    confusion = evaluation.confusion.clone()
+    confusion[evaluation.headline, 7, 2] = 99
+    changed = {**study().evaluations, "baseline": dataclasses.replace(evaluation, confusion=confusion)}
+    wrong = dataclasses.replace(study(), evaluations=changed)
+    *_, title = given_to("confusion_matrices", appendices.write_confusions, wrong)
+    assert title == "The baseline headline model takes a true 7 most often for 2"
+
+
+def test_the_method_has_the_numbers_of_the_training_set():
+    said = chapter(build._method, study())
+    assert "standardised by the training pixels' mean, 33.00, and deviation, 78.00." in said
+    assert f"an epoch is {round(160 / PARAMS.training.batch_size, 2):g} steps" in said
+
+
+def test_the_title_of_page_one_s_figure_has_the_last_steps():
+    steps = [study().results[arm].steps[study().evaluations[arm].headline] for arm in PARAMS.arms]
+    *_, title = given_to("headline_costs", chapter_summary._headline_costs, study())
+    assert title.startswith("The headline models stop at step")
+    assert [int(each) for each in re.findall(r"\d+", title)] == steps
+
+
+def test_the_gradients_at_equal_probabilities_have_their_signs():
+    (answer,) = (answer for question, answer in questions(study()).items() if "p - y" in question)
+    assert answer.endswith("0.1 for a wrong class and -0.9 for the true one.")
+
+
+def test_what_lambda_would_do_is_said_in_a_run_without_l2():
+    answer = questions(only(("baseline", "batchnorm")))["What does lambda do to a weight in one step?"]
+    assert answer.startswith("Lambda would multiply the weight by 1 - 0.009 \N{MULTIPLICATION SIGN} lambda;")
+
+
+def test_each_row_of_the_other_arms_is_of_its_own_arm():
+    many = with_arms({f"arm{number}": f"Arm {number}" for number in range(6)})
+    alone = Document("", "")
+    appendices.write_others(alone, many)
+    _, *rows = [[cell.text for cell in row.cells] for row in alone._docx.tables[-1].rows]
+    assert [row[0] for row in rows] == ["Arm 3", "Arm 4", "Arm 5"]
+    for arm, row in zip(("arm3", "arm4", "arm5"), rows, strict=True):
+        compared = many.comparisons[arm]
+        assert row[1:] == [verdict(compared[name], QUANTITIES[name]) for name in appendices.OTHERS_COMPARED]
+
+
+def drawn_by(draw, *data):
+    """Return the figure that a function draws."""
+    caught = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_png", lambda figure: caught.append(figure) or PIXEL)
+        draw(*data)
+    return caught[0]
+
+
+def test_the_confusion_matrix_has_a_row_for_each_true_class():
+    counts = np.array([[6, 3, 0], [1, 8, 1], [0, 0, 5]])
+    axis, *_ = drawn_by(figures.confusion_matrices, {"a": counts}, ["x", "y", "z"], {"a": "A"}, "Title").axes
+    assert np.allclose(axis.images[0].get_array(), 100 * counts / counts.sum(axis=1, keepdims=True))
+    assert {each.get_position(): each.get_text() for each in axis.texts} == {
+        (j, i): str(counts[i, j]) for i, j in np.argwhere(counts)
+    }
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "true class")
+    for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["x", "y", "z"]
+
+
+def test_a_mistake_is_titled_true_as_predicted():
+    evaluation = study().evaluations["baseline"]
+    first, *_ = drawn_by(figures.confident_mistakes, evaluation, [*"abcdefghij"], "Title").axes
+    true, predicted = ("abcdefghij"[evaluation.mistakes[each][0]] for each in ("true", "predicted"))
+    assert first.get_title("center").startswith(f"{true} as {predicted}\n")
+
+
+def test_each_arm_s_row_of_networks_has_its_own_name_and_median():
+    accuracies = {"a": [90.0, 91, 99], "b": [80.0, 81, 89], "c": [70.0, 71, 79]}
+    (axis,) = drawn_by(figures.seed_distribution, accuracies, {"a": "A", "b": "B", "c": "C"}, "Title").axes
+    rows = {label.get_text(): place for label, place in zip(axis.get_yticklabels(), axis.get_yticks(), strict=True)}
+    found = {}
+    for each in axis.collections:
+        if hasattr(each, "get_segments") and len(each.get_segments()) == 1:
+            (low, _) = each.get_segments()[0]
+            found[round(low[1] + 0.3)] = low[0]
+    assert {arm: found[rows[arm]] for arm in rows} == {"A": 91.0, "B": 81.0, "C": 71.0}
+
+
+def test_the_bar_of_a_layer_is_the_median():
+    values = pd.DataFrame({"A1": [1.0, 2, 9]})
+    (axis,) = drawn_by(figures.by_layer, {("Some title here", "y"): {"a": values}}, {"a": "A"}).axes
+    (bar,) = (each for each in axis.collections if hasattr(each, "get_segments"))
+    assert bar.get_segments()[0][0][1] == 2.0
+
+
+def test_the_figure_of_a_training_is_of_the_network_asked_for():
+    result = study().results["baseline"]
+    (axis,) = drawn_by(figures.training, result, 3, "Title").axes
+    lines = {line.get_label(): line for line in axis.lines}
+    assert np.allclose(lines["validation set"].get_ydata(), result.validation_costs[:, 3], equal_nan=True)
+    assert np.allclose(lines["training batch"].get_ydata(), result.costs[:, 3], equal_nan=True)
+    assert lines["best step"].get_xdata()[0] == result.best_step[3]
+    assert lines["stop"].get_xdata()[0] == result.steps[3]
+
+
+def test_the_band_of_the_curves_lies_between_its_ends():
+    band = pd.DataFrame({"arm": "a", "step": [1, 2], "low": [60.0, 70], "median": [65.0, 75], "high": [80.0, 90]})
+    (axis,) = drawn_by(figures.accuracy_curves, band, {"a": "A"}, "Title").axes
+    assert set(axis.collections[0].get_paths()[0].vertices[:, 1]) == {60.0, 70, 80, 90}
+    assert axis.lines[0].get_ydata().tolist() == [65.0, 75.0]
