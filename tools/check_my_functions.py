@@ -544,7 +544,7 @@ def imported(path: Path) -> tuple[dict[str, Callable[..., Any]], str]:
         where = f"stops at line {lines[0]} ({GUARD}); checked is what stands above" if lines else "cannot be imported"
         error = f"{where}: {what}"
     found = known_in(vars(module))
-    ours = [name for name, each in found.items() if str(each.__module__).startswith("pipeline.network")]
+    ours = [name for name, each in found.items() if str(getattr(each, "__module__", "")).startswith("pipeline.network")]
     if ours and not error:
         error = f"these functions are this repository's: {', '.join(ours)}"
     return {name: each for name, each in found.items() if name not in ours}, error

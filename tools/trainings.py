@@ -88,9 +88,13 @@ def run(
     with contextlib.redirect_stdout(io.StringIO()):
         returned = outputs_of(train(X, Y, dims, rate, steps, batch_size, **options), ["parameters", "costs"])
     costs = returned.get("costs")
-    costs = list(costs.values()) if isinstance(costs, Mapping) else costs  # by step
-    costs = [each[-1] if isinstance(each, tuple | list) else each for each in costs] if costs is not None else None
-    return returned["parameters"], costs
+    return returned["parameters"], None if costs is None else without_steps(costs)
+
+
+def without_steps(costs: Any) -> list[Any]:
+    """List costs that are perhaps by step, or each after its step."""
+    values = costs.values() if isinstance(costs, Mapping) else costs
+    return [each[-1] if isinstance(each, tuple | list) else each for each in values]
 
 
 def easy(convert: Convert, count: int = 60) -> tuple[list[int], Any, Any]:
