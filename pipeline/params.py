@@ -192,7 +192,7 @@ class Params(_Section):
             raise ValueError(f"training.batch_size is {batch}: {wanted}")
 
     def require_memory(self, memory: int, *, on_gpu: bool) -> None:
-        """Check that the networks, or only the results of those on a GPU, fit into so many bytes of memory."""
+        """Check that the networks fit into so many bytes of memory; of those on a GPU only the results do."""
         layers = self.network.layers
         numbers = sum((before + 1) * units for before, units in pairwise([PIXELS, *layers]))
         networks = max(len(self.training.seeds), self.l2_path.networks)

@@ -99,6 +99,7 @@ KINDS: list[list[Convert]] = [  # of arrays; the right answer to one of them cou
     [torch.clone, lambda tensor: tensor.numpy().copy()],
     [Tensor.float, lambda tensor: tensor.float().numpy()],  # asked only if none of the others is right
 ]
+OVERWRITES = "the function overwrites this argument"
 GUARD = 'put what it runs under if __name__ == "__main__"'
 LONG_SECONDS, SECONDS = 60, 20  # until a file is imported or its training checked, and until another function is
 COLUMNS = 96  # as many as fit a notebook's page
@@ -122,6 +123,7 @@ class Row:
     mistakes: Sequence[str] = ()
     is_known: bool = False  # whether all its mistakes are
     alone: str | None = None  # what is wrong if all that it calls is ours; None if that is not clear
+    functions: Sequence[str] = ()  # of a whole file: those that it has
 
 
 def check(*functions: Callable[..., Any]) -> None:
@@ -180,7 +182,7 @@ def beside_ours(name: str, solution: Solution) -> str | None:
     space.update({key: returning(OURS[known], convert) for key in theirs for known in known_in({key: function})})
     try:
         by_itself = {each: solution[each] for each in (name, "L_layer_model") if each in solution}
-        tries = [findings_of(name, given) for given in (by_itself, solution)]  # the second for caches of his own form
+        tries = [findings_of(name, given) for given in (by_itself, solution)]  # the second for the reader's caches
         findings = min(tries, key=badness)
         return said_of(findings) if worst(findings) <= RECOGNISED else None
     finally:
@@ -254,6 +256,8 @@ def best(attempts: Callable[[Convert], Iterable[list[Finding]]], numpy_first: bo
                 least = findings
             if worst(findings) == NOTE:
                 return findings
+        if all(finding.mistake == OVERWRITES for finding in least):
+            break  # it would not in float32 if it only made a copy for float64
     return least
 
 
@@ -330,7 +334,7 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...], case: Case, c
             findings.append(found)
         elif is_float32(returned[output]) and "64" in str(kind):
             findings.append(Finding(output, "comes back as float32, and float64 went in", NOTE))
-    return findings + [Finding(name, "the function overwrites this argument") for name in overwritten]
+    return findings + [Finding(name, OVERWRITES) for name in overwritten]
 
 
 def mistake_in(output: str, value: Any, case: Case) -> Finding | None:
@@ -431,7 +435,7 @@ def rows_of(path: Path) -> list[Row]:
             return [of_file]
         rows |= {row.function: row for row in told}
         if len(told) < len(pending):  # the last never ends, or ends Python
-            resting = [name for name in pending if told[-1].function in RESTS_ON.get(name, ())]
+            resting = [name for name in of_file.functions if told[-1].function in RESTS_ON.get(name, ())]
             rows = {name: Row(name, UNJUDGED, f"mend {told[-1].function} first") for name in resting} | rows
     found = [rows[name] for name in names if name in ASSIGNMENT or rows[name].state != MISSING or rows[name].words]
     if all(row.state == MISSING for row in found):
@@ -519,10 +523,11 @@ def work(path: Path, names: list[str]) -> None:
     with os.fdopen(os.dup(1), "w") as out, Path(os.devnull).open("w") as nowhere:
         for stream in (1, 2):
             os.dup2(nowhere.fileno(), stream)
-        solution, error = imported(path.absolute())
-        print(json.dumps(asdict(Row("", WRONG if error else RIGHT, error))), file=out, flush=True)
-        for name in names:
-            print(json.dumps(asdict(judge(name, solution))), file=out, flush=True)
+        solution, error = imported(path.resolve())
+        of_file = Row("", WRONG if error else RIGHT, error, functions=[*solution])
+        for row in itertools.chain([of_file], (judge(name, solution) for name in names)):
+            out.write(f"{json.dumps(asdict(row))}\n")  # not by print, which the file may have changed
+            out.flush()
 
 
 def imported(path: Path) -> tuple[dict[str, Callable[..., Any]], str]:
@@ -531,23 +536,34 @@ def imported(path: Path) -> tuple[dict[str, Callable[..., Any]], str]:
         del sys.modules[name]  # a file beside it may have the same name
     os.chdir(path.parent)
     sys.path.insert(0, str(path.parent))
-    sys.argv = [str(path)]
+    sys.argv, paths = [str(path)], [*sys.path]
     spec = importlib.util.spec_from_file_location("solution", path)
     assert spec and spec.loader
     module, error = importlib.util.module_from_spec(spec), ""
+    sys.modules[spec.name] = module
     vars(module)["get_ipython"] = MagicMock()  # which a notebook calls that was exported as a script
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as raised:
+    except (Exception, SystemExit, KeyboardInterrupt) as raised:
         lines = [frame.lineno for frame in traceback.extract_tb(raised.__traceback__) if frame.filename == str(path)]
         what = "it waits for input()" if isinstance(raised, EOFError) else f"{type(raised).__name__}: {shown(raised)}"
-        where = f"stops at line {lines[0]} ({GUARD}); checked is what stands above" if lines else "cannot be imported"
-        error = f"{where}: {what}"
+        error = f"cannot be imported: {what}"
+        if lines:
+            advice = "" if isinstance(raised, ImportError) else f" ({GUARD})"
+            error = f"stops at line {lines[0]}{advice}; only what stands above it is checked: {what}"
+    sys.path[:] = paths
+    torch.set_default_device("cpu")
     found = known_in(vars(module))
-    ours = [name for name, each in found.items() if str(getattr(each, "__module__", "")).startswith("pipeline.network")]
+    ours = [name for name, each in found.items() if is_ours(each)]
     if ours and not error:
         error = f"these functions are this repository's: {', '.join(ours)}"
     return {name: each for name, each in found.items() if name not in ours}, error
+
+
+def is_ours(function: Callable[..., Any]) -> bool:
+    """Whether a function is written in this repository's package."""
+    code = getattr(function, "__code__", None)
+    return code is not None and Path(code.co_filename).is_relative_to(Path(pipeline.__file__).parent)
 
 
 def line(row: Row, indent: str = "") -> str:
@@ -560,7 +576,7 @@ def main() -> None:
     """Check files; the exit status is 0 if in each all functions are there and nothing is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tools.check_my_functions", description=__doc__.partition("\n")[0])
     parser.add_argument("file", type=Path, nargs="+", help="a Python file; it is run with your rights")
-    all_right = True
+    all_right, some_checked = True, False
     for path in parser.parse_args().file:
         print(shown(path), flush=True)
         rows = [Row("", WRONG, "there is no such Python file (a notebook must be exported as a script)")]
@@ -571,9 +587,11 @@ def main() -> None:
         states = (RIGHT, PARTLY, WRONG, UNJUDGED, MISSING)
         counts = {state: sum(row.state == state for row in rows if row.function) for state in states}
         if rows[-1].function:
+            some_checked = True
             print("  " + ", ".join(f"{count} {state.lower()}" for state, count in counts.items()), flush=True)
         all_right &= not any(row.state == WRONG or (row.state == MISSING and row.function != "L2") for row in rows)
-    print("\n".join(ONLY_WITH))
+    if some_checked:
+        print("\n".join(ONLY_WITH))
     sys.exit(not all_right)
 
 

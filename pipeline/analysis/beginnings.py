@@ -35,12 +35,12 @@ def late_start(norms: DataFrame, steps: "Series[float]") -> DataFrame:
     """Correlate the networks' first gradients with the ``steps`` they took to learn, by ranks, layer by layer.
 
     ``correlation`` is below zero if networks with a small gradient learn late; its ``p`` is multiplied by the number
-    of layers, as each is a test of its own (Bonferroni). A network that never learnt, NaN, is the last. No layer is
-    returned for fewer networks than have an interval, or if all took as many steps.
+    of layers, as each is a test of its own (Bonferroni). A network that never learnt, NaN, is the last. A layer whose
+    values are all the same is left out; all are for fewer networks than have an interval, or if all took the same
+    number of steps.
     """
-    if len(norms) < FEWEST:
-        norms = norms[[]]
-    found = {layer: rank_correlation(norm, steps.fillna(math.inf)) for layer, norm in norms.items()}
+    layers = norms.items() if len(norms) >= FEWEST else ()
+    found = {layer: rank_correlation(norm, steps.fillna(math.inf)) for layer, norm in layers}
     table = DataFrame.from_dict(found, orient="index", columns=["correlation", "p"], dtype=float).dropna()
     return table.assign(p=(table["p"] * len(table)).clip(upper=1))
 

@@ -41,15 +41,17 @@ def share_interval(count: int, of: int) -> tuple[float, float]:
 
 
 def rank_correlation(values: ArrayLike, others: ArrayLike) -> tuple[float, float]:
-    """Return Spearman's rank correlation of paired values and its p; pairs with a NaN do not count.
+    """Return Spearman's rank correlation of paired values, and its p by permutation; pairs with a NaN do not count.
 
-    Both are NaN if all values are the same, as they have no order.
+    Both are NaN if all values are the same, as they have no order. All permutations count, or random ones of more than
+    seven pairs.
     """
     pairs = np.asarray([values, others], dtype=float)
     pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
     if min(len(np.unique(row)) for row in pairs) < 2:
         return math.nan, math.nan
-    found = stats.spearmanr(*pairs)
+    ranks = stats.rankdata(pairs, axis=1)
+    found = stats.pearsonr(*ranks, method=stats.PermutationMethod(rng=np.random.default_rng(0)))
     return float(found.statistic), float(found.pvalue)
 
 

@@ -25,7 +25,8 @@ def write_mistakes(document: Document, study: Study) -> None:
     shown = [f"{classes[true]} as {classes[predicted]}" for true, predicted in pairs]
     said = f"[[mistakes]] is about the {study.names[best]} headline model, which has the lowest validation cost of all."
     document.paragraph(said, keep_with_next=True)
-    caption = "The most confident mistakes on the test set: true class as predicted class, and its probability."
+    model = f"the {study.names[best]} headline model"
+    caption = f"The most confident mistakes of {model}: true class, predicted class and its probability."
     title = f"The most confident mistake takes {shown[0]}" if shown else "It makes no mistake"
     picture = figures.confident_mistakes(evaluation, classes, title)
     document.figure(picture, caption, f"The mistakes: {listed(shown) or 'none'}.", name="mistakes")
@@ -83,8 +84,8 @@ def write_health(document: Document, study: Study) -> None:
         for arm, of_arm in networks.groupby("arm", sort=False)
     )
     caption = (
-        "How many networks of each arm were late, collapsed or diverged, with the interval of the share; how many of "
-        "their units are dead or nearly dead."
+        "How many networks of each arm were late, collapsed or diverged, with the interval of the share; the dead and "
+        "nearly dead units of all its networks."
     )
     document.table(table, caption, name="health_table", widths=[2.0, 3.2, 3.2, 3.2, 2.2, 2.2])
     is_ill = networks[HAPPENED].any(axis=1) | networks.filter(regex="^dead_A").any(axis=1)

@@ -86,8 +86,8 @@ def _method(document: Document, study: Study) -> None:
     document.paragraph(
         "**Reading the numbers.** Costs are in nats, without the L2 penalty. A difference is clear if zero lies "
         f"outside its interval, and no end is nearer to zero than {percent(100 * ROUNDING, 0)} of its length. "
-        "If an end is nearer, the difference is uncertain: another processor rounds otherwise and could decide "
-        f"otherwise. 'At equal iterations' is the last check that both networks of a pair reached.{_never(study)}"
+        "If an end is nearer, the difference is uncertain: another processor rounds differently and could give "
+        f"another verdict. 'At equal iterations' is the last check that both networks of a pair reached.{_never(study)}"
     )
 
 

@@ -62,7 +62,7 @@ def write(document: Document, study: Study) -> None:
     )
     document.paragraph(
         "**4c. Costs.** Section [[costs]], page [[costs:page]], lists the cost and the index of every 100th training "
-        "step. The training prints them too. It takes the steps of `L_layer_model`, but for all networks at once."
+        "step. The training prints them too. All networks take the steps of `L_layer_model`, together."
     )
     summaries = study.networks.loc[arm, [*COLUMNS]].agg([*SUMMARIES])
     summaries = summaries.dropna(how="all")  # one network has no deviation
@@ -70,8 +70,8 @@ def write(document: Document, study: Study) -> None:
     table = DataFrame(columns).rename(index=SUMMARIES).reset_index(names="")
     seeds = numbered(len(result.seeds), "network")
     caption = (
-        f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training of the arm's {seeds}, each "
-        "column by itself."
+        f"{study.titles[arm]}: accuracy, validation cost (nats) and length of training of the arm's {seeds}. Each "
+        "column of a row may be of another network."
     )
     document.table(table, caption, name="results", widths=[3.6, 1.8, 2.6, 1.8, 2.6, 1.9, 1.7])
     half = best.half_cost_steps

@@ -7,9 +7,8 @@ from pipeline.analysis.beginnings import gradient_factors
 from pipeline.analysis.comparison import ACTIVATION
 from pipeline.analysis.statistics import CONFIDENCE
 from pipeline.report import figures
-from pipeline.report.chapter_summary import late_starts
 from pipeline.report.document import Document
-from pipeline.report.levels import headline, in_words, levels, levels_table
+from pipeline.report.levels import in_words, levels, levels_table, write_headline
 from pipeline.report.study import Study
 from pipeline.report.wording import clear_side, listed, numbered, percent, share, signed, verdict
 
@@ -29,7 +28,7 @@ def write(document: Document, study: Study) -> None:
         document.paragraph("This run has no arm that adds batch norm to the reference.")
         return
     rows = levels(study, arm)
-    headline(document, study, arm, rows, name="batchnorm_levels")
+    write_headline(document, study, arm, rows, name="batchnorm_levels")
     document.paragraph(
         f"**Performance** ([[batchnorm_levels]]). "
         f"{in_words(rows, 'Test accuracy (%)', 'Lowest validation cost (nats)')} Section [[reasons]] asks why."
@@ -87,9 +86,11 @@ def _why(document: Document, study: Study, arm: str) -> None:
     panels = {(found, "norm of dW at step 0"): {each: study.gradients[each] for each in arms}}
     activations = {each: DataFrame(study.evaluations[each].activations) for each in arms}
     for last in map(str, activations[arm].columns[-1:]):  # a network without a hidden layer has none
+        compared = study.compare(arm, last)
+        why = " Batch norm gives each unit variance 1, so what it hands on stays small."
         document.paragraph(
-            "**Activations.** Batch norm gives each unit variance 1, so what it hands on stays small. The "
-            f"99th percentile in layer {last[1:]}, at the best step: {verdict(study.compare(arm, last), ACTIVATION)}."
+            f"**Activations.** The 99th percentile of what layer {last[1:]} hands on, at the best step: "
+            f"{verdict(compared, ACTIVATION)}.{why * (clear_side(compared) < 0)}"
         )
         medians = ", ".join(f"{activations[each][last].median():.2g} ({study.names[each]})" for each in arms)
         title = f"Activations in layer {last[1:]}, medians: {medians}"
@@ -112,18 +113,17 @@ def _why(document: Document, study: Study, arm: str) -> None:
 
 def _late_start(study: Study) -> str:
     """Say whether the reference's networks with a small first gradient learn late, as that reason predicts."""
-    tests = late_starts(study)
+    tests = study.late_starts
     if tests.empty:  # too few networks
         return ""
-    layer, p = str(tests["p"].idxmin()), tests["p"].min()
-    found = "this run does not show it"
-    if p < 1 - CONFIDENCE:
-        found = f"they {'do' if tests['correlation'][layer] < 0 else 'take fewer'}, in {layer}"
+    correlations = tests["correlation"][tests["p"] < 1 - CONFIDENCE]
+    sides = {"they do": correlations.index[correlations < 0], "they take fewer": correlations.index[correlations > 0]}
+    found = "; ".join(f"{said}, in {listed([*layers])}" for said, layers in sides.items() if len(layers))
     each = listed([f"{signed(value, 2)} ({name})" for name, value in tests["correlation"].items()])
     return (
         f" Do {study.names[study.reference]} networks with a small first gradient take more steps to half the cost of "
         f"guessing? Rank correlations, by layer: {each}. The smallest p, corrected for {numbered(len(tests), 'test')}, "
-        f"is {p:.2g}: {found}."
+        f"is {tests['p'].min():.2g}: {found or 'this run does not show it'}."
     )
 
 

@@ -13,13 +13,12 @@ from pipeline.report import figures
 from pipeline.report.chapter_functions import COMMA, L2_COST, L2_GRADIENT, W
 from pipeline.report.chapter_summary import smaller_weights_help
 from pipeline.report.document import Document
-from pipeline.report.levels import compared_table, headline, in_words, levels, levels_table
+from pipeline.report.levels import compared_table, in_words, levels, levels_table, write_headline
 from pipeline.report.study import Study
 from pipeline.report.wording import clear_side, interval, listed, named, numbered, percent, roughly, verdict
 
 CODE = {  # by module and function, the line that computes what L2 adds
     "forward.l2_penalty": "return l2 / 2 * torch.stack([(W**2).sum(dim=(-2, -1)) for W in weights]).sum(dim=0)",
-    "forward.compute_cost": "return cost if parameters is None else cost + l2_penalty(parameters, l2)",
     "training.L_layer_model": "costs.append((cost + penalty).item())",
     "backward.L_model_backward": "dW = dW + l2 * W",
 }
@@ -35,7 +34,7 @@ def write(document: Document, study: Study) -> None:
         document.paragraph(f"This run has no {'other ' * adds_too}arm that adds the L2 penalty to the reference.")
         return
     rows = levels(study, arm)
-    headline(document, study, arm, rows, name="l2_levels")
+    write_headline(document, study, arm, rows, name="l2_levels")
     why = " A possible reason: small weights ([[weights]]) fit the noise of the training images less."
     document.paragraph(
         f"**Who gains** ([[l2_levels]]). {in_words(rows, 'Test accuracy (%)', 'Train minus validation (points)')}"
@@ -69,11 +68,12 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
             "headline model's best."
         )
     document.paragraph(
-        "`l2_penalty` takes all weights, without the biases; `L_layer_model` adds it to the cost that it returns, and "
-        "`L_model_backward` adds its gradient to that of each W. The factor one half makes the gradient lambda times "
-        "W, as PyTorch's `weight_decay` has it. Biases are not penalised, because they move the boundary between "
-        "classes and do not make it steep. The pipeline records data cost and penalty apart. It "
-        "hands lambda on as an array, a value for each network, so the same code runs if lambda is 0, and an iteration "
+        "`l2_penalty` takes all weights, without the biases. `L_layer_model` adds it to the cost that it returns; "
+        "`compute_cost` does so if it gets `l2`. `L_model_backward` adds its gradient to that of each W. The factor "
+        "one half makes the gradient lambda times W, as PyTorch's `weight_decay` has it. Biases are not penalised, "
+        "because they move the boundary between classes and do not make it steep. The pipeline records data cost and "
+        "penalty apart. It "
+        "hands lambda on as an array, a value for each network. So the same code runs if lambda is 0, and an iteration "
         f"takes the same time.{decay}"
     )
 

@@ -83,8 +83,8 @@ def _chance(study: Study) -> str:
     table, title = min(clear, key=lambda row: nearness(clear[row]))
     return (
         f'Most likely "{title.partition(" (")[0]}" in [[{table}]]: of {len(clear)} clear differences its interval ends '
-        f"closest to zero, for its length. If nothing differed, at most one in twenty of all {len(compared)} would "
-        "be clear by chance."
+        "nearest to zero, relative to its length. By chance at most one in twenty of all "
+        f"{len(compared)} would be clear."
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pandas import DataFrame, Series
 
 from pipeline.analysis import tables
-from pipeline.analysis.beginnings import gradient_factors, late_start
+from pipeline.analysis.beginnings import gradient_factors
 from pipeline.analysis.comparison import GAP, QUANTITIES
 from pipeline.analysis.diagnosis import COLLAPSED
 from pipeline.analysis.statistics import CONFIDENCE, typical_interval
@@ -103,21 +103,14 @@ def _gain(study: Study, arm: str) -> str:
 def _of_batchnorm(study: Study, arm: str) -> str:
     said, gain = _gain(study, arm), study.comparisons[arm]["test_accuracy"]
     ours, theirs = (gradient_factors(study.gradients[each]) for each in (arm, study.reference))
-    layer, tests = str(theirs.idxmax()), late_starts(study)
+    layer, tests = str(theirs.idxmax()), study.late_starts
     if clear_side(gain) < 1 or ours[layer] >= theirs[layer]:
         return said
-    is_shown = ((tests["correlation"] < 0) & (tests["p"] < 1 - CONFIDENCE)).any()
+    is_shown = layer in tests.index[(tests["correlation"] < 0) & (tests["p"] < 1 - CONFIDENCE)]
     return (
         f"{said} A possible reason: the {study.names[arm]} networks differ less in the first gradient of {layer} "
         f"(section [[reasons]]{'' if is_shown else ', not proven'})."
     )
-
-
-def late_starts(study: Study) -> DataFrame:
-    """Test, layer by layer, whether the reference's networks with a small first gradient learn late."""
-    networks, gradients = study.networks.loc[study.reference], study.gradients[study.reference]
-    stayed = ~networks["diverged"]
-    return late_start(gradients[stayed], networks["half_cost_steps"][stayed])
 
 
 def _of_l2(study: Study, arm: str) -> str:

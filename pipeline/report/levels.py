@@ -37,7 +37,7 @@ def levels(study: Study, arm: str) -> Levels:
     return {**found, "Time to the stop (s)": (SECONDS, study.compare(arm, "seconds"))}
 
 
-def headline(document: Document, study: Study, arm: str, rows: Levels, *, name: str) -> None:
+def write_headline(document: Document, study: Study, arm: str, rows: Levels, *, name: str) -> None:
     """Write the results of an arm's headline model, which the table of two arms does not show."""
     best = study.headline(arm)
     final = listed([f"{each} {percent(best[each])}" for each in study.card.sizes])
@@ -97,7 +97,7 @@ def compared_table(
     """Write a table of comparisons, grey where none is clear; its last column names who makes most of one, if any."""
     if any(each.alone for each in compared):
         most = [f"{each.alone[0]}: {percent(each.alone[1], 0)}" if each.alone else "" for each in compared]
-        table = pd.concat([table, pd.Series(most, name="Mostly")], axis=1)
-        caption += " Mostly: the seed or round that makes more than a third of a difference."
+        table = pd.concat([table, pd.Series(most, name="Largest")], axis=1)
+        caption += " Largest: the seed or round that makes more than a third of a difference."
     unclear = [row for row, each in enumerate(compared) if not clear_side(each)]
     document.table(table, caption, name=name, widths=widths[: len(table.columns)], grey=unclear)

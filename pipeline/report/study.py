@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame, Series
 
-from pipeline.analysis.beginnings import along_start, weight_norms
+from pipeline.analysis.beginnings import along_start, late_start, weight_norms
 from pipeline.analysis.comparison import compare_arms
 from pipeline.analysis.diagnosis import diagnose
 from pipeline.analysis.evaluation import Evaluation
@@ -104,6 +104,13 @@ class Study:
         measured = {arm: (self.results[arm], self.evaluations[arm]) for arm in self.params.arms}
         theirs = measured.pop(self.reference)
         return {arm: compare_arms(*ours, *theirs) for arm, ours in measured.items()}
+
+    @functools.cached_property
+    def late_starts(self) -> DataFrame:
+        """Whether the reference's networks with a small first gradient learn late, layer by layer."""
+        networks, gradients = self.networks.loc[self.reference], self.gradients[self.reference]
+        stayed = ~networks["diverged"]
+        return late_start(gradients[stayed], networks["half_cost_steps"][stayed])
 
     def headline(self, arm: str) -> "Series[Any]":
         """Return the row of an arm's headline model."""

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from pipeline.analysis import statistics
-from pipeline.analysis.statistics import Comparison, compare, share_interval, typical_interval
+from pipeline.analysis.statistics import Comparison, compare, rank_correlation, share_interval, typical_interval
 
 
 def symmetric_with_collapses(generator, shape):
@@ -269,6 +269,14 @@ def test_if_no_pair_is_finite_nothing_is_claimed():
 def test_what_does_not_pair_is_refused(values, reference):
     with pytest.raises(ValueError, match="one value per seed each"):
         compare(values, reference)
+
+
+def test_the_p_of_a_rank_correlation_counts_all_permutations_of_few_pairs():
+    values, others = [1.0, 2, 3, 4, 5, 6], [1.0, 2, 3, 4, 6, 5]
+    correlation, p = rank_correlation(values, others)
+    all_of_them = [np.corrcoef(values, order)[0, 1] for order in itertools.permutations(values)]
+    assert correlation == pytest.approx(1 - 6 * 2 / (6 * 35))
+    assert p == pytest.approx(np.mean(np.abs(all_of_them) > correlation - 1e-9))
 
 
 def test_of_sixteen_values_all_subsets_count():

@@ -835,6 +835,15 @@ def test_code_that_takes_float32_alone_is_checked_in_float32(wanted):
     assert [judge(name, solution) for name in solution] == [Row(name, RIGHT) for name in solution]
 
 
+def test_a_copy_for_float64_does_not_excuse_who_overwrites():
+    def relu(Z):
+        A = Z.double()
+        A[A < 0] = 0
+        return A, Z
+
+    assert judge("relu", {"relu": relu}).words == "Z: the function overwrites this argument"
+
+
 def test_that_an_array_comes_back_as_float32_makes_a_function_not_wrong():
     row = judge("apply_batchnorm", {"apply_batchnorm": batchnorm_in_float32})
     assert row == Row("apply_batchnorm", RIGHT, "NA: comes back as float32, and float64 went in")
@@ -958,10 +967,8 @@ def test_functions_that_hang_end_python_print_ask_or_stand_beside_get_a_row_each
     ("source", "said"),
     [
         ("def relu(Z)", "cannot be imported: SyntaxError: expected ':'"),
-        (
-            "input()",
-            'stops at line 1 (put what it runs under if __name__ == "__main__"); checked is what stands above: it',
-        ),
+        ("input()", 'stops at line 1 (put what it runs under if __name__ == "__main__"); only what stands above it is'),
+        ("import nothing", "stops at line 1; only what stands above it is checked: ModuleNotFoundError: No module"),
         ("while True: pass", 'has not ended after 5 s on import: put what it runs under if __name__ == "__main__"'),
     ],
 )
@@ -980,16 +987,26 @@ def test_what_stands_above_the_line_that_stops_a_file_is_checked(tmp_path):
 
 
 AT_HOME = """
+    from __future__ import annotations
+
+    import dataclasses
     import sys
 
     import torch
     from pipeline import relu_backward
     from tools import nothing
 
+    @dataclasses.dataclass
+    class Settings:
+        batch_size: int = 32
+
     get_ipython().run_line_magic("matplotlib", "inline")
     assert len(sys.argv) == 1
     open("beside.txt").close()
     torch.set_grad_enabled(False)
+    torch.set_default_device("meta")
+    sys.path.clear()
+    print = sys = None
 """
 
 
@@ -999,6 +1016,33 @@ def test_a_file_runs_as_in_its_own_folder_beside_modules_of_any_name(tmp_path):
     written(tmp_path, "", "beside.txt")
     rows = check_my_functions.rows_of(written(tmp_path, AT_HOME))
     assert {row.function: row.state for row in rows if row.state != MISSING} == {"relu_backward": RIGHT}
+
+
+def test_functions_of_a_package_of_the_same_name_are_the_file_s(tmp_path):
+    (tmp_path / "pipeline/network").mkdir(parents=True)
+    for package in ("pipeline", "pipeline/network"):
+        written(tmp_path / package, "", "__init__.py")
+    written(tmp_path / "pipeline/network", "def relu(Z):\n    return Z.clamp(min=0), Z\n", "forward.py")
+    rows = check_my_functions.rows_of(written(tmp_path, "from pipeline.network.forward import relu\n"))
+    assert {row.function: row.state for row in rows if row.state != MISSING} == {"relu": RIGHT}
+
+
+def test_what_rests_on_a_function_that_ends_python_is_not_called_and_what_is_not_there_is_missing(tmp_path):
+    source = """
+        import os
+        def relu(Z):
+            os._exit(1)
+        def relu_backward(dA, Z):
+            return dA * (Z > 0)
+        def linear_activation_forward(A_prev, W, B, activation):
+            return relu(W @ A_prev + B)
+    """
+    rows = {row.function: row for row in check_my_functions.rows_of(written(tmp_path, source))}
+    assert {name: (row.state, row.words) for name, row in rows.items() if row.state != MISSING} == {
+        "relu": (WRONG, "ends Python"),
+        "linear_activation_forward": (UNJUDGED, "mend relu first"),
+        "relu_backward": (UNJUDGED, "mend relu first"),
+    }
 
 
 def test_functions_of_this_repository_are_not_the_file_s(tmp_path):
