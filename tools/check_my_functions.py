@@ -97,7 +97,7 @@ L2_FUNCTIONS = ("compute_cost", "L_model_backward", "Update_parameters")
 SEEDS = (1, 2, 3)  # of the random calls
 KINDS: list[list[Convert]] = [  # of arrays; the right answer to one of them counts
     [torch.clone, lambda tensor: tensor.numpy().copy()],
-    [Tensor.float, lambda tensor: tensor.float().numpy()],  # asked only if none of the others is right
+    [Tensor.float, lambda tensor: tensor.float().numpy()],  # see `best`
 ]
 OVERWRITES = "the function overwrites this argument"
 GUARD = 'put what it runs under if __name__ == "__main__"'
@@ -182,8 +182,9 @@ def beside_ours(name: str, solution: Solution) -> str | None:
     space.update({key: returning(OURS[known], convert) for key in theirs for known in known_in({key: function})})
     try:
         by_itself = {each: solution[each] for each in (name, "L_layer_model") if each in solution}
-        tries = [findings_of(name, given) for given in (by_itself, solution)]  # the second for the reader's caches
-        findings = min(tries, key=badness)
+        findings = findings_of(name, by_itself)
+        if worst(findings) != NOTE:  # perhaps it reads caches of the reader's form alone
+            findings = min(findings, findings_of(name, solution), key=badness)
         return said_of(findings) if worst(findings) <= RECOGNISED else None
     finally:
         space.update(theirs)
@@ -242,13 +243,19 @@ def of_formulas(name: str, solution: Solution) -> Iterator[Finding]:
             for arguments in calls(case, solution, convert):
                 yield attempt(call, solution[name], arguments, case, convert)
 
-        yield from (findings := best(attempts, uses_numpy(solution)))
+        yield from (findings := best(attempts, uses_numpy(solution), reads_caches=True))
         if worst(findings) > RECOGNISED:
             return
 
 
-def best(attempts: Callable[[Convert], Iterable[list[Finding]]], numpy_first: bool) -> list[Finding]:
-    """Return the findings of the best attempt, of equals the first; once one is right, no other is made."""
+def best(
+    attempts: Callable[[Convert], Iterable[list[Finding]]], numpy_first: bool, *, reads_caches: bool = False
+) -> list[Finding]:
+    """Return the findings of the best attempt, of equals the first; once one is right, no other is made.
+
+    Float32 is tried if all else raises errors. What reads caches may be wrong only because the reader's own function,
+    which makes them, raised one.
+    """
     least = [Finding("", "", NOTHING)]
     for kinds in KINDS:
         for findings in itertools.chain.from_iterable(map(attempts, kinds[:: -1 if numpy_first else 1])):
@@ -256,8 +263,8 @@ def best(attempts: Callable[[Convert], Iterable[list[Finding]]], numpy_first: bo
                 least = findings
             if worst(findings) == NOTE:
                 return findings
-        if all(finding.mistake == OVERWRITES for finding in least):
-            break  # it would not in float32 if it only made a copy for float64
+        if (worst(least) < RAISES and not reads_caches) or all(each.mistake == OVERWRITES for each in least):
+            break  # who overwrites would not in float32 if he copies for float64
     return least
 
 
@@ -429,15 +436,21 @@ def rows_of(path: Path) -> list[Row]:
     """Check a file; after a function that never ends, or ends Python, go on with those that do not rest on it."""
     names = [*ASSIGNMENT, *MORE]
     rows: dict[str, Row] = {}
+    of_file: Row | None = None
     while pending := [name for name in names if name not in rows]:
-        of_file, *told = answers(path, pending)
-        if not told:  # its import never ends, or ends Python
+        now, *told = answers(path, pending)
+        of_file = of_file or now
+        if not told and not rows:  # its import never ends, or ends Python
             return [of_file]
+        if not told or now.words != of_file.words:
+            unjudged = {name: Row(name, UNJUDGED, "its file did not run again") for name in of_file.functions}
+            told = [unjudged.get(name, Row(name, MISSING)) for name in pending]
         rows |= {row.function: row for row in told}
         if len(told) < len(pending):  # the last never ends, or ends Python
             resting = [name for name in of_file.functions if told[-1].function in RESTS_ON.get(name, ())]
             rows = {name: Row(name, UNJUDGED, f"mend {told[-1].function} first") for name in resting} | rows
     found = [rows[name] for name in names if name in ASSIGNMENT or rows[name].state != MISSING or rows[name].words]
+    assert of_file
     if all(row.state == MISSING for row in found):
         return [of_file if of_file.words else Row("", MISSING, "no function of the assignment at its top level")]
     return [*[of_file] * bool(of_file.words), *settled(found)]

@@ -9,7 +9,8 @@ import io
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -92,9 +93,13 @@ def run(
 
 
 def without_steps(costs: Any) -> list[Any]:
-    """List costs that are perhaps by step, or each after its step."""
+    """List costs that are perhaps by step, or each beside its step."""
     values = costs.values() if isinstance(costs, Mapping) else costs
-    return [each[-1] if isinstance(each, tuple | list) else each for each in values]
+    return [_no_step(each) if isinstance(each, tuple | list) else each for each in values]
+
+
+def _no_step(pair: Sequence[Any]) -> Any:
+    return next((each for each in pair if not isinstance(each, Integral)), pair)
 
 
 def easy(convert: Convert, count: int = 60) -> tuple[list[int], Any, Any]:

@@ -1018,6 +1018,7 @@ def test_a_file_runs_as_in_its_own_folder_beside_modules_of_any_name(tmp_path):
     assert {row.function: row.state for row in rows if row.state != MISSING} == {"relu_backward": RIGHT}
 
 
+@pytest.mark.slow
 def test_functions_of_a_package_of_the_same_name_are_the_file_s(tmp_path):
     (tmp_path / "pipeline/network").mkdir(parents=True)
     for package in ("pipeline", "pipeline/network"):
@@ -1027,6 +1028,7 @@ def test_functions_of_a_package_of_the_same_name_are_the_file_s(tmp_path):
     assert {row.function: row.state for row in rows if row.state != MISSING} == {"relu": RIGHT}
 
 
+@pytest.mark.slow
 def test_what_rests_on_a_function_that_ends_python_is_not_called_and_what_is_not_there_is_missing(tmp_path):
     source = """
         import os
@@ -1045,6 +1047,27 @@ def test_what_rests_on_a_function_that_ends_python_is_not_called_and_what_is_not
     }
 
 
+@pytest.mark.slow
+def test_a_file_that_runs_but_once_is_believed_the_first_time(tmp_path):
+    source = """
+        import os
+        os.mkdir("made")
+        def relu(Z):
+            return Z.clamp(min=0), Z
+        def relu_backward(dA, Z):
+            os._exit(1)
+        def Update_parameters(parameters, grads, learning_rate):
+            return parameters
+    """
+    rows = {row.function: (row.state, row.words) for row in check_my_functions.rows_of(written(tmp_path, source))}
+    assert {name: told for name, told in rows.items() if told[0] != MISSING} == {
+        "relu": (RIGHT, ""),
+        "relu_backward": (WRONG, "ends Python"),
+        "Update_parameters": (UNJUDGED, "its file did not run again"),
+    }
+
+
+@pytest.mark.slow
 def test_functions_of_this_repository_are_not_the_file_s(tmp_path):
     (tmp_path / "of_mine").mkdir()
     source = "from pipeline import relu_backward, softmax\ndef relu(Z):\n    return Z.clamp(min=0), Z\n"

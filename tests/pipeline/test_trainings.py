@@ -226,7 +226,8 @@ def test_a_stop_on_a_plateau_is_seen_where_the_validation_set_is_an_argument_too
     ("costs", "is_right"),
     [
         *(([1e-9, 1e-8], True), ([0.5], True), ([0.5, 0.6], False), ([0.5, np.nan], False)),
-        *(([(100, 0.5), (200, 0.4)], True), ([[100, 0.5], [200, 0.6]], False)),  # each with its step
+        *(([(100, 0.5), (200, 0.4)], True), ([[0.5, 100], [0.6, 200]], False)),  # each with its step
+        *(([(0.5, 100), (0.4, 200)], True), ([[100, 0.5], [200, 0.6]], False)),
         *(({100: 0.5, 200: 0.4}, True), ({100: 0.5, 200: 0.6}, False)),
     ],
 )
