@@ -435,22 +435,21 @@ PROPERTIES: dict[str, Callable[[Solution, Convert], list[Finding]]] = {
 def rows_of(path: Path) -> list[Row]:
     """Check a file; after a function that never ends, or ends Python, go on with those that do not rest on it."""
     names = [*ASSIGNMENT, *MORE]
-    rows: dict[str, Row] = {}
-    of_file: Row | None = None
+    of_file, *told = answers(path, names)
+    if not told:  # its import never ends, or ends Python
+        return [of_file]
+    rows = {row.function: row for row in told}
     while pending := [name for name in names if name not in rows]:
-        now, *told = answers(path, pending)
-        of_file = of_file or now
-        if not told and not rows:  # its import never ends, or ends Python
-            return [of_file]
-        if not told or now.words != of_file.words:
+        last = told[-1].function  # it never ends, or ends Python
+        for name in set(of_file.functions) & set(pending):
+            if last in RESTS_ON.get(name, ()):
+                rows[name] = Row(name, UNJUDGED, f"mend {last} first")
+        again, *told = answers(path, [name for name in pending if name not in rows])
+        if not told or again.words != of_file.words:
             unjudged = {name: Row(name, UNJUDGED, "its file did not run again") for name in of_file.functions}
             told = [unjudged.get(name, Row(name, MISSING)) for name in pending]
-        rows |= {row.function: row for row in told}
-        if len(told) < len(pending):  # the last never ends, or ends Python
-            resting = [name for name in of_file.functions if told[-1].function in RESTS_ON.get(name, ())]
-            rows = {name: Row(name, UNJUDGED, f"mend {told[-1].function} first") for name in resting} | rows
+        rows = {row.function: row for row in told} | rows
     found = [rows[name] for name in names if name in ASSIGNMENT or rows[name].state != MISSING or rows[name].words]
-    assert of_file
     if all(row.state == MISSING for row in found):
         return [of_file if of_file.words else Row("", MISSING, "no function of the assignment at its top level")]
     return [*[of_file] * bool(of_file.words), *settled(found)]
@@ -550,7 +549,7 @@ def imported(path: Path) -> tuple[dict[str, Callable[..., Any]], str]:
     os.chdir(path.parent)
     sys.path.insert(0, str(path.parent))
     sys.argv, paths = [str(path)], [*sys.path]
-    spec = importlib.util.spec_from_file_location("solution", path)
+    spec = importlib.util.spec_from_file_location("the_file_that_is_checked", path)  # as no module beside it is named
     assert spec and spec.loader
     module, error = importlib.util.module_from_spec(spec), ""
     sys.modules[spec.name] = module

@@ -72,9 +72,8 @@ def _changes(document: Document, study: Study, arm: str | None) -> None:
         "`compute_cost` does so if it gets `l2`. `L_model_backward` adds its gradient to that of each W. The factor "
         "one half makes the gradient lambda times W, as PyTorch's `weight_decay` has it. Biases are not penalised, "
         "because they move the boundary between classes and do not make it steep. The pipeline records data cost and "
-        "penalty apart. It "
-        "hands lambda on as an array, a value for each network. So the same code runs if lambda is 0, and an iteration "
-        f"takes the same time.{decay}"
+        "penalty apart. It hands lambda on as an array, a value for each network. So the same code runs if lambda is "
+        f"0, and an iteration takes the same time.{decay}"
     )
 
 

@@ -994,6 +994,7 @@ AT_HOME = """
 
     import torch
     from pipeline import relu_backward
+    from solution import relu
     from tools import nothing
 
     @dataclasses.dataclass
@@ -1013,9 +1014,11 @@ AT_HOME = """
 def test_a_file_runs_as_in_its_own_folder_beside_modules_of_any_name(tmp_path):
     written(tmp_path, "def relu_backward(dA, Z):\n    return dA * (Z > 0)\n", "pipeline.py")
     written(tmp_path, "nothing = None\n", "tools.py")
+    written(tmp_path, "def relu(Z):\n    return Z.clamp(min=0), Z\n", "solution.py")
     written(tmp_path, "", "beside.txt")
-    rows = check_my_functions.rows_of(written(tmp_path, AT_HOME))
-    assert {row.function: row.state for row in rows if row.state != MISSING} == {"relu_backward": RIGHT}
+    rows = check_my_functions.rows_of(written(tmp_path, AT_HOME, "main.py"))
+    found = {row.function: row.state for row in rows if row.state != MISSING}
+    assert found == {"relu": RIGHT, "relu_backward": RIGHT}
 
 
 @pytest.mark.slow
