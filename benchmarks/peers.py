@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from benchmarks import LEARNING_RATE
 from benchmarks.measure import CPU, Steps
-from pipeline.network.arguments import Parameters, number_of_layers, unchecked
+from pipeline.network import compiling
+from pipeline.network.arguments import Parameters, number_of_layers
 from pipeline.network.compiling import compiled
 from pipeline.network.ensemble import initialize_ensemble
 from pipeline.network.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM
@@ -64,9 +65,8 @@ def start_of(layers: list[int], networks: int, device: torch.device = CPU, use_b
 
 def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take this project's steps by the functions that train."""
-    return _trained_by(
-        unchecked(training_steps), data, start_of(layers, networks, data.rows.device, use_batchnorm), use_batchnorm
-    )
+    start = start_of(layers, networks, data.rows.device, use_batchnorm)
+    return _trained_by(compiling.eager(training_steps), data, start, use_batchnorm)
 
 
 def compiled_engine(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.network import arguments
 from pipeline.network.arguments import Array, Cache, Parameters
-from pipeline.network.forward import BATCHNORM_EPSILON, at_least_tiny, softmax
+from pipeline.network.forward import BATCHNORM_EPSILON, softmax
 
 
 def linear_backward(
@@ -173,7 +173,6 @@ def L_model_backward(
     AL, Y = arguments.take_probabilities_and_labels("L_model_backward", AL, Y)
     l2 = arguments.take_lambda("L_model_backward", l2, AL, per_matrix=True)
     arguments.require_caches("L_model_backward", caches)
-    AL = at_least_tiny(AL)
     L = len(caches)
     grads = {f"dA{L}": -Y / AL}
     for layer in range(L, 0, -1):
@@ -222,7 +221,7 @@ def update_parameters(parameters: Parameters, grads: Mapping[str, Array], learni
 
 def _sum_to(gradient: Tensor, of: Tensor) -> Tensor:
     """Sum the gradients of networks that share an array, as where several networks see the same examples."""
-    return gradient.sum_to_size(of.shape)
+    return gradient if gradient.shape == of.shape else gradient.sum_to_size(of.shape)
 
 
 Linear_backward = linear_backward

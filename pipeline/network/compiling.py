@@ -1,4 +1,4 @@
-"""PyTorch's own compiler for training steps: `torch.compile` makes C++ of them, the functions stay as they are."""
+"""How training steps run: as they are, or as C++ that PyTorch's own compiler, `torch.compile`, makes of them."""
 
 import logging
 import warnings
@@ -26,6 +26,11 @@ _while_loop: Callable[..., State] = torch.while_loop
 _shapes: Any = torch.fx.experimental._config
 
 
+def eager(steps: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Take training steps as they are, without checks, and without what autograd would note of every tensor."""
+    return unchecked(torch.inference_mode()(steps))
+
+
 def compiled(
     steps: Callable[..., Tensor],
     X: Tensor,
@@ -39,7 +44,7 @@ def compiled(
 
     They are one loop of compiled code, however many there are. The number of networks is left open, too: one
     compilation serves an ensemble while its networks stop. Where compiling fails, as without a C++ compiler, a
-    RuntimeWarning says so, and the steps are returned as they are.
+    RuntimeWarning says so, and the steps are eager ones.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no GPU
     batches = torch.zeros(2, batch_size, dtype=torch.int64, device=X.device)
@@ -58,7 +63,7 @@ def compiled(
         reason = str(error).strip().splitlines()[0]
         advice = " (it needs a C++ compiler, such as g++, and Python's headers)" if "C++" in reason else ""
         warnings.warn(f"training runs without torch.compile{advice}: {reason:.200}", RuntimeWarning, stacklevel=3)
-        return unchecked(steps)
+        return eager(steps)
     return faster
 
 

@@ -98,12 +98,7 @@ def softmax(Z: Array) -> tuple[Tensor, Tensor]:
     Z = arguments.take_columns("softmax", "Z", Z)
     exp_Z = torch.exp(Z - Z.amax(dim=-2, keepdim=True))
     A = exp_Z / exp_Z.sum(dim=-2, keepdim=True)
-    return at_least_tiny(A), Z
-
-
-def at_least_tiny(P: Tensor) -> Tensor:
-    """Compute ``max(P, tiny)``, where tiny is the smallest normal number: ``log(P)`` and ``1 / P`` are finite."""
-    return P.clamp(min=torch.finfo(P.dtype).tiny)
+    return arguments.at_least_tiny(A), Z
 
 
 def relu(Z: Array) -> tuple[Tensor, Tensor]:
@@ -218,7 +213,6 @@ def compute_cost(
     """
     AL, Y = arguments.take_probabilities_and_labels("compute_cost", AL, Y)
     arguments.require_penalty(l2, parameters, AL)
-    AL = at_least_tiny(AL)
     cost = -(Y * torch.log(AL)).sum(dim=-2).mean(dim=-1)
     return cost if parameters is None else cost + l2_penalty(parameters, l2)
 
@@ -304,8 +298,10 @@ def batch_statistics(A: Tensor) -> tuple[Tensor, Tensor]:
 def update_running_statistics(parameters: dict[str, Any], layer: int, batchnorm_cache: Cache) -> None:
     """Set ``mean{l}`` to ``0.9 * mean{l} + 0.1 * mean of the batch``, and ``var{l}`` likewise, unbiased."""
     mean, variance, m = batchnorm_cache["mean"], batchnorm_cache["variance"], batchnorm_cache["NA"].shape[-1]
-    for kind, new in {"mean": mean, "var": variance * m / (m - 1)}.items():
-        name, at_start = f"{kind}{layer}", torch.full_like(new, STATISTICS_AT_START[kind])
-        old = arguments.take_array("L_model_forward", name, parameters.get(name, at_start))
+    for kind, new in {"mean": mean, "var": m / (m - 1) * variance}.items():
+        name = f"{kind}{layer}"
+        if name not in parameters:
+            parameters[name] = torch.full_like(new, STATISTICS_AT_START[kind])
+        old = arguments.take_array("L_model_forward", name, parameters[name])
         updated = (1 - BATCHNORM_MOMENTUM) * old + BATCHNORM_MOMENTUM * new
         parameters[name] = updated.detach()  # under a caller's autograd they would hold on to every batch

@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.network import arguments
 from pipeline.network.arguments import Array, Parameters
 from pipeline.network.backward import L_model_backward, update_parameters
-from pipeline.network.compiling import compiled
+from pipeline.network.compiling import compiled, eager
 from pipeline.network.ensemble import Ensemble, Snapshot, TrainingResult, initial_statistics, initialize_ensemble
 from pipeline.network.forward import L_model_forward, compute_cost, initialize_parameters, l2_penalty
 from pipeline.network.precision import full_precision
@@ -151,7 +151,7 @@ def L_layer_model(
     if use_batchnorm:
         parameters |= initial_statistics(parameters)
     best, best_cost, best_step = dict(parameters), math.inf, 0
-    costs, step, take_steps = [], 0, arguments.unchecked(training_steps)
+    costs, step, take_steps = [], 0, eager(training_steps)
     try:
         with full_precision():
             if compile:
@@ -267,7 +267,7 @@ def train(
     start = initialize_ensemble(layers_dims, seeds, use_batchnorm=use_batchnorm, dtype=X.dtype, device=X.device)
     ensemble = Ensemble(start, seeds, lambdas, batch_size / X.shape[1])
     settings: dict[str, Any] = {"learning_rate": learning_rate, "use_batchnorm": use_batchnorm}
-    take_steps = arguments.unchecked(training_steps)
+    take_steps = eager(training_steps)
     try:
         with full_precision():
             if compile:
@@ -276,7 +276,9 @@ def train(
             for step, stretch in stretches(batches, max_steps, evaluate_every):
                 parameters = ensemble.parameters
                 before = dict(parameters)  # a step puts new arrays into the dictionary
-                costs = take_steps(X, Y, stretch.to(X.device), parameters, l2=ensemble.l2, **settings)
+                # A penalty of zero takes time, unless compiled: then one compilation serves it and every other.
+                penalised = ensemble.l2 if compile or any(lambdas) else 0.0
+                costs = take_steps(X, Y, stretch.to(X.device), parameters, l2=penalised, **settings)
                 ensemble.step = step
                 if step % COST_EVERY == 0:
                     ensemble.record_costs(costs, l2_penalty(_to(torch.float64, before), ensemble.l2))
@@ -341,7 +343,8 @@ def _print_costs(snapshot: Snapshot) -> None:
 
 
 def _to(where: torch.device | torch.dtype | str, parameters: Parameters) -> Parameters:
-    return {name: each.to(where) for name, each in parameters.items()}
+    # Copies: what an eager step returns would refuse changes in place and autograd.
+    return {name: each.to(where, copy=True) for name, each in parameters.items()}
 
 
 def _interrupted(step: int, best_step: int, **reached: Any) -> TrainingInterrupted:

@@ -397,6 +397,44 @@ def test_returned_parameters_can_be_trained_on():
     update_parameters(parameters, L_model_backward(AL, Y, caches), LEARNING_RATE)
 
 
+@pytest.mark.parametrize("progress", [False, interrupt_at(100)], ids=["to the end", "interrupted"])
+def test_what_comes_back_may_be_changed_in_place_and_put_under_autograd(progress):
+    try:
+        result = run(max_steps=120, use_batchnorm=True, progress=progress)
+        parameters, _ = L_layer_model(X, Y, DIMS, 0.1, 120, 10, use_batchnorm=True, validation=VALIDATION)
+    except TrainingInterrupted as stopped:
+        result = stopped.result
+        with pytest.raises(TrainingInterrupted) as stopped:
+            L_layer_model(X, Y, DIMS, 0.1, 120, 10, validation=VALIDATION, evaluate_every=10, progress=progress)
+        parameters = stopped.value.parameters
+    curves = [each for each in vars(result).values() if isinstance(each, torch.Tensor)]
+    assert len(curves) == 4
+    for each in (*curves, *result.parameters.values(), *parameters.values()):
+        each.add_(1)
+        (each.requires_grad_() ** 2).sum().backward()
+
+
+def test_a_snapshot_may_be_changed_in_place():
+    snapshots = []
+    run(max_steps=100, progress=snapshots.append)
+    assert snapshots[0].costs.add_(1).min() > 1
+
+
+def test_a_penalty_of_zero_is_left_out_unless_compiled(monkeypatch):
+    taken = []
+
+    def watched_steps(*arguments, l2, **settings):
+        taken.append(l2)
+        return training_steps(*arguments, l2=l2, **settings)
+
+    monkeypatch.setattr(training, "training_steps", watched_steps)
+    monkeypatch.setattr(training, "compiled", lambda steps, *arguments, **settings: steps)
+    run(max_steps=1)
+    run(max_steps=1, l2=[0.0, 0.0, 0.1, 0.0])
+    run(max_steps=1, compile=True)  # where one compilation serves all penalties
+    assert [each if isinstance(each, float) else each.tolist() for each in taken] == [0.0, [0, 0, 0.1, 0], [0] * 4]
+
+
 def test_a_progress_callback_sees_each_hundredth_step():
     snapshots = []
     result = run(l2=[0, HUGE, 0.1, 0], max_steps=230, patience=1000, progress=snapshots.append)
