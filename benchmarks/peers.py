@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from benchmarks import LEARNING_RATE
 from benchmarks.measure import CPU, Steps
-from pipeline.network import compiling
 from pipeline.network.arguments import Parameters, number_of_layers
 from pipeline.network.compiling import compiled
+from pipeline.network.compiling import eager as eager_steps
 from pipeline.network.ensemble import initialize_ensemble
 from pipeline.network.forward import BATCHNORM_EPSILON, BATCHNORM_MOMENTUM
 from pipeline.network.precision import full_precision
@@ -66,7 +66,7 @@ def start_of(layers: list[int], networks: int, device: torch.device = CPU, use_b
 def engine(data: Data, layers: list[int], networks: int, use_batchnorm: bool) -> Steps:
     """Take this project's steps by the functions that train."""
     start = start_of(layers, networks, data.rows.device, use_batchnorm)
-    return _trained_by(compiling.eager(training_steps), data, start, use_batchnorm)
+    return _trained_by(eager_steps(training_steps), data, start, use_batchnorm)
 
 
 def compiled_engine(

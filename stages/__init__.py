@@ -89,16 +89,16 @@ def require_unchanged(given: dict[str, Any], now: dict[str, Any]) -> None:
 
 def examples(name: str, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Read one of the three sets as standardised columns ``X`` and one-hot columns ``Y``, and put it on a device."""
-    card, columns = stored(name)
-    X = preprocessing.standardise(columns.images, card.mean, card.std)
-    return X.to(device), preprocessing.one_hot(columns.labels, len(card.classes)).to(device)
+    card, stored = stored_set(name)
+    X = preprocessing.standardise(stored.images, card.mean, card.std)
+    return X.to(device), preprocessing.one_hot(stored.labels, len(card.classes)).to(device)
 
 
-def stored(name: str) -> tuple[preprocessing.DatasetCard, preprocessing.Examples]:
+def stored_set(name: str) -> tuple[preprocessing.DatasetCard, preprocessing.Examples]:
     """Read the facts about the data, and one of the three sets."""
     card = artifacts.read_record(preprocessing.DatasetCard, SPLIT / "card")
-    columns = artifacts.read_record(preprocessing.Examples, SPLIT / name)
-    if (count := len(columns.labels)) != card.sizes[name]:
+    stored = artifacts.read_record(preprocessing.Examples, SPLIT / name)
+    if (count := len(stored.labels)) != card.sizes[name]:
         with artifacts.damage_named(SPLIT):  # the set or the card
             raise ValueError(f"{name} holds {count:,} examples, and card says {card.sizes[name]:,}")
-    return card, columns
+    return card, stored

@@ -27,7 +27,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from pipeline.network.devices import device_of
 from pipeline.params import Params, Training
-from stages import lifetime, run, stored
+from stages import lifetime, run, stored_set
 
 RUN = "TORCHELASTIC_RUN_ID"  # the launcher gives it, and a RANK, to each rank
 LAUNCHER = "STAGE_LAUNCHER"  # the launcher's process id: if it dies early, a rank's getppid() gives another's
@@ -44,7 +44,7 @@ def run_training(stage: Callable[[Params], None], networks: Callable[[Params], i
         else:
             torch.set_num_threads(1)  # had OpenMP started threads before the fork, ranks with threads would hang
             for each in ("train", "validation"):
-                stored(each)  # only to check them: damage is named once, not by every rank
+                stored_set(each)  # only to check them: damage is named once, not by every rank
             if params.training.compile and start_method() == "fork":
                 importlib.import_module("torch._inductor.compile_fx")  # takes seconds, once for all ranks
             launch_ranks(name, processes, run_rank, stage, name)

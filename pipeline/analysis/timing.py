@@ -71,13 +71,12 @@ def time_steps(
     per_step: Seconds = {kind: [] for kind in KINDS}
     per_check: Seconds = {kind: [] for kind in KINDS}
     X = X.mT.contiguous().mT  # as a training lays them out
-    no_penalty = X.new_zeros(1, dtype=torch.float64) if compile else 0.0  # as a training passes it
     batches = mini_batches(X.shape[1], batch_size, len(KINDS) * (rounds + 1) * steps)
     take_steps: dict[str, Callable[..., Tensor]] = dict.fromkeys(KINDS, eager(training_steps))
     with full_precision():
         for is_warm in progress([False] + [True] * rounds):
             for kind, parameters in networks.items():
-                settings: dict[str, Any] = {"use_batchnorm": KINDS[kind], "l2": no_penalty}
+                settings: dict[str, Any] = {"use_batchnorm": KINDS[kind], "l2": X.new_zeros(1, dtype=torch.float64)}
                 if compile and not is_warm:
                     take_steps[kind] = compiled(training_steps, X, Y, batch_size, parameters, LEARNING_RATE, **settings)
                 of_this_turn = torch.stack([*itertools.islice(batches, steps)]).to(X.device)

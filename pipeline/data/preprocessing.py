@@ -97,7 +97,7 @@ def standardise(images: Tensor, mean: float, std: float) -> Tensor:
 
     In memory each example stays a row; the result is the transposed view.
     """
-    return ((images - mean) / std).mT
+    return ((images.float() - mean) / std).mT
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

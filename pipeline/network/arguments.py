@@ -81,7 +81,7 @@ def take_statistics(function: str, mean: Any, var: Any, A: Tensor) -> Pair:
 
 
 def take_probabilities_and_labels(function: str, AL: Any, Y: Any) -> Pair:
-    """Take probabilities, none below tiny, and one-hot labels like them; class numbers are refused."""
+    """Take probabilities, raised to tiny as softmax does, and one-hot labels like them; class numbers are refused."""
     if _is_unchecked.get():
         return AL, Y
     AL, one_hot = take_columns(function, "AL", AL), _take_numbers(function, "Y", Y)

@@ -27,8 +27,17 @@ _shapes: Any = torch.fx.experimental._config
 
 
 def eager(steps: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Take training steps as they are, without checks, and without what autograd would note of every tensor."""
-    return unchecked(torch.inference_mode()(steps))
+    """Take training steps as they are, without most checks, and without what autograd would note of every tensor."""
+    unnoted = unchecked(torch.inference_mode()(steps))
+
+    def take_steps(*arguments: Any, **settings: Any) -> Tensor:
+        try:
+            return unnoted(*arguments, **settings)
+        except KeyboardInterrupt as stop:
+            # If it came as the mode began or ended, the frames of its traceback would keep the mode on.
+            raise stop.with_traceback(None) from None
+
+    return take_steps
 
 
 def compiled(

@@ -276,9 +276,7 @@ def train(
             for step, stretch in stretches(batches, max_steps, evaluate_every):
                 parameters = ensemble.parameters
                 before = dict(parameters)  # a step puts new arrays into the dictionary
-                # A penalty of zero takes time, unless compiled: then one compilation serves it and every other.
-                penalised = ensemble.l2 if compile or any(lambdas) else 0.0
-                costs = take_steps(X, Y, stretch.to(X.device), parameters, l2=penalised, **settings)
+                costs = take_steps(X, Y, stretch.to(X.device), parameters, l2=ensemble.l2, **settings)
                 ensemble.step = step
                 if step % COST_EVERY == 0:
                     ensemble.record_costs(costs, l2_penalty(_to(torch.float64, before), ensemble.l2))
@@ -343,7 +341,7 @@ def _print_costs(snapshot: Snapshot) -> None:
 
 
 def _to(where: torch.device | torch.dtype | str, parameters: Parameters) -> Parameters:
-    # Copies: what an eager step returns would refuse changes in place and autograd.
+    # Copies are returned: what an eager step made would refuse changes in place, and autograd.
     return {name: each.to(where, copy=True) for name, each in parameters.items()}
 
 

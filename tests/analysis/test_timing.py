@@ -72,7 +72,8 @@ def test_the_kinds_take_turns_in_training_their_own_network(monkeypatch):
     calls = []
 
     def take(X, Y, batches, parameters, learning_rate, *, use_batchnorm, l2):
-        assert len(parameters["W1"]) == 1 and l2 == 0
+        assert len(parameters["W1"]) == len(l2) == 1 and l2 == 0
+        assert torch.is_inference_mode_enabled()  # an eager step
         assert X.mT.is_contiguous()  # as a training lays it out
         calls.append((id(parameters), use_batchnorm, len(batches)))
 

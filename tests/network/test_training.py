@@ -1,6 +1,7 @@
 """Training beside torch.nn and torch.optim, the stopping rule on every way out, and prediction."""
 
 import ast
+import functools
 import itertools
 import math
 import re
@@ -397,42 +398,53 @@ def test_returned_parameters_can_be_trained_on():
     update_parameters(parameters, L_model_backward(AL, Y, caches), LEARNING_RATE)
 
 
-@pytest.mark.parametrize("progress", [False, interrupt_at(100)], ids=["to the end", "interrupted"])
-def test_what_comes_back_may_be_changed_in_place_and_put_under_autograd(progress):
-    try:
-        result = run(max_steps=120, use_batchnorm=True, progress=progress)
-        parameters, _ = L_layer_model(X, Y, DIMS, 0.1, 120, 10, use_batchnorm=True, validation=VALIDATION)
-    except TrainingInterrupted as stopped:
-        result = stopped.result
-        with pytest.raises(TrainingInterrupted) as stopped:
-            L_layer_model(X, Y, DIMS, 0.1, 120, 10, validation=VALIDATION, evaluate_every=10, progress=progress)
-        parameters = stopped.value.parameters
-    curves = [each for each in vars(result).values() if isinstance(each, torch.Tensor)]
-    assert len(curves) == 4
-    for each in (*curves, *result.parameters.values(), *parameters.values()):
+def test_what_comes_back_may_be_changed_in_place_and_put_under_autograd():
+    def returned_by_the_model(**changes):
+        settings = {"use_batchnorm": True, "validation": VALIDATION, "evaluate_every": 10, "patience": 1000}
+        return L_layer_model(X, Y, DIMS, 0.1, 120, 10, **settings, **changes)
+
+    ended, (parameters, _) = run(max_steps=120, use_batchnorm=True), returned_by_the_model(progress=False)
+    stopped = interrupted(use_batchnorm=True, patience=1000, progress=interrupt_at(100))
+    with pytest.raises(TrainingInterrupted) as model_stopped:
+        returned_by_the_model(progress=interrupt_at(100))
+    curves = [each for result in (ended, stopped) for each in vars(result).values() if isinstance(each, torch.Tensor)]
+    assert len(curves) == 8
+    networks = ended.parameters, stopped.parameters, parameters, model_stopped.value.parameters
+    for each in (*curves, *(value for network in networks for value in network.values())):
         each.add_(1)
         (each.requires_grad_() ** 2).sum().backward()
 
 
-def test_a_snapshot_may_be_changed_in_place():
-    snapshots = []
-    run(max_steps=100, progress=snapshots.append)
-    assert snapshots[0].costs.add_(1).min() > 1
+def test_autograd_notes_nothing_of_a_step_and_all_of_a_callback(monkeypatch):
+    in_steps, in_callbacks = [], []
 
-
-def test_a_penalty_of_zero_is_left_out_unless_compiled(monkeypatch):
-    taken = []
-
-    def watched_steps(*arguments, l2, **settings):
-        taken.append(l2)
-        return training_steps(*arguments, l2=l2, **settings)
+    def watched_steps(*arguments, **settings):
+        in_steps.append(torch.is_inference_mode_enabled())
+        return training_steps(*arguments, **settings)
 
     monkeypatch.setattr(training, "training_steps", watched_steps)
-    monkeypatch.setattr(training, "compiled", lambda steps, *arguments, **settings: steps)
-    run(max_steps=1)
-    run(max_steps=1, l2=[0.0, 0.0, 0.1, 0.0])
-    run(max_steps=1, compile=True)  # where one compilation serves all penalties
-    assert [each if isinstance(each, float) else each.tolist() for each in taken] == [0.0, [0, 0, 0.1, 0], [0] * 4]
+    for train_it in (run, functools.partial(L_layer_model, X, Y, DIMS, 0.1, 100, 10)):
+        train_it(progress=lambda snapshot: in_callbacks.append(torch.is_inference_mode_enabled()))
+    assert in_steps and all(in_steps)
+    assert in_callbacks and not any(in_callbacks)
+
+
+@pytest.mark.parametrize("moment", ["__enter__", "__exit__"])
+@pytest.mark.parametrize("train_it", [lambda: run(max_steps=30), lambda: L_layer_model(X, Y, DIMS, 0.1, 30, 10)])
+def test_ctrl_c_as_a_step_begins_or_ends_leaves_no_mode_on(monkeypatch, moment, train_it):
+    original = getattr(torch.inference_mode, moment)
+
+    def interrupted_there(self, *arguments):
+        if moment == "__enter__":
+            original(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.inference_mode, moment, interrupted_there)
+    with pytest.raises(TrainingInterrupted) as stopped:
+        train_it()
+    assert not torch.is_inference_mode_enabled()
+    parameters = stopped.value.result.parameters if "result" in vars(stopped.value) else stopped.value.parameters
+    assert not any(each.is_inference() for each in parameters.values())
 
 
 def test_a_progress_callback_sees_each_hundredth_step():
