@@ -415,7 +415,7 @@ def test_what_comes_back_may_be_changed_in_place_and_put_under_autograd():
         (each.requires_grad_() ** 2).sum().backward()
 
 
-def test_autograd_notes_nothing_of_a_step_and_all_of_a_callback(monkeypatch):
+def test_a_step_runs_in_inference_mode_and_a_callback_does_not(monkeypatch):
     in_steps, in_callbacks = [], []
 
     def watched_steps(*arguments, **settings):
@@ -430,7 +430,11 @@ def test_autograd_notes_nothing_of_a_step_and_all_of_a_callback(monkeypatch):
 
 
 @pytest.mark.parametrize("moment", ["__enter__", "__exit__"])
-@pytest.mark.parametrize("train_it", [lambda: run(max_steps=30), lambda: L_layer_model(X, Y, DIMS, 0.1, 30, 10)])
+@pytest.mark.parametrize(
+    "train_it",
+    [lambda: run(max_steps=30), lambda: L_layer_model(X, Y, DIMS, 0.1, 30, 10)],
+    ids=["train", "L_layer_model"],
+)
 def test_ctrl_c_as_a_step_begins_or_ends_leaves_no_mode_on(monkeypatch, moment, train_it):
     original = getattr(torch.inference_mode, moment)
 
