@@ -31,6 +31,7 @@ BATCHES = (32, 128, 512, 2048)
 WIDTHS = (20, 100, 500, 2000)
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "README.md"
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def main() -> None:
@@ -95,8 +96,15 @@ def main() -> None:
 def machine(threads: int) -> str:
     """Say what processor and libraries are measured."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "jax", "scikit-learn"))
-    processor = torch.backends.cpu.get_cpu_capability()
-    return f"{processor}, {threads} threads; Python {platform.python_version()}, {libraries}"
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return f"{processor()}, {vectors}, {threads} threads; Python {platform.python_version()}, {libraries}"
+
+
+def processor() -> str:
+    """Name the processor as Linux does: its model name, its family and the number of its model."""
+    facts = dict(re.findall(r"(?m)^([^\t\n]+)\t*: (.+)$", CPUINFO.read_text())) if CPUINFO.exists() else {}
+    named = ", ".join(f"{name} {facts[name]}" for name in ("cpu family", "model") if name in facts)
+    return f"{facts['model name']} ({named})" if "model name" in facts else platform.processor() or platform.machine()
 
 
 def compare(

@@ -1,8 +1,8 @@
 """Measure a training step of an ensemble in one process and divided among several.
 
 ``python -m benchmarks.scaling`` writes ``scaling.json`` beside this file and its table into ``docs/scaling.md``.
-The data have MNIST's size and the steps are compiled. Evaluations of the validation set count; what a training does
-once does not, as the start of processes and compiling: two trainings differ only in the number of their steps.
+The data have MNIST's size; the steps are not compiled, as by default. Evaluations of the validation set count; what a
+training does once does not, as the start of processes: two trainings differ only in the number of their steps.
 """
 
 import os
@@ -63,7 +63,7 @@ def write_page() -> None:
 def in_turns(ranks: Group, sets: Sequence[Examples], networks: int) -> dict[str, list[float]]:
     """Return, for each setting, the seconds that the further steps of the longer training took, a value a turn."""
     seconds: dict[str, list[float]] = {_name(*setting): [] for setting in SETTINGS}
-    train_together(ranks, sets, networks, STEPS[0])  # so that everything is compiled
+    train_together(ranks, sets, networks, STEPS[0])  # to warm up
     for _ in range(ROUNDS):
         for processes, threads in SETTINGS:
             torch.set_num_threads(threads)
@@ -102,7 +102,6 @@ def train_together(ranks: Group, sets: Sequence[Examples], networks: int, steps:
         max_steps=steps,
         batch_size=BATCH_SIZE,
         patience=steps,
-        compile=True,
     )
 
 

@@ -91,6 +91,19 @@ def test_a_turn_waits_until_nobody_s_threads_spin_but_not_for_ever(monkeypatch, 
     assert set(slept) == {measure.PAUSE}
 
 
+def test_a_run_says_on_which_processor_it_ran(monkeypatch, tmp_path):
+    cpuinfo = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nflags\t\t: fpu vme\n\n"
+    monkeypatch.setattr(run, "CPUINFO", tmp_path / "cpuinfo")
+    run.CPUINFO.write_text(cpuinfo * 2)
+    assert run.processor() == "AMD EPYC (cpu family 25, model 17)"
+    assert run.machine(2).startswith("AMD EPYC (cpu family 25, model 17), ")
+    run.CPUINFO.unlink()
+    monkeypatch.setattr(run.platform, "processor", lambda: "arm")
+    assert run.processor() == "arm"
+    monkeypatch.setattr(run.platform, "processor", lambda: "")
+    assert run.processor() == run.platform.machine() != ""
+
+
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
 def test_the_engine_takes_the_same_steps_on_a_gpu_and_makes_nothing_elsewhere(use_batchnorm):
     batches = torch.randint(300, (6, 32), generator=torch.Generator().manual_seed(1))

@@ -1107,12 +1107,14 @@ def test_several_files_are_checked_on_one_command_line(tmp_path):
             return dA * (Z > 0)
     """
     subset = written(tmp_path, source, "subset.py")
-    command = [sys.executable, "-m", "tools.check_my_functions", subset, tmp_path / "none.py"]
+    too_long = f"{'x' * 300}.py"  # to ask for it is an error, as in a folder that may not be entered
+    command = [sys.executable, "-m", "tools.check_my_functions", subset, too_long, tmp_path / "none.py"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr == ""
     assert "  2 right, 0 partly checked, 0 wrong, 0 not judged, 14 missing\n" in done.stdout
     said = " ".join(done.stdout.split())
-    assert "none.py WRONG there is no such Python file (a notebook must be exported as a script) copy of" in said
+    refused = "WRONG there is no such Python file to read (a notebook must be exported as a script)"
+    assert said.count(refused) == 2 and f"none.py {refused} copy of" in said
     named = [line.partition(": checked only if ") for line in done.stdout.splitlines() if "checked only if" in line]
     assert [(what.strip(), needed) for what, _, needed in named] == [
         ("copy of the best parameters", "L_layer_model takes validation, evaluate_every, patience"),
