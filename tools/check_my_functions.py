@@ -303,10 +303,17 @@ def attempt(function: Callable[..., list[Finding]], *arguments: Any) -> list[Fin
 
 
 def calls(case: Case, solution: Solution, convert: Convert) -> Iterator[tuple[Any, ...]]:
-    """Make the arguments of a case, once for each form of a cache among them."""
+    """Make the arguments of a case, once for each form of a cache among them, and of parameters beside NumPy data."""
     caches = [argument for argument in case.arguments if isinstance(argument, Cache)]
+    kinds = [convert]
+    if any(isinstance(each, Mapping) for each in case.arguments) and not isinstance(convert(torch.zeros(1)), Tensor):
+        kinds.append(lambda tensor: torch.as_tensor(convert(tensor)))
     for form in forms_of(caches[0], solution, convert) if caches else [None]:
-        yield tuple(form if isinstance(each, Cache) else converted(each, convert) for each in case.arguments)
+        for of_parameters in kinds:
+            given = [
+                converted(each, of_parameters if isinstance(each, Mapping) else convert) for each in case.arguments
+            ]
+            yield tuple(form if isinstance(each, Cache) else each for each in given)
 
 
 def forms_of(cache: Cache, solution: Solution, convert: Convert) -> list[Any]:

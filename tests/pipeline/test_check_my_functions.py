@@ -628,6 +628,27 @@ def test_caches_may_have_the_readers_own_form_and_arrays_may_be_numpy_s():
     assert [judge(name, solution).state for name in ("linear_forward", "Linear_backward")] == [RIGHT, RIGHT]
 
 
+@pytest.mark.parametrize("is_right", [True, False], ids=["right", "wrong"])
+def test_data_may_be_numpy_s_beside_parameters_in_tensors(is_right):
+    def l_model_forward(X, parameters, use_batchnorm):
+        A, layers = torch.from_numpy(X), len(parameters) // 2
+        for layer in range(1, layers):
+            A = (parameters[f"W{layer}"].matmul(A) + parameters[f"b{layer}"]).relu()
+            if use_batchnorm:
+                A = (A - A.mean(1, keepdim=True)) / (A.var(1, keepdim=True, correction=1 - is_right) + 1e-8).sqrt()
+        return (parameters[f"W{layers}"].matmul(A) + parameters[f"b{layers}"]).softmax(0), []
+
+    def predict(X, Y, parameters):
+        AL, _ = l_model_forward(X, parameters, False)
+        hits = AL.argmax(0) == torch.from_numpy(Y).argmax(0)
+        return (100 if is_right else 1) * hits.double().mean().item()
+
+    solution = known_in({"l_model_forward": l_model_forward, "predict": predict})
+    rows = [judge(name, solution) for name in ("L_model_forward", "Predict")]
+    assert [row.state for row in rows] == ([RIGHT, PARTLY] if is_right else [WRONG, WRONG])
+    assert is_right or rows[0].words.startswith("AL: variance divided by m - 1")
+
+
 STUDENTS_FILE = """
     import numpy as np
     def initialize_parameters(layer_dims):
