@@ -95,6 +95,7 @@ def test_every_damage_is_refused_in_one_line_that_names_the_record_and_what_heal
     assert said_by_a_stage(record, folder) is None
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_and_every_cut_of_the_checksums_is_refused(tmp_path):
     artifacts.write_record(tmp_path, record := KIND_OF_RECORD["examples"]())
     path = tmp_path / "SHA256SUMS"

@@ -42,6 +42,7 @@ def taken(take_steps, networks, **settings):
     return torch.stack([take_steps(X, Y, each, parameters, 0.1, **settings) for each in stretches]), parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_batchnorm", [False, True], ids=["plain", "batchnorm"])
 def test_one_compilation_serves_every_size_and_takes_the_steps_of_the_functions(use_batchnorm):
     def settings_of(networks):
@@ -63,6 +64,7 @@ def test_one_compilation_serves_every_size_and_takes_the_steps_of_the_functions(
 SETTINGS = {"learning_rate": 0.5, "batch_size": 10, "evaluate_every": 10, "patience": 20}
 
 
+@pytest.mark.slow
 def test_a_compiled_training_ends_as_the_other_does():
     settings = SETTINGS | {"max_steps": 300, "seeds": range(5), "l2": [0.0, 0.01, 0.0, 0.1, 0.0], "use_batchnorm": True}
     X, Y = data()
